@@ -1,0 +1,205 @@
+"""Every error this package raises on purpose.
+
+One root, with built-in mix-ins so that an ordinary ``except`` works. Each error answers three
+questions: whose fault is it, was anything sent, may I try again?
+
+    IoTDBFramesError                     .hint .report
+    ├─ OptionsError(ValueError)          a wrong option; nothing was sent
+    ├─ FrameError(ValueError)            your data; nothing of it was sent; .column .row
+    │  ├─ TimeIndexError
+    │  └─ ColumnTypeError(TypeError)
+    ├─ PoolTimeout(TimeoutError), PoolClosed
+    ├─ ServerError                       .code .sub_codes .is_retryable
+    │  ├─ ConnectionLost(ConnectionError)
+    │  ├─ AuthenticationError, PermissionDenied(PermissionError)
+    │  ├─ QueryError, QueryTimeout(TimeoutError)
+    │  └─ WriteRejected
+    ├─ PartialWriteError                 .report: acknowledged, rejected, in doubt
+    ├─ LaunchError                       .log_tail
+    └─ MissingExtraError(ImportError)    names the pip command
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+RETRYABLE_CODES = frozenset(
+    {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721, 902, 904, 906, 1001, 1103}
+)
+"""Server codes after which the same request may succeed. Source: the Java client of 2.0.10."""
+
+
+def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:
+    error = cls.__new__(cls, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+class IoTDBFramesError(Exception):
+    """Root of the tree.
+
+    Attributes
+    ----------
+    hint : str or None
+        What to do about it, one line.
+    report : WriteReport or None
+        What became of the write, where there was one.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.report: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+
+class OptionsError(IoTDBFramesError, ValueError):
+    """An option that cannot be meant; nothing was sent."""
+
+
+class FrameError(IoTDBFramesError, ValueError):
+    """Data that cannot be written exactly; nothing of it was sent.
+
+    Attributes
+    ----------
+    column : label of the column, or None
+    row : position (0-based) of the first row at fault, or None
+    """
+
+    def __init__(
+        self, message: str, *, column: Any = None, row: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.column = column
+        self.row = row
+
+
+class TimeIndexError(FrameError):
+    """Times that are missing, out of range, ambiguous or no times at all."""
+
+
+class ColumnTypeError(FrameError, TypeError):
+    """A column whose values do not fit its IoTDB type."""
+
+
+class PoolTimeout(IoTDBFramesError, TimeoutError):
+    """No session of the pool became free in time."""
+
+
+class PoolClosed(IoTDBFramesError):
+    """The connection was closed."""
+
+
+class ServerError(IoTDBFramesError):
+    """The server said no, or could not be reached.
+
+    Attributes
+    ----------
+    code : int or None
+        The server's status code.
+    sub_codes : tuple of int
+        The codes inside a multi-status (302).
+    is_retryable : bool
+        Whether the same request may succeed later.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        sub_codes: Sequence[int] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.sub_codes = tuple(sub_codes)
+
+    @property
+    def is_retryable(self) -> bool:
+        if self.code == 302 and self.sub_codes:
+            return all(code in RETRYABLE_CODES for code in self.sub_codes if code != 200)
+        return self.code in RETRYABLE_CODES
+
+
+class ConnectionLost(ServerError, ConnectionError):
+    """No connection, or it broke; what was on the wire is in doubt.
+
+    Attributes
+    ----------
+    was_sent : bool
+        Whether the request may have reached the server.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = False, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.was_sent = was_sent
+
+    @property
+    def is_retryable(self) -> bool:
+        return True
+
+
+class AuthenticationError(ServerError):
+    """Unknown user or wrong password."""
+
+
+class PermissionDenied(ServerError, PermissionError):
+    """The user lacks a right."""
+
+
+class QueryError(ServerError):
+    """A statement the server cannot run."""
+
+
+class QueryTimeout(ServerError, TimeoutError):
+    """The server, or the wait for it, gave up on a statement."""
+
+
+class WriteRejected(ServerError):
+    """The server refused a write."""
+
+
+class PartialWriteError(IoTDBFramesError):
+    """A part of a write is not in the database, or in doubt; `report` says which."""
+
+
+class LaunchError(IoTDBFramesError):
+    """A local server could not be found, fetched or started.
+
+    Attributes
+    ----------
+    log_tail : str
+        The last lines of its log.
+    """
+
+    def __init__(self, message: str, *, log_tail: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.log_tail = log_tail
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n--- end of its log ---\n{self.log_tail}" if self.log_tail else text
+
+
+class MissingExtraError(IoTDBFramesError, ImportError):
+    """An optional package is not installed; the message names the pip command."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+
+
+def missing_extra(extra: str, purpose: str) -> MissingExtraError:
+    """The error for a package of `extra` that is not installed."""
+    return MissingExtraError(
+        f"{purpose} needs packages that are not installed",
+        hint=f'pip install "iotdb-frames[{extra}]"',
+    )
