@@ -144,7 +144,7 @@ def parse_bytes(size: int | str, *, name: str) -> int:
         power = " kmgt".index(match[2].lower() or " ")
         n_bytes = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
     if n_bytes <= 0:
-        raise OptionsError(f'{name}={size!r} is no size', hint=f'e.g. {name}="4MiB"')
+        raise OptionsError(f"{name}={size!r} is no size", hint=f'e.g. {name}="4MiB"')
     return n_bytes
 
 
@@ -173,7 +173,6 @@ class ConnectionOptions:
     fetch_size : rows a fetch
     connect_timeout_s, timeout_s, pool_timeout_s : limits of opening a connection, of one request
         and of waiting for a session, in seconds
-    follow_redirects : whether to write to nodes outside `hosts` when the server names them
     """
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
@@ -190,7 +189,6 @@ class ConnectionOptions:
     connect_timeout_s: float = 10.0
     timeout_s: float = 300.0
     pool_timeout_s: float = 60.0
-    follow_redirects: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "password", Secret(self.password))
@@ -217,6 +215,14 @@ class ConnectionOptions:
             raise OptionsError(
                 f"time_zone={self.time_zone!r} is not known", hint='e.g. "UTC" or "Europe/Berlin"'
             ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "password"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle holds no secret: the process that opens it brings its own.
+        state["password"] = Secret(os.environ.get("IOTDB_PASSWORD", ""))
+        self.__dict__.update(state)
 
     @property
     def url(self) -> str:
@@ -272,7 +278,7 @@ def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         user, colon, password = login.partition(":")
         options["user"] = unquote(user)
         if colon:
-            options["password"] = unquote(password)
+            options["password"] = Secret(unquote(password))
     if parts.path.strip("/"):
         options["database"] = unquote(parts.path.strip("/"))
     for name, value in parse_qsl(parts.query, keep_blank_values=True):

@@ -1,0 +1,285 @@
+"""Connections: who to talk to, one pool a dialect, fail-over and retry."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from iotdb_frames.client.pool import SessionPool
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.client.rpc import Model, ServerInfo, Session
+from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
+from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret, default_url, parse_url
+
+T = TypeVar("T")
+
+
+class Connection:
+    """A thread-safe connection to one IoTDB: at most `pool_size` sessions a dialect.
+
+    Made by `iotdb_frames.connect`; a context manager. Opens nothing before its first use.
+
+    Parameters
+    ----------
+    resolve : gives the options each time a session opens (a ``local:`` server may have moved)
+    label : what a repr shows
+    retry : how openings and idempotent requests are tried again
+    """
+
+    def __init__(
+        self,
+        resolve: Callable[[], ConnectionOptions],
+        *,
+        label: str,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._resolve = resolve
+        self._label = label
+        self._retry = retry or RetryPolicy()
+        self._lock = threading.RLock()
+        self._pools: dict[Model, SessionPool] = {}
+        self._options: ConnectionOptions | None = None
+        self._server: ServerInfo | None = None
+        self._version: str | None = None
+        self._first_host = 0
+
+    def __repr__(self) -> str:
+        pools = ", ".join(f"{model}: {pool!r}" for model, pool in self._pools.items())
+        version = f" IoTDB {self._version}" if self._version else ""
+        return f"<Connection {self._label}{version}{' ' + pools if pools else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a Connection cannot be pickled: pass its URL, and the password as IOTDB_PASSWORD"
+        )
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every session; a later use raises PoolClosed."""
+        with self._lock:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+
+    @property
+    def options(self) -> ConnectionOptions:
+        """The options in force; starts a ``local:`` server where it is not running."""
+        with self._lock:
+            if self._options is None:
+                self._options = self._resolve()
+            return self._options
+
+    @property
+    def default_model(self) -> Model:
+        """ "table" where the options name a database, else "tree"."""
+        return "table" if self.options.database else "tree"
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server said when the first session opened; opens one if need be."""
+        if self._server is None:
+            with self.pool(self.default_model).session() as session:
+                self._server = session.info
+        return self._server
+
+    @property
+    def version(self) -> str:
+        """The server's version, as ``SHOW VERSION`` says."""
+        _ = self.server
+        return self._version or ""
+
+    def pool(self, model: Model) -> SessionPool:
+        """The pool of one dialect."""
+        with self._lock:
+            if model not in self._pools:
+                options = self.options
+                self._pools[model] = SessionPool(
+                    lambda: call_with_retry(lambda: self._open(model), policy=self._open_policy),
+                    size=options.pool_size,
+                    timeout_s=options.pool_timeout_s,
+                )
+            return self._pools[model]
+
+    @property
+    def _open_policy(self) -> RetryPolicy:
+        # Before the first success "nobody there" is most likely a wrong address: say so at once.
+        return self._retry if self._server else RetryPolicy(attempts=1)
+
+    def _open(self, model: Model) -> Session:
+        """A session on the first host that answers, beginning with the last good one."""
+        options = self._resolve()
+        hosts, errors = options.hosts, []
+        for i in range(len(hosts)):
+            at = (self._first_host + i) % len(hosts)
+            try:
+                session = Session(*hosts[at], options=options, model=model)
+            except ConnectionLost as exc:
+                errors.append(exc)
+                continue
+            try:
+                if self._version is None:
+                    self._version = read_version(session)
+            except BaseException:
+                session.close()
+                raise
+            self._first_host, self._options, self._server = at, options, session.info
+            return session
+        if len(errors) == 1:
+            raise errors[0]
+        raise ConnectionLost(
+            "no host can be reached: " + "; ".join(e.message for e in errors), hint=errors[0].hint
+        ) from errors[0]
+
+    def run(
+        self,
+        call: Callable[[Session], T],
+        *,
+        model: Model | None = None,
+        is_idempotent: bool = True,
+        policy: RetryPolicy | None = None,
+    ) -> T:
+        """Call with a session of the pool; try again what may succeed later.
+
+        Parameters
+        ----------
+        is_idempotent : False: what may have reached the server is not sent again
+        """
+        pool = self.pool(model or self.default_model)
+
+        def once() -> T:
+            with pool.session() as session:
+                return call(session)
+
+        def on_retry(exc: ServerError) -> None:
+            if isinstance(exc, ConnectionLost):
+                pool.drop_idle()
+                if exc.was_sent and not is_idempotent:
+                    raise exc
+
+        return call_with_retry(once, policy=policy or self._retry, on_retry=on_retry)
+
+
+def read_version(session: Session) -> str:
+    """The server's version; a server older than 2.0 is refused by name."""
+    from iotdb_frames.codec.tsblock import decode_blocks
+
+    header = session.execute("SHOW VERSION")
+    if header is None:
+        raise ServerError(f"{session.address} does not tell its version")
+    try:
+        table = decode_blocks(header.blocks, header, precision=session.info.precision)
+        version = str(table.column(0)[0].as_py())
+    finally:
+        session.close_query(header.query_id)
+    match = re.match(r"(\d+)\.", version)
+    if match and int(match[1]) < 2:
+        raise ServerError(
+            f"{session.address} is IoTDB {version}; iotdb_frames needs IoTDB 2.0 or newer",
+            hint="upgrade the server, or use the official client of its version",
+        )
+    return version
+
+
+def _password(options: dict[str, Any]) -> Secret:
+    """The URL's password, the environment's or the prompt's; root's where no user is named."""
+    if "password" in options:
+        return Secret(options["password"])
+    if "IOTDB_PASSWORD" in os.environ:
+        return Secret(os.environ["IOTDB_PASSWORD"])
+    if "user" not in options:
+        return Secret("root")
+    if sys.stdin is not None and (sys.stdin.isatty() or "ipykernel" in sys.modules):
+        return Secret(getpass.getpass(f"Password of IoTDB user {options['user']}: "))
+    raise OptionsError(
+        f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD, or put it in the URL"
+    )
+
+
+def connect(url: str | None = None, **options: Any) -> Connection:
+    """A connection to the IoTDB that `url` names.
+
+    Parameters
+    ----------
+    url : ``iotdb://user:password@host:6667,host2:6667/database?pool_size=4&tls=true``; ``local:``
+        or ``local:///dir`` for your own local server; None: the environment's ``IOTDB_URL``, the
+        profile in your configuration file, then ``iotdb://root:root@127.0.0.1:6667``
+    options : fields of `ConnectionOptions`, which win over the URL, and ``retry=RetryPolicy(…)``
+
+    Raises
+    ------
+    OptionsError : an unknown option, or one out of range. Nothing is opened before the first use.
+    """
+    retry = options.pop("retry", None)
+    url = url or default_url() or "iotdb://127.0.0.1:6667"
+    if url.startswith("local:"):
+        return _connect_local(url, options, retry)
+    parsed = parse_url(url, options)
+    parsed["password"] = _password(parsed)
+    fixed = ConnectionOptions(**parsed)
+    return Connection(lambda: fixed, label=fixed.url, retry=retry)
+
+
+def _connect_local(url: str, options: dict[str, Any], retry: RetryPolicy | None) -> Connection:
+    from iotdb_frames.server import ensure_local
+
+    address, _, query = url.partition("?")
+    path, database = (
+        address.removeprefix("local:").removeprefix("//"),
+        options.pop("database", None),
+    )
+    directory = Path(path) if path else None
+    extra = parse_url(f"iotdb://localhost/?{query}", options)
+    for name in ("hosts", "user", "password"):
+        extra.pop(name, None)
+    if database:
+        extra["database"] = database
+
+    def resolve() -> ConnectionOptions:
+        found = ensure_local(directory)
+        return ConnectionOptions(
+            hosts=found.hosts, user=found.user, password=found.password, **extra
+        )
+
+    return Connection(resolve, label=address, retry=retry)
+
+
+_current: Connection | None = None
+_by_url: dict[str | None, Connection] = {}
+
+
+def use(connection: Connection | str | None) -> Connection | None:
+    """Make a connection, or the one a URL names, that of every call that names none.
+
+    None forgets it: the environment, the profile and the default address count again.
+    """
+    global _current
+    _current = connect(connection) if isinstance(connection, str) else connection
+    return _current
+
+
+def resolve_connection(connection: Connection | str | None) -> Connection:
+    """The connection of a call: its argument, `use`, environment, profile, the default address."""
+    if isinstance(connection, Connection):
+        return connection
+    if connection is None and _current is not None:
+        return _current
+    if connection is not None and not isinstance(connection, str):
+        raise OptionsError(f"connection={connection!r} is neither a Connection nor a URL")
+    url = connection or default_url()
+    if url not in _by_url:
+        _by_url[url] = connect(url)
+    return _by_url[url]

@@ -1,0 +1,156 @@
+"""A pool of sessions of one SQL dialect (a session's dialect is fixed when it opens)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from iotdb_frames.client.rpc import Session
+from iotdb_frames.errors import PoolClosed, PoolTimeout
+
+
+@dataclass
+class PoolStats:
+    """Counters since the pool opened.
+
+    opened, lost : sessions opened; sessions that broke
+    checkouts, waits, wait_s : sessions lent; how often and how long (s) a borrower waited
+    timeouts : borrowers that gave up
+    """
+
+    opened: int = 0
+    lost: int = 0
+    checkouts: int = 0
+    waits: int = 0
+    wait_s: float = 0.0
+    timeouts: int = 0
+
+
+class SessionPool:
+    """Lends sessions to threads; opens them on demand, up to `size`.
+
+    Parameters
+    ----------
+    open_session : opens one; its errors reach the borrower
+    size : sessions at the most
+    timeout_s : limit of the wait for a free one, in seconds
+    """
+
+    def __init__(self, open_session: Callable[[], Session], *, size: int, timeout_s: float) -> None:
+        self._open_session = open_session
+        self.size = size
+        self._timeout_s = timeout_s
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._condition = threading.Condition()
+        self._idle: list[Session] = []
+        self._n_out = 0
+        self._is_closed = False
+        self._stats = PoolStats()
+
+    def __repr__(self) -> str:
+        return f"<SessionPool {self._n_out} lent, {len(self._idle)} idle, {self.size} at most>"
+
+    @property
+    def stats(self) -> PoolStats:
+        """A copy of the counters."""
+        with self._condition:
+            return replace(self._stats)
+
+    def take(self) -> Session:
+        """A usable session; give it back with `give_back`.
+
+        Raises
+        ------
+        PoolTimeout, PoolClosed, or what opening a session raises
+        """
+        if self._pid != os.getpid():
+            self._reset()  # after a fork the sockets are the parent's: leave them alone
+        with self._condition:
+            session = self._take_idle()
+            self._n_out += 1
+            self._stats.checkouts += 1
+        if session is not None:
+            return session
+        try:
+            session = self._open_session()
+        except BaseException:
+            self._return_slot()
+            raise
+        with self._condition:
+            self._stats.opened += 1
+        return session
+
+    def _take_idle(self) -> Session | None:
+        """An idle session, or None where a new one may be opened; the caller holds the lock."""
+        started = time.monotonic()
+        while True:
+            if self._is_closed:
+                raise PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")
+            while self._idle:
+                session = self._idle.pop()
+                if session.is_usable:
+                    return session
+                session.abandon()
+                self._stats.lost += 1
+            if self._n_out < self.size:
+                return None
+            left_s = started + self._timeout_s - time.monotonic()
+            if left_s <= 0:
+                self._stats.timeouts += 1
+                raise PoolTimeout(
+                    f"all {self.size} sessions were busy for {self._timeout_s:g} s",
+                    hint="a larger pool_size=, or close results you no longer read",
+                )
+            self._stats.waits += 1
+            waiting_since = time.monotonic()
+            self._condition.wait(left_s)
+            self._stats.wait_s += time.monotonic() - waiting_since
+
+    def _return_slot(self) -> None:
+        with self._condition:
+            self._n_out -= 1
+            self._condition.notify()
+
+    def give_back(self, session: Session) -> None:
+        """Return a lent session; a broken one is dropped."""
+        if self._pid != os.getpid():
+            return
+        with self._condition:
+            keep = not self._is_closed and not session.is_broken
+            if keep:
+                self._idle.append(session)
+            elif session.is_broken:
+                self._stats.lost += 1
+        if not keep:
+            session.close()
+        self._return_slot()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session for the length of a block."""
+        session = self.take()
+        try:
+            yield session
+        finally:
+            self.give_back(session)
+
+    def drop_idle(self) -> None:
+        """Forget idle sessions, for instance after one of them was found lost."""
+        with self._condition:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def close(self) -> None:
+        """Close idle sessions now and lent ones when they come back; borrowers that wait raise."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
+        self.drop_idle()

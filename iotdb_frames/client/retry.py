@@ -1,0 +1,49 @@
+"""Try again what may succeed later: lost connections and retryable codes, with full jitter."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from iotdb_frames.errors import ServerError
+from iotdb_frames.options import RetryPolicy
+
+T = TypeVar("T")
+log = logging.getLogger("iotdb_frames")
+
+
+def call_with_retry(
+    call: Callable[[], T],
+    *,
+    policy: RetryPolicy,
+    on_retry: Callable[[ServerError], None] = lambda _: None,
+) -> T:
+    """The result of `call`, tried again as `policy` says.
+
+    Parameters
+    ----------
+    on_retry : told each error that is about to be tried again; may raise to give up
+
+    Raises
+    ------
+    ServerError : the last one, unchanged.
+    """
+    started = time.monotonic()
+    attempt = 0
+    while True:
+        try:
+            return call()
+        except ServerError as exc:
+            attempt += 1
+            wait_s = policy.wait_s(attempt - 1, random.random())  # noqa: S311 - jitter, no secret
+            too_late = time.monotonic() + wait_s - started > policy.total_s
+            if not exc.is_retryable or attempt >= policy.attempts or too_late:
+                raise
+            on_retry(exc)
+            log.info(
+                "try %d of %d in %.2f s: %s", attempt + 1, policy.attempts, wait_s, exc.message
+            )
+            time.sleep(wait_s)
