@@ -1,0 +1,318 @@
+"""Result blocks (TsBlock) to Arrow, by column and over all blocks of a fetch at once.
+
+A block: int32 columns, a type byte a column, int32 rows, an encoding byte for the time slot and
+for each column, then the time slot and the columns. A column: a may-have-null byte, where that is
+not 0 a bitmap (highest bit first, 1 = null), then the values. Integers are big-endian.
+
+- Encoding 0, bits: one a row, null or not. 1 and 2, values 4 and 8 bytes wide, and 3, byte strings
+  (int32 length, bytes): of the rows that are not null only. 4, run-length: the inner encoding's
+  byte, then a column of one row that stands for all.
+- The block's own type bytes lie (TIMESTAMP as INT64, DATE as INT32, BLOB as TEXT): the types are
+  those of the result's header.
+- Columns stand one behind the other without their lengths. So each block has a cursor, and the
+  cursors of all blocks walk over a column in one step.
+
+Source: `org.apache.tsfile.read.common.block.column` of IoTDB 2.0.10, checked against the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from iotdb_frames.errors import FrameError, ServerError
+
+Precision = Literal["ms", "us", "ns"]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+TIME = "time"
+BITS, INT32, INT64, BINARY, RUN_LENGTH = range(5)
+
+_TYPES: dict[str, tuple[pa.DataType, int, str]] = {
+    "BOOLEAN": (pa.bool_(), BITS, "?"),
+    "INT32": (pa.int32(), INT32, ">i4"),
+    "INT64": (pa.int64(), INT64, ">i8"),
+    "FLOAT": (pa.float32(), INT32, ">f4"),
+    "DOUBLE": (pa.float64(), INT64, ">f8"),
+    "TEXT": (pa.string(), BINARY, ""),
+    "STRING": (pa.string(), BINARY, ""),
+    "BLOB": (pa.binary(), BINARY, ""),
+    "DATE": (pa.date32(), INT32, ">i4"),
+    "TIMESTAMP": (pa.null(), INT64, ">i8"),
+}
+"""IoTDB type: Arrow type (TIMESTAMP's has the server's unit), encoding, numpy type on the wire."""
+
+
+class Header(Protocol):
+    """What the decoder needs of `client.rpc.ResultHeader`."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def type_names(self) -> Sequence[str]: ...
+    @property
+    def has_time(self) -> bool: ...
+    @property
+    def block_columns(self) -> Sequence[int]: ...
+
+
+def arrow_type(type_name: str, *, precision: Precision) -> pa.DataType:
+    """The Arrow type of an IoTDB type; TIMESTAMP is naive, in the server's unit."""
+    if type_name not in _TYPES:
+        raise ServerError(f"the result has a column of type {type_name}, which is not known here")
+    return pa.timestamp(precision) if type_name == "TIMESTAMP" else _TYPES[type_name][0]
+
+
+def result_schema(header: Header, *, precision: Precision) -> pa.Schema:
+    """Names and Arrow types of a result, the tree model's time first; labels may occur twice."""
+    fields = [pa.field(TIME, pa.timestamp(precision))] if header.has_time else []
+    for name, type_name in zip(header.names, header.type_names, strict=True):
+        fields.append(pa.field(name, arrow_type(type_name, precision=precision)))
+    return pa.schema(fields)
+
+
+def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precision) -> pa.Table:
+    """Decode the blocks of one fetch.
+
+    Parameters
+    ----------
+    blocks : encoded TsBlocks, of any number of rows each; none gives an empty table
+    header : names, types and places of the result's columns
+    precision : the server's unit of time
+
+    Returns
+    -------
+    pyarrow.Table with `result_schema`, the rows of the blocks in their order
+
+    Raises
+    ------
+    ServerError : bytes that are no such blocks.
+    FrameError : text that is not UTF-8, or a DATE that is none; the server stores both unchecked.
+    """
+    schema = result_schema(header, precision=precision)
+    slots, types = list(header.block_columns), list(header.type_names)
+    if header.has_time:
+        slots, types = [-1, *slots], ["TIMESTAMP", *types]
+    try:
+        walk = _Walk(blocks)
+        columns = [walk.step(slot, is_wanted=slot in slots) for slot in range(-1, walk.n_columns)]
+        walk.check_end()
+    except (IndexError, ValueError) as exc:
+        raise ServerError(f"the result holds no blocks of IoTDB's: {exc}") from exc
+    if not walk.n_rows.size:
+        return schema.empty_table()
+    arrays: dict[tuple[int, str], pa.Array] = {}
+    for slot, type_name, field in zip(slots, types, schema, strict=True):
+        if (slot, type_name) not in arrays:
+            column = columns[slot + 1]
+            if column is None:
+                raise ServerError(f"the result has no column {field.name!r}")
+            arrays[slot, type_name] = _to_arrow(column, walk, type_name, field)
+    return pa.Table.from_arrays(
+        [arrays[key] for key in zip(slots, types, strict=True)], schema=schema
+    )
+
+
+@dataclass
+class _Column:
+    """Where one column's values lie; a cell is a row, or a run's only row."""
+
+    encoding: int
+    n_cells: Ints
+    n_values: Ints
+    values_at: Ints
+    is_run: Bools
+    is_null: Bools | None
+    text_at: Ints
+    text_end: Ints
+
+
+class _Walk:
+    """The blocks of a fetch, joined, and a cursor in each."""
+
+    def __init__(self, blocks: Sequence[bytes]) -> None:
+        blocks = [block for block in blocks if block]
+        self.data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        self.bytes = np.frombuffer(self.data, np.uint8)
+        # An int32 at every byte, so that lengths anywhere are read by one indexing.
+        self.int32s = np.ndarray((max(len(self.data) - 3, 0),), ">i4", self.data, 0, (1,))
+        self.ends = np.cumsum([len(block) for block in blocks], dtype=np.int64)
+        starts = np.concatenate([[0], self.ends[:-1]]).astype(np.int64)[: len(blocks)]
+        self.n_columns = int(self.int32s[0]) if blocks else 0
+        if (self.int32s[starts] != self.n_columns).any():
+            raise ValueError("blocks of different width")
+        self.n_rows = self.int32s[starts + 4 + self.n_columns].astype(np.int64)
+        has_rows = self.n_rows > 0
+        starts, self.ends, self.n_rows = (
+            starts[has_rows],
+            self.ends[has_rows],
+            self.n_rows[has_rows],
+        )
+        encodings_at = starts + 8 + self.n_columns
+        self._encodings = self.bytes[encodings_at[:, None] + np.arange(self.n_columns + 1)]
+        self._cursor = encodings_at + self.n_columns + 1
+
+    def check_end(self) -> None:
+        """Raise unless every block was walked to its last byte."""
+        if (self._cursor != self.ends).any():
+            raise ValueError("a block does not end where its columns do")
+
+    def step(self, slot: int, *, is_wanted: bool) -> _Column | None:
+        """Walk over the time slot (-1) or a column."""
+        if not self.n_rows.size:
+            return None
+        at = self._cursor
+        encodings = self._encodings[:, slot + 1]
+        is_run = encodings == RUN_LENGTH
+        if is_run.any():
+            encodings = np.where(is_run, self.bytes[at], encodings)
+            at = at + is_run
+        n_cells = np.where(is_run, 1, self.n_rows)
+        has_nulls = self.bytes[at] != 0
+        at = at + 1
+        is_null, n_values = None, n_cells
+        if has_nulls.any():
+            is_null = np.zeros(n_cells.sum(), bool)
+            is_null[np.repeat(has_nulls, n_cells)] = self.bits(at[has_nulls], n_cells[has_nulls])
+            first_cell = np.cumsum(n_cells) - n_cells
+            n_values = n_cells - np.add.reduceat(is_null, first_cell, dtype=np.int64)
+            at = at + has_nulls * ((n_cells + 7) // 8)
+        encoding = int(encodings[0])
+        if (encodings != encoding).any() or encoding not in (BITS, INT32, INT64, BINARY):
+            raise ValueError(f"unknown encodings {sorted(set(encodings.tolist()))}")
+        text_at = text_end = np.empty(0, np.int64)
+        if encoding == BITS:
+            self._cursor = at + (n_cells + 7) // 8
+        elif encoding == BINARY:
+            text_at, text_end, self._cursor = self._walk_texts(at, n_values)
+        else:
+            self._cursor = at + n_values * (4 * encoding)
+        if not is_wanted:
+            return None
+        return _Column(encoding, n_cells, n_values, at, is_run, is_null, text_at, text_end)
+
+    def _walk_texts(self, at: Ints, n_values: Ints) -> tuple[Ints, Ints, Ints]:
+        """First and end byte of every text, and the cursors behind them."""
+        # Step k reads the k-th text of every block; blocks in order of their number of texts.
+        order = np.argsort(-n_values, kind="stable")
+        counts = n_values[order]
+        cursor = at[order]
+        n_most = int(counts[0])
+        starts = np.empty((n_most, len(order)), np.int64)
+        lengths = np.empty((n_most, len(order)), np.int64)
+        n_active = np.searchsorted(-counts, -np.arange(n_most), side="left").tolist()
+        for k, n in enumerate(n_active):
+            length = self.int32s[cursor[:n]]
+            starts[k, :n] = cursor[:n]
+            lengths[k, :n] = length
+            cursor[:n] += length
+            cursor[:n] += 4
+            if (length < 0).any():
+                raise ValueError("a text of negative length")
+        behind = np.empty_like(cursor)
+        behind[order] = cursor
+        column = np.repeat(np.argsort(order, kind="stable"), n_values)
+        row = np.arange(n_values.sum()) - np.repeat(np.cumsum(n_values) - n_values, n_values)
+        text_at = starts[row, column] + 4
+        return text_at, text_at + lengths[row, column], behind
+
+    def bits(self, starts: Ints, counts: Ints) -> Bools:
+        """Bits from `counts` bitmaps that begin at bytes `starts`, highest bit first."""
+        out = np.empty(counts.sum(), np.uint8)
+        end = 0
+        for at, n in zip(starts.tolist(), counts.tolist(), strict=True):
+            out[end : end + n] = np.unpackbits(self.bytes[at : at + (n + 7) // 8], count=n)
+            end += n
+        return out.view(bool)
+
+    def values(self, starts: Ints, counts: Ints, wire: str) -> npt.NDArray[Any]:
+        """Values of one width from `counts` runs that begin at bytes `starts`, native order."""
+        out = np.empty(counts.sum(), np.dtype(wire).newbyteorder("="))
+        end = 0
+        for at, n in zip(starts.tolist(), counts.tolist(), strict=True):
+            out[end : end + n] = np.frombuffer(self.data, wire, n, at)
+            end += n
+        return out
+
+
+def _repeat_runs(
+    column: _Column, n_rows: Ints, values: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], Bools | None]:
+    """Values and nulls a row, from the values that are not null."""
+    is_null = column.is_null
+    if is_null is not None and column.encoding != BITS:
+        spread = np.zeros(len(is_null), values.dtype)
+        spread[~is_null] = values
+        values = spread
+    if column.is_run.any():
+        times = np.ones(len(values), np.int64)
+        first_cell = np.cumsum(column.n_cells) - column.n_cells
+        times[first_cell[column.is_run]] = n_rows[column.is_run]
+        values = np.repeat(values, times)
+        is_null = None if is_null is None else np.repeat(is_null, times)
+    return values, is_null
+
+
+def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> pa.Array:
+    _, encoding, wire = _TYPES[type_name]
+    n_total = int(walk.n_rows.sum())
+    if column.encoding != encoding:
+        if column.is_null is not None and column.is_null.all():
+            return pa.nulls(n_total, field.type)
+        raise ServerError(f"column {field.name!r} is {type_name}, but encoded as {column.encoding}")
+    if encoding == BINARY:
+        values: npt.NDArray[Any] = np.arange(0, 2 * len(column.text_at), 2)
+    elif encoding == BITS:
+        values = walk.bits(column.values_at, column.n_cells)
+    else:
+        values = walk.values(column.values_at, column.n_values, wire)
+    if type_name == "DATE":
+        values = _to_days(values, field.name)
+    values, is_null = _repeat_runs(column, walk.n_rows, values)
+    valid = None
+    if is_null is not None:
+        valid = pa.py_buffer(np.packbits(~is_null, bitorder="little"))
+    if encoding == BINARY:
+        places = pa.Array.from_buffers(pa.int64(), n_total, [valid, pa.py_buffer(values)])
+        return _cut_texts(walk.data, column, places, field)
+    if encoding == BITS:
+        values = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(field.type, n_total, [valid, pa.py_buffer(values)])
+
+
+def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) -> pa.Array:
+    """The texts `places` names, of a byte array cut into texts (even) and what is between (odd)."""
+    offsets = np.empty(2 * len(column.text_at), np.int64)
+    offsets[0::2] = column.text_at
+    offsets[1::2] = column.text_end
+    if not len(offsets):
+        return pa.nulls(len(places), field.type)
+    pieces = pa.Array.from_buffers(
+        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
+    texts = pieces.take(places)
+    try:
+        return texts.cast(field.type)
+    except pa.ArrowInvalid as exc:
+        raise FrameError(
+            f"column {field.name!r} holds text that is not UTF-8: {exc}", column=field.name
+        ) from exc
+
+
+def _to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
+    """Days since 1970 of dates written as the number yyyymmdd."""
+    months = (dates // 10000 - 1970) * 12 + dates // 100 % 100 - 1
+    days = months.astype("M8[M]").astype("M8[D]") + (dates % 100 - 1)
+    day = days.astype("M8[M]")
+    is_wrong = (day.astype(np.int64) != months) | (dates % 100 < 1) | (dates // 100 % 100 > 12)
+    is_wrong |= (dates // 100 % 100 < 1) | (dates < 0)
+    if is_wrong.any():
+        wrong = int(dates[int(np.argmax(is_wrong))])
+        raise FrameError(f"column {name!r} holds {wrong}, which is no date", column=name)
+    return days.astype(np.int64).astype(np.int32)
