@@ -1,0 +1,158 @@
+"""What a local server is started with: its properties, its log set-up and the java command line.
+
+IoTDB's own scripts size their heaps for a server of its own (5.8 and 9.6 GB were seen); a laptop
+spares a tenth of that. Source: conf/ and sbin/ of IoTDB 2.0.10, tried on a live one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from iotdb_frames.errors import LaunchError
+from iotdb_frames.server.java import Java
+from iotdb_frames.server.launcher import MAIN_CLASS
+
+PORT_NAMES = (
+    "dn_rpc_port",
+    "dn_internal_port",
+    "dn_mpp_data_exchange_port",
+    "dn_schema_region_consensus_port",
+    "dn_data_region_consensus_port",
+    "cn_internal_port",
+    "cn_consensus_port",
+)
+
+_FIXED = {
+    "cluster_name": "iotdb-frames",
+    "cn_internal_address": "127.0.0.1",
+    "dn_internal_address": "127.0.0.1",
+    "dn_rpc_address": "127.0.0.1",
+    "schema_replication_factor": "1",
+    "data_replication_factor": "1",
+    # one region a database, and its leader known within a tenth of a second: the first insert
+    # into a new server comes after 3.1 s and not after 4.1
+    "series_slot_num": "1",
+    "default_data_region_group_num_per_database": "1",
+    "heartbeat_interval_in_ms": "100",
+    "dn_join_cluster_retry_interval_ms": "100",
+    "wal_buffer_size_in_byte": str(1 << 20),
+    "cn_metric_level": "OFF",
+    "dn_metric_level": "OFF",
+    "cn_selector_thread_nums_of_client_manager": "1",
+    "dn_selector_thread_nums_of_client_manager": "1",
+    "load_active_listening_enable": "false",
+    # by default a server turns read-only when 5 % of the disk are left, which is 50 GB of a laptop
+    "disk_space_warning_threshold": "0.001",
+}
+
+_LOGBACK = """\
+<configuration>
+  <appender name="FILE" class="ch.qos.logback.core.rolling.RollingFileAppender">
+    <file>${IOTDB_LOG_DIR}/server.log</file>
+    <rollingPolicy class="ch.qos.logback.core.rolling.FixedWindowRollingPolicy">
+      <fileNamePattern>${IOTDB_LOG_DIR}/server.%i.log</fileNamePattern>
+      <minIndex>1</minIndex>
+      <maxIndex>2</maxIndex>
+    </rollingPolicy>
+    <triggeringPolicy class="ch.qos.logback.core.rolling.SizeBasedTriggeringPolicy">
+      <maxFileSize>5MB</maxFileSize>
+    </triggeringPolicy>
+    <encoder>
+      <pattern>%d %-5level [%thread] %logger{0}: %msg%n</pattern>
+      <charset>utf-8</charset>
+    </encoder>
+  </appender>
+  <logger name="org.apache.iotdb.commons.service.StartupChecks" level="ERROR"/>
+  <root level="WARN"><appender-ref ref="FILE"/></root>
+</configuration>
+"""
+
+_OPENED = ("util.concurrent", "lang", "util", "nio", "io", "net")
+
+
+def free_ports(n_ports: int) -> tuple[int, ...]:
+    """Loopback ports that nobody listens on now, each a different one.
+
+    From below the range that systems take ports of outgoing connections from, so that they are
+    still free at the next start.
+    """
+    found: set[int] = set()
+    for _ in range(1000):
+        port = random.randrange(20000, 32000)  # noqa: S311 - no secret
+        if port not in found and is_free(port):
+            found.add(port)
+        if len(found) == n_ports:
+            return tuple(found)
+    raise LaunchError("no free loopback ports between 20000 and 32000")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a loopback port."""
+    with socket.socket() as sock:
+        if os.name != "nt":  # there it means something else; here it lets a port in TIME_WAIT be
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def write_config(
+    directory: Path,
+    *,
+    ports: Mapping[str, int],
+    timestamp_precision: str,
+    durable: bool,
+    properties: Mapping[str, str],
+) -> None:
+    """Write ``iotdb-system.properties`` and ``logback.xml`` into `directory`/conf."""
+    seed = f"127.0.0.1:{ports['cn_internal_port']}"
+    settings = {
+        **_FIXED,
+        "cn_seed_config_node": seed,
+        "dn_seed_config_node": seed,
+        "timestamp_precision": timestamp_precision,
+        "wal_mode": "SYNC" if durable else "ASYNC",
+        **{name: str(port) for name, port in ports.items()},
+        **properties,
+    }
+    conf = directory / "conf"
+    conf.mkdir(exist_ok=True)
+    lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+    (conf / "iotdb-system.properties").write_text(lines, encoding="utf-8")
+    (conf / "logback.xml").write_text(_LOGBACK, encoding="utf-8")
+
+
+def java_command(
+    java: Java, *, lib: Path, directory: Path, launcher: Path, heap_bytes: int, direct_bytes: int
+) -> list[str]:
+    """The command line of a JVM that runs both nodes on the data in `directory`."""
+    conf, logs = directory / "conf", directory / "logs"
+    command = [
+        str(java.command),
+        *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xms64m",
+        f"-Xmx{heap_bytes}",
+        f"-XX:MaxDirectMemorySize={direct_bytes}",
+        f"-DOFF_HEAP_MEMORY={direct_bytes >> 20}M",
+        "-Xss512k",
+        "-XX:-UsePerfData",
+        "-Dfile.encoding=UTF-8",
+        "-Djava.awt.headless=true",
+        f"-Djava.io.tmpdir={directory / 'tmp'}",
+        f"-Dlogback.configurationFile={conf / 'logback.xml'}",
+    ]
+    if java.major >= 24:  # Netty, LZ4 and Zstd load native code: no warning about it on stderr
+        command += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
+    for name, place in (("HOME", directory), ("DATA_HOME", directory), ("CONF", conf)):
+        command += [f"-DIOTDB_{name}={place}", f"-DCONFIGNODE_{name}={place}"]
+    command += [f"-DTSFILE_HOME={directory}", f"-DTSFILE_CONF={conf}"]
+    command += [f"-DIOTDB_LOG_DIR={logs}", f"-DCONFIGNODE_LOGS={logs}"]
+    return [*command, "-cp", os.pathsep.join([str(lib / "*"), str(launcher)]), MAIN_CLASS]

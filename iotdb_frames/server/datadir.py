@@ -1,0 +1,185 @@
+"""A server's directory: who uses it, what it was made with, its ports and its password.
+
+lock                 held as long as a server runs on it
+iotdb-frames.json    version, precision and ports; some of them IoTDB cannot change later
+password             of `root`; mode 0600
+conf/ logs/ tmp/     written anew at each start, but for the logs
+data/                IoTDB's own
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from iotdb_frames.errors import LaunchError
+from iotdb_frames.server.config import PORT_NAMES, free_ports, is_free
+from iotdb_frames.server.locking import Locked, hold
+
+LEAST_FREE_BYTES = 256 << 20
+INITIAL_PASSWORD = "root"  # noqa: S105 - of every new IoTDB, replaced before anyone gets to know it
+_PREFIX = "iotdb-frames-"
+
+
+class DataDir:
+    """A directory that this process has locked for one server.
+
+    Parameters
+    ----------
+    path : of the directory, made where it is not there; None makes a temporary one
+
+    Raises
+    ------
+    LaunchError : not writable, no room on the disk, in use, or not one of ours.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.is_temporary = path is None
+        try:
+            if path is None:
+                _sweep()
+                path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self.path = path.absolute()
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = hold(self.path / "lock")
+        except Locked as exc:
+            raise LaunchError(
+                f"another server is running on {path}",
+                hint=f"stop it, or share one server between processes with the URL local://{path}",
+            ) from exc
+        except OSError as exc:
+            raise LaunchError(
+                f"the data directory cannot be used: {exc}",
+                hint="name a directory that you may write to",
+            ) from exc
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        self.meta: dict[str, Any] = {}
+        file = self.path / "iotdb-frames.json"
+        if file.exists():
+            try:
+                self.meta = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as exc:
+                raise LaunchError(f"{file} cannot be read: {exc}") from exc
+        elif {entry.name for entry in self.path.iterdir()} - {
+            "lock",
+            "server.json",
+            "keeper.lock",
+            "keeper.log",
+        }:
+            raise LaunchError(
+                f"{self.path} is not empty and was not made by a local server",
+                hint="name an empty or a new directory",
+            )
+        free = shutil.disk_usage(self.path).free
+        if free < LEAST_FREE_BYTES:
+            raise LaunchError(
+                f"only {free >> 20} MiB are free on the disk of {self.path}",
+                hint=f"make room for {LEAST_FREE_BYTES >> 20} MiB, or name another directory",
+            )
+
+    def settle(self, *, version: str, timestamp_precision: str, port: int | None) -> dict[str, int]:
+        """Fix version, precision and ports, or compare them with those of the first start.
+
+        Returns
+        -------
+        port by name of its setting
+        """
+        made = self.meta
+        if made and _as_numbers(made["version"]) > _as_numbers(version):
+            raise LaunchError(
+                f"the data in {self.path} is of IoTDB {made['version']}, newer than {version}",
+                hint=f"start version {made['version']} or newer on it",
+            )
+        if made and made["timestamp_precision"] != timestamp_precision:
+            raise LaunchError(
+                f"the data in {self.path} has timestamp_precision={made['timestamp_precision']!r}",
+                hint=f"it cannot be changed to {timestamp_precision!r}; use another directory",
+            )
+        if made:
+            ports: dict[str, int] = dict(made["ports"])
+        else:
+            ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        # clients find the server anew at each start, but its nodes know each other by port for ever
+        if port is not None or not is_free(ports["dn_rpc_port"]):
+            ports["dn_rpc_port"] = free_ports(1)[0] if port is None else port
+        taken = [n for name, n in ports.items() if not is_free(n)]
+        if taken:
+            raise LaunchError(
+                f"port {taken[0]} on 127.0.0.1 is taken by another program",
+                hint="leave `port` out and a free one is chosen"
+                if port in taken
+                else f"the data in {self.path} is bound to it; end that program and start again",
+            )
+        self.meta = {
+            "version": version,
+            "timestamp_precision": timestamp_precision,
+            "ports": ports,
+        }
+        write_private(self.path / "iotdb-frames.json", json.dumps(self.meta, indent=2))
+        for name in ("logs", "tmp"):
+            (self.path / name).mkdir(exist_ok=True)
+        return ports
+
+    def forget_ports(self) -> None:
+        """Choose other ports at the next start; only while no data was made with these."""
+        self.meta = {}
+        shutil.rmtree(self.path / "data", ignore_errors=True)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a server was started here before."""
+        return (self.path / "data").exists()
+
+    def password(self) -> str:
+        """The password of `root`, made up and written down before the server is told."""
+        file = self.path / "password"
+        if not file.exists():
+            write_private(file, secrets.token_hex(12))
+        return file.read_text("ascii").strip()
+
+    def close(self) -> None:
+        """Let the directory go; a temporary one is deleted."""
+        if self.is_temporary:
+            for _ in range(20):  # a killed JVM's last writes
+                shutil.rmtree(self.path, ignore_errors=True)
+                if not self.path.exists():
+                    break
+                time.sleep(0.05)
+        self._lock.release()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text)
+    part.replace(file)
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
+
+
+def _sweep() -> None:
+    """Delete the temporary directories of servers whose process was killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/lock"):
+        with suppress(OSError, Locked):
+            is_mine = os.name == "nt" or lock.stat().st_uid == os.getuid()
+            if is_mine and lock.stat().st_mtime < time.time() - 60:
+                with hold(lock):
+                    shutil.rmtree(lock.parent, ignore_errors=True)

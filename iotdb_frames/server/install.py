@@ -1,0 +1,147 @@
+"""Find IoTDB's jars: ``IOTDB_HOME``, the cache, else the two zip artifacts `jgo` resolves.
+
+Nothing is used that was not checked: a download counts once its SHA-256 is right, and appears in
+the cache by one rename, under a lock, so that a torn download or a second process is no matter.
+
+Environment
+-----------
+IOTDB_HOME : an unpacked IoTDB with ConfigNode and DataNode; taken first.
+IOTDB_FRAMES_CACHE : directory of the cache, instead of the user's cache directory.
+IOTDB_FRAMES_MAVEN_MIRROR : URL of a Maven repository to ask. Otherwise jgo's own settings file,
+    the mirror of Maven's ``~/.m2/settings.xml``, then jgo's default. Proxies are read from the usual
+    variables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from iotdb_frames.errors import LaunchError
+from iotdb_frames.server.fetch import fetch_zip, unzip
+from iotdb_frames.server.locking import Locked, hold
+
+DEFAULT_VERSION = "2.0.10"
+ARTIFACTS = ("iotdb-confignode", "iotdb-server")
+_MANIFEST = "iotdb-frames-manifest.json"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An unpacked IoTDB: its folder and its version."""
+
+    home: Path
+    version: str
+
+    @property
+    def lib(self) -> Path:
+        """The folder of its jars."""
+        return self.home / "lib"
+
+
+def find_installation(version: str | None = None) -> Installation:
+    """The IoTDB to start, fetched into the cache where the machine has none.
+
+    Parameters
+    ----------
+    version : the one wanted; None takes ``IOTDB_HOME`` whatever its version, else the one this
+        package was tested with.
+
+    Raises
+    ------
+    LaunchError : ``IOTDB_HOME`` holds no whole server; the download is impossible or wrong.
+    MissingExtraError : a download is needed and `jgo` is not installed.
+    """
+    home = os.environ.get("IOTDB_HOME")
+    if home:
+        found = _inspect(Path(home))
+        if version in (None, found.version):
+            return found
+    return _from_cache(version or DEFAULT_VERSION)
+
+
+def cache_directory() -> Path:
+    """Where servers are kept."""
+    given = os.environ.get("IOTDB_FRAMES_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("iotdb-frames")
+
+
+def _inspect(home: Path) -> Installation:
+    versions = {}
+    for artifact in ARTIFACTS:
+        jars = [
+            match[1]
+            for file in (home / "lib").glob(f"{artifact}-*.jar")
+            if (match := re.fullmatch(rf"{artifact}-(\d[\w.\-]*)\.jar", file.name))
+        ]
+        if not jars:
+            raise LaunchError(
+                f"IOTDB_HOME={home} has no lib/{artifact}-….jar",
+                hint="point it at an IoTDB 2.x with ConfigNode and DataNode, or unset it",
+            )
+        versions[artifact] = jars[0]
+    if len(set(versions.values())) > 1:
+        raise LaunchError(f"IOTDB_HOME={home} mixes versions: {versions}")
+    version = versions[ARTIFACTS[0]]
+    if int(version.split(".")[0]) < 2:
+        raise LaunchError(
+            f"IOTDB_HOME={home} is IoTDB {version}", hint="IoTDB 2.0 or newer is needed"
+        )
+    return Installation(home.resolve(), version)
+
+
+def _from_cache(version: str) -> Installation:
+    if not re.fullmatch(r"\d+\.\d+[\w.\-]*", version):
+        raise LaunchError(f"{version!r} is no version of IoTDB", hint=f"e.g. {DEFAULT_VERSION}")
+    cache = cache_directory()
+    home = cache / f"iotdb-{version}"
+    if _is_whole(home):
+        return Installation(home, version)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with hold(cache / f"iotdb-{version}.lock", timeout_s=1800):
+            if not _is_whole(home):  # another process may have fetched it while we waited
+                _install(home, version)
+    except Locked as exc:
+        raise LaunchError(
+            f"another process has been fetching IoTDB {version} for 30 minutes"
+        ) from exc
+    except OSError as exc:
+        raise LaunchError(
+            f"IoTDB {version} cannot be kept in {cache}: {exc}",
+            hint="it takes 300 MB there; set IOTDB_FRAMES_CACHE to another directory",
+        ) from exc
+    return Installation(home, version)
+
+
+def _install(home: Path, version: str) -> None:
+    downloads = home.with_name(f"{home.name}.downloads")
+    part = home.with_name(f"{home.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: we hold the lock
+    for artifact in ARTIFACTS:
+        unzip(fetch_zip(artifact, version, into=downloads), into=part)
+    sizes = {
+        file.relative_to(part).as_posix(): file.stat().st_size
+        for file in sorted(part.rglob("*"))
+        if file.is_file()
+    }
+    (part / _MANIFEST).write_text(json.dumps(sizes, indent=0), encoding="utf-8")
+    if home.exists():  # not whole
+        shutil.rmtree(home)
+    part.rename(home)
+    shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _is_whole(home: Path) -> bool:
+    """Whether every file is there in its size; what a half-deleted cache is not."""
+    try:
+        sizes = json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
+        return all((home / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False

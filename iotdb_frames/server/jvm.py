@@ -1,0 +1,66 @@
+"""One JVM as a child process, ended for certain."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+
+class Jvm:
+    """A running JVM whose standard input is a pipe from here: it ends when that closes.
+
+    Parameters
+    ----------
+    command : its command line
+    directory : its working directory; ``logs/jvm.log`` there takes what it prints
+
+    Raises
+    ------
+    OSError : it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, directory: Path) -> None:
+        own_session = (
+            {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+            if os.name == "nt"
+            else {"start_new_session": True}
+        )
+        with (directory / "logs" / "jvm.log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+                command,
+                cwd=directory,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **own_session,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def terminate(self, *, timeout_s: float) -> bool:
+        """Ask it to end in order; whether it did within `timeout_s` seconds."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it now, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+        with suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()

@@ -1,0 +1,307 @@
+"""`LocalServer`: a real IoTDB that belongs to this process.
+
+One JVM runs ConfigNode and DataNode. It sits in a session of its own, so that a Ctrl-C meant for
+the notebook does not reach it, and ends when the pipe to its standard input closes, which the
+operating system does whatever happens to this process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from iotdb_frames.errors import LaunchError, OptionsError
+from iotdb_frames.options import ConnectionOptions, parse_bytes
+from iotdb_frames.server import probe
+from iotdb_frames.server.config import java_command, write_config
+from iotdb_frames.server.datadir import INITIAL_PASSWORD, DataDir
+from iotdb_frames.server.install import Installation, find_installation
+from iotdb_frames.server.java import Java, find_java
+from iotdb_frames.server.jvm import Jvm
+from iotdb_frames.server.launcher import launcher_jar
+from iotdb_frames.server.logs import explain, read_tail
+
+_POLL_S = 0.02
+_FIRST_STATEMENT = "SHOW VERSION"
+
+
+class LocalServer:
+    """A real IoTDB on this machine that lives no longer than this process.
+
+    ::
+
+        with LocalServer() as server:
+            ...  # server.options, server.url
+
+    Parameters
+    ----------
+    data_dir : directory to keep the data in; None makes a temporary one that goes with the server
+    version : of IoTDB; None takes what ``IOTDB_HOME`` holds, else the version this package ships
+    durable : acknowledge a write only when it is on the disk (``wal_mode=SYNC``). Otherwise the
+        last moments before a crash may be lost.
+    timestamp_precision : "ms", "us" or "ns"; fixed by the first start on a directory
+    port : of the client RPC on 127.0.0.1; None chooses a free one
+    properties : more lines for ``iotdb-system.properties``
+    heap, direct_memory : upper bounds of the JVM's memory, e.g. ``"1GiB"``; it starts with 64 MB
+    start_timeout_s : how long a start may take, in seconds, download excluded
+    stop_timeout_s : how long the end of a server with kept data may take before it is killed
+
+    Raises
+    ------
+    LaunchError : with the server's last words, when it cannot be found, fetched or started.
+    MissingExtraError : the extra ``[server]`` is needed and not installed.
+    OptionsError : an argument that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        *,
+        version: str | None = None,
+        durable: bool = False,
+        timestamp_precision: str = "ms",
+        port: int | None = None,
+        properties: Mapping[str, Any] | None = None,
+        heap: int | str = "1GiB",
+        direct_memory: int | str = "256MiB",
+        start_timeout_s: float = 60.0,
+        stop_timeout_s: float = 30.0,
+    ) -> None:
+        if timestamp_precision not in ("ms", "us", "ns"):
+            raise OptionsError(f"timestamp_precision={timestamp_precision!r}; there are ms, us, ns")
+        if port is not None and not 0 < port < 65536:
+            raise OptionsError(f"port={port} is no port")
+        self._properties = {name: str(value) for name, value in (properties or {}).items()}
+        if any(set("\r\n") & set(name + value) for name, value in self._properties.items()):
+            raise OptionsError("a property must be one line")
+        self._given_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self._wanted_version = version
+        self._durable = durable
+        self._precision = timestamp_precision
+        self._wanted_port = port
+        self._heap_bytes = parse_bytes(heap, name="heap")
+        self._direct_bytes = parse_bytes(direct_memory, name="direct_memory")
+        self._start_timeout_s = start_timeout_s
+        self._guard = threading.RLock()
+        self._owned = _Owned(stop_timeout_s)
+        self._version: str | None = None
+        self._options: ConnectionOptions | None = None
+        # at the end of the interpreter, or when nobody refers to this server any more
+        self._finalizer = weakref.finalize(self, self._owned.release)
+
+    def start(self) -> LocalServer:
+        """Start it, and return when a login and a first statement have succeeded."""
+        with self._guard:
+            if self.is_running:
+                return self
+            installation = find_installation(self._wanted_version)
+            java = find_java()
+            self._owned.open(self._given_dir)
+            try:
+                self._launch(installation, java)
+            except BaseException:
+                self._owned.release(gently=False)
+                raise
+            return self
+
+    def stop(self) -> None:
+        """End it. Temporary data goes; kept data is closed in order, or after a limit killed."""
+        with self._guard:
+            self._owned.release()
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL). Its data stays until `stop`, for another `start`."""
+        with self._guard:
+            if self._owned.jvm:
+                self._owned.jvm.kill()
+
+    def restart(self) -> LocalServer:
+        """End it in order and start it again on the same data."""
+        with self._guard:
+            self._owned.end(gently=True)
+            return self.start()
+
+    def __enter__(self) -> LocalServer:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        if not self.is_running:
+            return "<LocalServer, not running>"
+        kept = "temporary data" if self._given_dir is None else f"data in {self._given_dir}"
+        return f"<LocalServer {self.url}, IoTDB {self.version}, pid {self.pid}, {kept}>"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self._owned.jvm is not None and self._owned.jvm.exit_code is None
+
+    @property
+    def options(self) -> ConnectionOptions:
+        """How to connect: host, port, user and password."""
+        if self._options is None:
+            raise LaunchError("the server has not been started", hint="use it as a context manager")
+        return self._options
+
+    @property
+    def url(self) -> str:
+        """Its address, without the password."""
+        return self.options.url
+
+    @property
+    def port(self) -> int:
+        """Of the client RPC, on 127.0.0.1."""
+        return self.options.hosts[0][1]
+
+    @property
+    def pid(self) -> int:
+        """Of its JVM."""
+        if self._owned.jvm is None:
+            raise LaunchError("the server has not been started", hint="use it as a context manager")
+        return self._owned.jvm.pid
+
+    @property
+    def version(self) -> str:
+        """Of IoTDB, e.g. ``2.0.10``."""
+        if self._version is None:
+            raise LaunchError("the server has not been started", hint="use it as a context manager")
+        return self._version
+
+    @property
+    def data_dir(self) -> Path:
+        """Where its data, logs and settings are."""
+        return self._owned.directory.path
+
+    def log_tail(self, n_lines: int = 30) -> str:
+        """The last lines of its log."""
+        return read_tail(self.data_dir, n_lines=n_lines)
+
+    def _launch(self, installation: Installation, java: Java) -> None:
+        """Start the JVM; once more on other ports where one was taken from under it."""
+        directory = self._owned.directory
+        is_new = not directory.has_data
+        try:
+            self._launch_once(installation, java, directory)
+        except _PortLostError:
+            if not is_new:
+                raise
+            self._owned.end(gently=False)
+            directory.forget_ports()
+            self._launch_once(installation, java, directory)
+
+    def _launch_once(self, installation: Installation, java: Java, directory: DataDir) -> None:
+        ports = directory.settle(
+            version=installation.version,
+            timestamp_precision=self._precision,
+            port=self._wanted_port,
+        )
+        write_config(
+            directory.path,
+            ports=ports,
+            timestamp_precision=self._precision,
+            durable=self._durable,
+            properties=self._properties,
+        )
+        launcher = directory.path / "conf" / "launcher.jar"
+        launcher.write_bytes(launcher_jar("halt" if directory.is_temporary else "exit"))
+        command = java_command(
+            java,
+            lib=installation.lib,
+            directory=directory.path,
+            launcher=launcher,
+            heap_bytes=self._heap_bytes,
+            direct_bytes=self._direct_bytes,
+        )
+        try:
+            self._owned.jvm = Jvm(command, directory=directory.path)
+        except OSError as exc:
+            raise LaunchError(f"{java.command} cannot be started: {exc}") from exc
+        password = directory.password()
+        self._wait_until_ready(ports["dn_rpc_port"], password)
+        self._version = installation.version
+        self._options = ConnectionOptions(
+            hosts=(("127.0.0.1", ports["dn_rpc_port"]),), user="root", password=password
+        )
+
+    def _wait_until_ready(self, port: int, password: str) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        said = "nobody listened on its port"
+        while True:
+            jvm = self._owned.jvm
+            assert jvm is not None
+            if jvm.exit_code is not None:
+                raise self._failure(f"the server ended at once (exit code {jvm.exit_code})")
+            if time.monotonic() > deadline:
+                raise self._failure(
+                    f"the server was not ready within {self._start_timeout_s:g} s: {said}"
+                )
+            try:
+                code, said = probe.run_statement(port, password, sql=_FIRST_STATEMENT)
+                if code == probe.SUCCESS:
+                    return
+                if code in probe.WRONG_LOGIN:  # the first start: it has everyone's password
+                    sql = f"ALTER USER root SET PASSWORD '{password}'"
+                    _, said = probe.run_statement(port, INITIAL_PASSWORD, sql=sql)
+            except OSError as exc:
+                said = str(exc)
+            time.sleep(_POLL_S)
+
+    def _failure(self, message: str) -> LaunchError:
+        tail = self.log_tail()
+        cause, hint = explain(tail)
+        kind = _PortLostError if cause == "port" else LaunchError
+        return kind(message, log_tail=tail, hint=hint)
+
+
+class _PortLostError(LaunchError):
+    """A port was taken between our look and the server's."""
+
+
+class _Owned:
+    """What must end with a `LocalServer`; the finalizer refers to this and not to the server."""
+
+    def __init__(self, stop_timeout_s: float) -> None:
+        self._stop_timeout_s = stop_timeout_s
+        self._owner_pid = os.getpid()
+        self._directory: DataDir | None = None
+        self.jvm: Jvm | None = None
+
+    @property
+    def directory(self) -> DataDir:
+        if self._directory is None:
+            raise LaunchError("the server has not been started", hint="use it as a context manager")
+        return self._directory
+
+    def open(self, path: Path | None) -> None:
+        self._owner_pid = os.getpid()
+        if self._directory is None:
+            self._directory = DataDir(path)
+
+    def end(self, *, gently: bool) -> None:
+        jvm, self.jvm = self.jvm, None
+        if jvm is None or jvm.exit_code is not None:
+            return
+        if gently:
+            jvm.terminate(timeout_s=self._stop_timeout_s)
+        jvm.kill()
+
+    def release(self, *, gently: bool = True) -> None:
+        if os.getpid() != self._owner_pid:
+            return  # a fork of the owner ends; the server is not its
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            self.end(gently=gently and not directory.is_temporary)
+            directory.close()
