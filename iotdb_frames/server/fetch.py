@@ -23,8 +23,10 @@ from iotdb_frames.errors import LaunchError, missing_extra
 
 GROUP = "org.apache.iotdb"
 SHA256 = {
-    "iotdb-confignode-2.0.10.zip": "d0fc441379e660bd9ac16e1db021a1346a61c64e225f0b93430ab6f1ba4b5f02",
-    "iotdb-server-2.0.10.zip": "5d4a333c91e63c102097c7a8755f0c990c6b95fe640d759b3d714751a28cf79a",
+    "iotdb-confignode-2.0.10.zip": (
+        "d0fc441379e660bd9ac16e1db021a1346a61c64e225f0b93430ab6f1ba4b5f02"
+    ),
+    "iotdb-server-2.0.10.zip": ("5d4a333c91e63c102097c7a8755f0c990c6b95fe640d759b3d714751a28cf79a"),
 }
 """Of the files this package was tested with."""
 
@@ -61,7 +63,7 @@ def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
     try:
         is_right = _checksum(component, f"{artifact}-{version}.zip")
         zip_artifact = component.artifact(packaging="zip")
-        file: Path = zip_artifact.cached_path
+        file = into.joinpath(*GROUP.split("."), artifact, version, f"{artifact}-{version}.zip")
         if file.exists() and is_right(file):  # whole, from a run that failed later
             return file
         file.unlink(missing_ok=True)

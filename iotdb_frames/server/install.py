@@ -8,8 +8,8 @@ Environment
 IOTDB_HOME : an unpacked IoTDB with ConfigNode and DataNode; taken first.
 IOTDB_FRAMES_CACHE : directory of the cache, instead of the user's cache directory.
 IOTDB_FRAMES_MAVEN_MIRROR : URL of a Maven repository to ask. Otherwise jgo's own settings file,
-    the mirror of Maven's ``~/.m2/settings.xml``, then jgo's default. Proxies are read from the usual
-    variables.
+    the mirror of Maven's ``~/.m2/settings.xml``, then jgo's default. Proxies are read from the
+    usual variables.
 """
 
 from __future__ import annotations

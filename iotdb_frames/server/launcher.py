@@ -2,14 +2,15 @@
 
 A single JVM that runs both nodes starts in two thirds of the time and takes half the memory of
 two (3.7 s and 257 MB against 5.5 s and 564 MB). The nodes have a `main` each, so something must
-call both; and something inside the JVM must end it when its owner dies, however that happens. This is the class::
+call both; and something inside the JVM must end it when its owner dies, however that happens.
+This is the class::
 
     public class Launcher extends Thread {
         public Launcher(String name) { super(name); }
         public void run() {
             if (getName().equals("watch")) {
-                System.in.readAllBytes();          // returns when the owner's end of the pipe closes
-                Runtime.getRuntime().halt(0);      // or exit(0)
+                System.in.readAllBytes();      // returns when the owner's end of the pipe closes
+                Runtime.getRuntime().halt(0);  // or exit(0)
             } else {
                 DataNode.main(new String[] {"-s"});
             }

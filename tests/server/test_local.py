@@ -8,7 +8,7 @@ from iotdb_frames.server import LocalServer, probe
 
 
 def run(server: LocalServer, sql: str) -> tuple[int, str]:
-    return probe.run_statement(server.port, str.__str__(server.options.password), sql=sql)
+    return probe.run_statement(server.port, str(server.options.password), sql=sql)
 
 
 def test_ready_server_runs_statements(server: LocalServer) -> None:
@@ -25,7 +25,7 @@ def test_initial_password_is_gone(server: LocalServer) -> None:
 
 def test_password_does_not_show(server: LocalServer) -> None:
     """Neither repr nor address hold the password."""
-    password = str.__str__(server.options.password)
+    password = str(server.options.password)
     assert len(password) >= 20
     for text in (repr(server), server.url, repr(server.options), f"{server!s}"):
         assert password not in text
