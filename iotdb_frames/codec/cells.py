@@ -1,0 +1,333 @@
+"""Values of one column as the exact cells of an IoTDB type, or the reason why not.
+
+The check of a whole frame and the encoder call the same `to_cells`, so a plan cannot disagree with
+the write. A value is never rounded, wrapped or cut silently: where it would be, its row is marked
+bad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.codec.sources import Rows, Source, is_missing
+from iotdb_frames.codec.times import date_numbers, to_ticks
+from iotdb_frames.codec.types import REFUSED, TABLE, WIRE, kind_of
+from iotdb_frames.errors import ColumnTypeError
+from iotdb_frames.options import TSDataType
+
+Precision = Literal["ms", "us", "ns"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How cells are made.
+
+    precision : of the server's times
+    time_zone : of naive times
+    keep_nan : NaN is a value, not a missing one
+    is_lossy : precision may be lost (range never)
+    """
+
+    precision: Precision
+    time_zone: str = "UTC"
+    keep_nan: bool = False
+    is_lossy: bool = False
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of one column.
+
+    values : numpy array of the wire's dtype in native order, shape (n,), undefined where null; or
+        an Arrow binary array for TEXT, STRING and BLOB
+    is_null : bool, shape (n,), or None where none is missing
+    is_bad : bool, shape (n,), or None where all are exact
+    why : what is wrong with the bad ones
+    """
+
+    values: np.ndarray | pa.Array
+    is_null: np.ndarray | None
+    is_bad: np.ndarray | None = None
+    why: str = ""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_bytes(self) -> int:
+        """Encoded bytes, without the bitmap."""
+        if isinstance(self.values, np.ndarray):
+            return self.values.nbytes
+        if isinstance(self.values, pa.DictionaryArray):
+            lengths = pc.binary_length(self.values.dictionary).take(self.values.indices)
+            return 4 * len(self.values) + (pc.sum(lengths).as_py() or 0)
+        return 4 * len(self.values) + binary_bytes(self.values)[1].nbytes
+
+    @property
+    def n_values(self) -> int:
+        """Cells that are not null."""
+        return len(self) - (0 if self.is_null is None else int(np.count_nonzero(self.is_null)))
+
+    def slice(self, start: int, stop: int) -> Cells:
+        """Rows `start` to `stop`, without copying."""
+        null, bad = self.is_null, self.is_bad
+        values = (
+            self.values[start:stop]
+            if isinstance(self.values, np.ndarray)
+            else self.values.slice(start, stop - start)
+        )
+        return Cells(
+            values,
+            None if null is None else null[start:stop],
+            None if bad is None else bad[start:stop],
+            self.why,
+        )
+
+
+def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array."""
+    _, offsets, data = values.buffers()
+    if offsets is None:
+        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
+    at = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+    raw = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return at - at[0], raw[at[0] : at[-1]]
+
+
+def check_target(source: Source, target: TSDataType) -> None:
+    """Refuse a pairing of dtype and IoTDB type that could never be exact.
+
+    Raises
+    ------
+    ColumnTypeError
+    """
+    kind = kind_of(source.type)
+    if kind not in TABLE:
+        raise ColumnTypeError(
+            f"column {source.label!r} ({source.dtype}) cannot be written",
+            column=source.label,
+            hint=REFUSED.get(kind, "convert it to a type of the README's type table"),
+        )
+    if target not in TABLE[kind].targets:
+        names = ", ".join(t.name for t in TABLE[kind].targets)
+        raise ColumnTypeError(
+            f"column {source.label!r} ({source.dtype}) cannot go into {target.name}",
+            column=source.label,
+            hint=f"convert the column in pandas, or write it as {names}",
+        )
+
+
+def is_total(source: Source, target: TSDataType) -> bool:
+    """Whether every value of the column fits, whatever it is, so that no check is needed."""
+    kind, wire = kind_of(source.type), WIRE[target]
+    if kind in ("int", "float") and not pa.types.is_dictionary(source.type):
+        plain = np.dtype(source.type.to_pandas_dtype())
+        return source.dtype != "object" and wire is not None and np.can_cast(plain, wire, "safe")
+    if kind in ("bool", "null", "string"):
+        return source.dtype != "object"
+    return kind == "bytes" and target == TSDataType.BLOB and source.dtype != "object"
+
+
+def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Cells:
+    """The cells of some rows.
+
+    Parameters
+    ----------
+    rows : slice, or int array of row positions
+    target : a type that `check_target` allows
+
+    Raises
+    ------
+    ColumnTypeError : values that do not even convert (`.row` is None).
+    """
+    try:
+        data = source.take(rows)
+        return _convert(data, target, rules)
+    except (pa.ArrowException, OverflowError, UnicodeError) as exc:
+        raise ColumnTypeError(
+            f"column {source.label!r} ({source.dtype}) cannot go into {target.name}: {exc}",
+            column=source.label,
+        ) from exc
+
+
+def _convert(data: np.ndarray | pa.Array, target: TSDataType, rules: Rules) -> Cells:
+    wire = WIRE[target]
+    if not isinstance(data, np.ndarray):
+        if pa.types.is_null(data.type):
+            return _all_null(len(data), wire)
+        if wire is None:
+            return _binary(data, target)
+        if pa.types.is_dictionary(data.type):
+            data = data.dictionary_decode()
+        return _from_arrow(data, target, rules)
+    if data.dtype.kind == "M":
+        unit = np.datetime_data(data.dtype)[0]
+        ticks = data.astype(f"M8[{unit}]", copy=False).view("i8")
+        return _times(ticks, unit, True, None, target, rules)
+    is_null = None if rules.keep_nan or data.dtype.kind != "f" else _or_none(np.isnan(data))
+    return _numbers(data, is_null, target, rules)
+
+
+def _or_none(mask: np.ndarray) -> np.ndarray | None:
+    return mask if mask.any() else None
+
+
+def _all_null(n_rows: int, wire: np.dtype | None) -> Cells:
+    is_null = np.ones(n_rows, bool) if n_rows else None
+    if wire is None:
+        return Cells(pa.nulls(n_rows, pa.binary()), is_null)
+    return Cells(np.zeros(n_rows, wire), is_null)
+
+
+def _binary(data: pa.Array, target: TSDataType) -> Cells:
+    """Texts and bytes as Arrow binary with 32-bit offsets; nulls are empty.
+
+    A dictionary stays one where it is the smaller, so that each of its texts is packed once.
+    """
+    if pa.types.is_dictionary(data.type):
+        if len(data.dictionary) > len(data) or data.dictionary.null_count or data.null_count:
+            return _binary(data.dictionary_decode(), target)
+        texts = _binary(data.dictionary, target).values
+        return Cells(pa.DictionaryArray.from_arrays(data.indices, texts), None)
+    is_null = is_missing(data) if data.null_count else None
+    kind = kind_of(data.type)
+    if kind == "bytes" and target != TSDataType.BLOB:
+        data = data.cast(pa.large_binary()).cast(pa.large_string())  # checks that it is UTF-8
+    plain = {"string_view": pa.string(), "binary_view": pa.binary()}.get(str(data.type))
+    if plain is not None:
+        data = data.cast(plain)
+    data = data.cast(pa.binary())
+    return Cells(data if is_null is None else data.fill_null(b""), is_null)
+
+
+def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
+    """Arrow values other than texts: the values buffer as numpy, nulls beside."""
+    is_null = is_missing(data) if data.null_count else None
+    source = data.type
+    if pa.types.is_boolean(source):
+        filled = data if is_null is None else data.fill_null(False)
+        return Cells(np.asarray(filled.to_numpy(zero_copy_only=False)), is_null)
+    if pa.types.is_decimal(source):
+        return _decimals(data, is_null, target, rules)
+    if pa.types.is_date(source):
+        days = _buffer(data.cast(pa.date32()).cast(pa.int32()), np.dtype("i4"))
+        numbers, is_bad = date_numbers(days)
+        return _bad_cells(numbers, is_null, is_bad, "is outside the years 1 to 9999")
+    if pa.types.is_timestamp(source):
+        ticks = _buffer(data, np.dtype("i8"))
+        return _times(ticks, source.unit, source.tz is None, is_null, target, rules)
+    values = _buffer(data, np.dtype(source.to_pandas_dtype()))
+    if values.dtype.kind == "f" and not rules.keep_nan:
+        nan = np.isnan(values)
+        is_null = _or_none(nan if is_null is None else nan | is_null)
+    return _numbers(values, is_null, target, rules)
+
+
+def _buffer(data: pa.Array, dtype: np.dtype) -> np.ndarray:
+    """The values buffer of a primitive Arrow array, undefined where null."""
+    raw = data.buffers()[1]
+    if raw is None:
+        return np.zeros(len(data), dtype)
+    return np.frombuffer(raw, dtype)[data.offset : data.offset + len(data)]
+
+
+def _bad_cells(
+    values: np.ndarray, is_null: np.ndarray | None, is_bad: np.ndarray | None, why: str
+) -> Cells:
+    if is_bad is not None and is_null is not None:
+        is_bad = is_bad & ~is_null
+    return Cells(values, is_null, None if is_bad is None else _or_none(is_bad), why)
+
+
+def _numbers(
+    values: np.ndarray, is_null: np.ndarray | None, target: TSDataType, rules: Rules
+) -> Cells:
+    """Numbers into the wire's dtype; marks what the cast would change."""
+    wire = WIRE[target]
+    assert wire is not None
+    source = values.dtype.newbyteorder("=")
+    if np.can_cast(source, wire, "safe") and not (
+        source.kind in "iu" and wire.kind == "f" and source.itemsize == 8
+    ):
+        return Cells(values.astype(wire, copy=False), is_null)
+    why = f"does not fit {target.name} exactly"
+    with np.errstate(invalid="ignore", over="ignore"):
+        if wire.kind == "f":
+            out = values.astype(wire)
+            if source.kind == "f":
+                is_bad = np.isinf(out) & np.isfinite(values)
+                if not rules.is_lossy:
+                    is_bad |= (out.astype(source) != values) & ~np.isnan(values)
+            elif rules.is_lossy:
+                is_bad = np.zeros(len(out), bool)
+            else:
+                # Compare as integers: through float64, 2^53 + 1 would equal 2^53.
+                edge = out >= float(np.iinfo(source).max)
+                is_bad = edge | (np.where(edge, 0, out).astype(source) != values)
+        else:
+            low, high = np.iinfo(wire).min, np.iinfo(wire).max
+            if source.kind == "f":
+                inside = (values >= float(low)) & (values < float(high) + (wire.itemsize == 4))
+                is_bad = ~inside
+                if not rules.is_lossy:
+                    is_bad |= np.trunc(values) != values
+            else:
+                is_bad = values > high
+                if source.kind == "i":
+                    is_bad |= values < low
+            out = np.where(is_bad, 0, values).astype(wire)
+    return _bad_cells(out, is_null, is_bad, why)
+
+
+def _decimals(
+    data: pa.Array, is_null: np.ndarray | None, target: TSDataType, rules: Rules
+) -> Cells:
+    """Decimals that come back the same at their own scale."""
+    floats = pc.cast(data, pa.float64())
+    cells = _numbers(_buffer(floats, np.dtype("f8")), is_null, target, rules)
+    if rules.is_lossy:
+        return cells
+    wide = pa.decimal256(76, data.type.scale)
+    seen = pa.array(cells.values.astype("f8"), mask=is_null)
+    same = pc.equal(pc.cast(seen, wide, safe=False), pc.cast(data, wide))
+    is_bad = ~np.asarray(same.fill_null(True).to_numpy(zero_copy_only=False))
+    if cells.is_bad is not None:
+        is_bad |= cells.is_bad
+    return _bad_cells(cells.values, is_null, is_bad, f"does not fit {target.name} exactly")
+
+
+def _times(
+    ticks: np.ndarray,
+    unit: str,
+    is_naive: bool,
+    is_null: np.ndarray | None,
+    target: TSDataType,
+    rules: Rules,
+) -> Cells:
+    """Instants as TIMESTAMP, or naive midnights as DATE."""
+    if target == TSDataType.DATE:
+        per_day = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] * 86_400
+        nat = ticks == np.iinfo(np.int64).min
+        null = _or_none(nat if is_null is None else nat | is_null)
+        days = np.where(nat, 0, ticks) // per_day
+        numbers, outside = date_numbers(days)
+        is_bad = days * per_day != np.where(nat, 0, ticks)
+        if outside is not None:
+            is_bad |= outside
+        return _bad_cells(numbers, null, is_bad, "is no date: it has a time of day")
+    if is_null is not None:
+        ticks = np.where(is_null, np.iinfo(np.int64).min, ticks)
+    out = to_ticks(
+        ticks,
+        unit=unit,
+        is_naive=is_naive,
+        zone=rules.time_zone,
+        precision=rules.precision,
+        is_lossy=rules.is_lossy,
+    )
+    return Cells(out.values, out.is_null, out.is_bad, out.why)

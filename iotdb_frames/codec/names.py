@@ -1,0 +1,122 @@
+"""Targets and tree paths: where a write or a read goes, in one of the two models."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.errors import OptionsError
+
+_NODE = re.compile(r"`((?:[^`]|``)+)`|([^.`\s][^.`]*)")
+_NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s][^."]*)')
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where rows go.
+
+    model : "tree" or "table"
+    path : device path, or prefix of devices, quoted as the server wants it; "" in the table model
+    database, table : raw names; "" in the tree model
+    """
+
+    model: Literal["tree", "table"]
+    path: str = ""
+    database: str = ""
+    table: str = ""
+
+    def __str__(self) -> str:
+        return self.path or f"{self.database}.{self.table}"
+
+    @property
+    def sql(self) -> str:
+        """The target as a FROM clause wants it."""
+        if self.model == "tree":
+            return self.path
+        return f"{quote_identifier(self.database)}.{quote_identifier(self.table)}"
+
+
+def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[str]:
+    names, at = [], 0
+    while True:
+        match = pattern.match(text, at)
+        if not match:
+            raise OptionsError(
+                f"{text!r} is no {what}: there is no name at position {at}",
+                hint=f"names with dots, spaces or quotes go in {quote}…{quote}",
+            )
+        names.append(match[1].replace(quote * 2, quote) if match[1] else match[2].rstrip())
+        at = match.end()
+        if at == len(text):
+            return names
+        if text[at] != ".":
+            raise OptionsError(f"{text!r} is no {what}: expected a dot at position {at}")
+        at += 1
+
+
+def split_path(path: str) -> list[str]:
+    """Raw node names of a tree path; nodes may stand in back-quotes.
+
+    Raises
+    ------
+    OptionsError : an empty node, or an open quote.
+    """
+    return _split(path, _NODE, "`", "tree path")
+
+
+def join_path(nodes: list[str]) -> str:
+    """A path the server takes, from raw node names."""
+    return ".".join([nodes[0], *map(quote_path_node, nodes[1:])])
+
+
+def normal_path(path: str, *, under: str | None = None) -> str:
+    """`path` with every node quoted where it must be; a relative one below `under`.
+
+    Raises
+    ------
+    OptionsError : no path, or an absolute one that is not below `under`.
+    """
+    nodes = split_path(path)
+    if nodes[0] != "root":
+        if under is None:
+            raise OptionsError(f"{path!r} does not begin with root")
+        return join_path(split_path(under) + nodes)
+    if under is not None:
+        above = split_path(under)
+        if nodes[: len(above)] != above:
+            raise OptionsError(f"{path!r} is not below {under!r}")
+    return join_path(nodes)
+
+
+def parse_target(target: str, *, database: str | None = None) -> Target:
+    """The target a text names: ``root.…`` is a tree path, else ``database.table`` or ``table``.
+
+    Parameters
+    ----------
+    database : of the connection, for a bare table name
+
+    Raises
+    ------
+    OptionsError : neither, or a table without a database.
+    """
+    if not isinstance(target, str) or not target.strip():
+        raise OptionsError(
+            f"target={target!r} names nothing",
+            hint='"root.plant.press1" (tree model) or "database.table" (table model)',
+        )
+    target = target.strip()
+    if target == "root" or target.startswith("root."):
+        return Target("tree", path=normal_path(target))
+    names = _split(target, _NAME, '"', "table name")
+    if len(names) == 1 and database:
+        names = [database, *names]
+    if len(names) != 2:
+        hint = (
+            "name it database.table, or a database in the URL"
+            if len(names) == 1
+            else 'database.table; names with dots go in double quotes: "my.db".t'
+        )
+        raise OptionsError(f"{target!r} is no database.table and no path below root", hint=hint)
+    return Target("table", database=names[0].lower(), table=names[1].lower())

@@ -1,0 +1,88 @@
+"""Cells to the bytes of a tablet.
+
+Layout (IoTDB 2.0.10, checked against the server): times are big-endian int64. Values are the
+columns one after the other: big-endian numbers, one byte a boolean, TEXT, STRING and BLOB as a
+4-byte length and the bytes, a null as any value; then for each column a byte that says whether it
+has nulls, and if so a bitmap of n_rows // 8 + 1 bytes, lowest bit first, 1 = null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.codec.cells import Cells, binary_bytes
+
+
+def encode_times(ticks: np.ndarray) -> bytes:
+    """Ticks (int64, shape (n_rows,)) as the wire wants them."""
+    return ticks.astype(">i8").tobytes()
+
+
+def pack_nulls(is_null: np.ndarray) -> bytes:
+    """Pack one column's missing cells into a tablet bitmap.
+
+    Parameters
+    ----------
+    is_null : bool array, shape (n_rows,)
+        True where the cell is missing.
+
+    Returns
+    -------
+    bytes, length n_rows // 8 + 1
+        Row i is bit i % 8 of byte i // 8, lowest bit first.
+
+    Source: the tablet bitmap of IoTDB 2.0.10, checked against the server, which stores wrong
+    nulls without an error where the last byte is left out at n_rows = 8.
+    """
+    packed = np.packbits(is_null, bitorder="little").tobytes()
+    return packed if len(is_null) % 8 else packed + b"\0"
+
+
+def pack_binary(values: pa.Array) -> np.ndarray:
+    """Texts or bytes with their lengths before them.
+
+    Parameters
+    ----------
+    values : Arrow binary array without nulls, or a dictionary array of such, shape (n_rows,)
+
+    Returns
+    -------
+    uint8, length 4 * n_rows + all bytes
+    """
+    if isinstance(values, pa.DictionaryArray):
+        return binary_bytes(_prefixed(values.dictionary).take(values.indices))[1]
+    return binary_bytes(_prefixed(values))[1]
+
+
+def _prefixed(values: pa.Array) -> pa.Array:
+    """Each text with its 4-byte length before it."""
+    n_rows = len(values)
+    offsets, _ = binary_bytes(values)
+    lengths = np.diff(offsets).astype(">i4")
+    at = np.arange(0, 4 * n_rows + 1, 4, dtype=np.int32)
+    buffers = [None, pa.py_buffer(at), pa.py_buffer(lengths)]
+    prefix = pa.Array.from_buffers(pa.binary(), n_rows, buffers)
+    return pc.binary_join_element_wise(prefix, values, b"")
+
+
+def encode_values(columns: Sequence[Cells]) -> bytes:
+    """The values part of a tablet: all columns, then all bitmaps."""
+    packed = [
+        c.values if isinstance(c.values, np.ndarray) else pack_binary(c.values) for c in columns
+    ]
+    bitmaps = b"".join(
+        b"\0" if c.is_null is None else b"\1" + pack_nulls(c.is_null) for c in columns
+    )
+    out = np.empty(sum(p.nbytes for p in packed) + len(bitmaps), np.uint8)
+    at = 0
+    for values in packed:
+        end = at + values.nbytes
+        # Assignment swaps the bytes on the way: one pass over the column.
+        out[at:end].view(values.dtype.newbyteorder(">"))[:] = values
+        at = end
+    out[at:] = np.frombuffer(bitmaps, np.uint8)
+    return out.tobytes()

@@ -1,0 +1,373 @@
+"""What a frame means: where its times, devices, tags and measurements are.
+
+All shapes end as one `Layout`: a time column and parts; a part is one device with its columns (a
+frame with columns of many devices has many parts), or many devices told apart by a device column
+(tree model) or by tags (table model). Nothing is copied or converted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.codec.names import Target, join_path, normal_path, split_path
+from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
+from iotdb_frames.codec.sql import quote_path_node
+from iotdb_frames.codec.types import kind_of
+from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
+
+Category = Literal["field", "tag", "attribute"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column on its way to the server.
+
+    name : measurement as the server wants it (quoted in the tree model, lower-case in tables)
+    source : its values
+    category : of the table model; the tree model has fields only
+    """
+
+    name: str
+    source: Source
+    category: Category = "field"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Columns that go to one device, or to the devices or tags that a row names.
+
+    device : path; None where rows name it, and in the table model
+    """
+
+    device: str | None
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A frame, understood.
+
+    target : where it goes
+    n_rows : rows
+    times : source of the times
+    time_unit : unit of integer times, None where the times are datetimes
+    parts : see `Part`
+    device : source of each row's device; None where a part names it, and in the table model
+    """
+
+    target: Target
+    n_rows: int
+    times: Source
+    time_unit: str | None
+    parts: tuple[Part, ...]
+    device: Source | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of all parts."""
+        return [column for part in self.parts for column in part.columns]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A frame as labelled sources; `index` is what a pandas index gave."""
+
+    sources: dict[Hashable, Source]
+    index: dict[Hashable, Source]
+    n_rows: int
+    n_column_levels: int = 1
+
+
+def layout(
+    data: Any,
+    target: Target,
+    *,
+    time: Hashable | None = None,
+    time_unit: str | None = None,
+    device: Hashable | None = None,
+    tags: Sequence[Hashable] = (),
+    attributes: Sequence[Hashable] = (),
+) -> Layout:
+    """Understand a frame.
+
+    Parameters
+    ----------
+    data : DataFrame, Series, pyarrow Table or RecordBatch
+    time : label of the time column; None: the index (of Arrow data: the column ``time``)
+    time_unit : "s", "ms", "us" or "ns" where times are integers
+    device : label of the column that names each row's device (tree model)
+    tags, attributes : labels of these columns (table model)
+
+    Raises
+    ------
+    FrameError, TimeIndexError, ColumnTypeError, OptionsError
+    """
+    table = _from_arrow_table(data) if isinstance(data, pa.Table | pa.RecordBatch) else None
+    if table is None:
+        table = _from_frame(data, time)
+    times, time_label = _find_times(table, time, time_unit)
+    columns = dict(table.sources)
+    columns.update({k: v for k, v in table.index.items() if k != time_label and v is not times})
+    columns = {k: v for k, v in columns.items() if v is not times}
+    _require(columns, [device] if device is not None else [], "device")
+    _require(columns, tags, "tags")
+    _require(columns, attributes, "attributes")
+    if target.model == "table":
+        if device is not None:
+            raise OptionsError(
+                "device= belongs to the tree model", hint="in a table, name the column in tags="
+            )
+        parts: tuple[Part, ...] = (_table_part(columns, tags, attributes),)
+        return Layout(target, table.n_rows, times, time_unit, parts)
+    if tags or attributes:
+        raise OptionsError(
+            "tags= and attributes= belong to the table model",
+            hint="in the tree model, device= names the column of each row's device",
+        )
+    device_source = columns.pop(device, None) if device is not None else None
+    if device_source is not None:
+        if kind_of(device_source.type) != "string":
+            raise FrameError(
+                f"device column {device!r} ({device_source.dtype}) must hold text",
+                column=device,
+                hint=f"df[{device!r}].astype(str)",
+            )
+        parts = (Part(None, _measurements(columns)),)
+    else:
+        parts = _tree_parts(columns, target, table.n_column_levels)
+    return Layout(target, table.n_rows, times, time_unit, parts, device_source)
+
+
+def _require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option: str) -> None:
+    if isinstance(labels, str):
+        raise OptionsError(f"{option}={labels!r} must be a list", hint=f"{option}=[{labels!r}]")
+    for label in labels:
+        if label not in columns:
+            names = [c for c in columns if isinstance(c, str)]
+            close = get_close_matches(str(label), names, n=1)
+            raise FrameError(
+                f"{option} names {label!r}, and the frame has no such column",
+                column=label,
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+
+
+def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> _Table:
+    _refuse_duplicates(data.schema.names)
+    sources = {}
+    for name, column in zip(data.schema.names, data.columns, strict=True):
+        if kind_of(column.type) == "string":
+            column.validate(full=True)  # a foreign buffer may not be UTF-8; the server won't look
+        sources[name] = from_arrow(column, name)
+    return _Table(sources, {}, data.num_rows)
+
+
+def _refuse_duplicates(labels: Sequence[Hashable]) -> None:
+    index = pd.Index(labels) if not isinstance(labels, pd.Index) else labels
+    if not index.is_unique:
+        label = index[index.duplicated()][0]
+        raise FrameError(
+            f"column {label!r} is there more than once",
+            column=label,
+            hint="rename one: labels name measurements, and a second would overwrite the first",
+        )
+
+
+def _from_frame(data: Any, time: Hashable | None) -> _Table:
+    if isinstance(data, pd.Series):
+        data = data.to_frame(name="value" if data.name is None else data.name)
+    if not isinstance(data, pd.DataFrame):
+        raise OptionsError(
+            f"a {type(data).__name__} cannot be written",
+            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
+        )
+    _refuse_duplicates(data.columns)
+    sources = {label: from_pandas(data[label], label) for label in data.columns}
+    index = _index_sources(data.index, needs_time=time is None)
+    for label in index:
+        if label in sources:
+            raise FrameError(
+                f"{label!r} is a column and a level of the index", column=label, hint="rename one"
+            )
+    return _Table(sources, index, len(data), data.columns.nlevels)
+
+
+def _index_sources(index: pd.Index, *, needs_time: bool) -> dict[Hashable, Source]:
+    """Levels of the index that hold data: all of a MultiIndex, and any named or non-integer one."""
+    if isinstance(index, pd.MultiIndex):
+        if None in index.names or len(set(index.names)) < index.nlevels:
+            raise FrameError(
+                "every level of a MultiIndex needs a name of its own",
+                hint="df.index.names = [...], or df.reset_index()",
+            )
+        return {
+            name: from_pandas(index.get_level_values(i), name) for i, name in enumerate(index.names)
+        }
+    if not needs_time and index.name is None and pd.api.types.is_integer_dtype(index.dtype):
+        return {}  # row numbers, not data
+    return {index.name: from_pandas(index, index.name)}
+
+
+def _find_times(
+    table: _Table, time: Hashable | None, time_unit: str | None
+) -> tuple[Source, Hashable]:
+    if time is not None:
+        everything = {**table.sources, **table.index}
+        _require(everything, [time], "time")
+        source, label = everything[time], time
+    elif table.index:
+        found = [
+            (label, s)
+            for label, s in table.index.items()
+            if kind_of(s.type) == "timestamp" or len(table.index) == 1
+        ]
+        if len(found) != 1:
+            raise TimeIndexError(
+                f"{len(found)} levels of the index hold times, not one",
+                hint="name the time column: time='…', after df.reset_index()",
+            )
+        label, source = found[0]
+    elif "time" in table.sources:
+        source, label = table.sources["time"], "time"
+    else:
+        raise TimeIndexError("no column is called time", hint="name the time column: time='…'")
+    _check_time_kind(source, time_unit)
+    return source, label
+
+
+def _check_time_kind(source: Source, time_unit: str | None) -> None:
+    kind = kind_of(source.type)
+    where = "the index" if source.label is None else f"time {source.label!r}"
+    if kind == "timestamp" and time_unit is None and source.dtype != "object":
+        return
+    if kind == "int" and time_unit in ("s", "ms", "us", "ns"):
+        return
+    if len(source) == 0 and kind == "null":
+        return
+    if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
+        raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
+    if kind == "timestamp":
+        hint = (
+            "time_unit= is for integer times: leave it out"
+            if source.dtype != "object"
+            else "pd.to_datetime(…, utc=True)"
+        )
+    elif kind == "int":
+        hint = (
+            "set a DatetimeIndex, name the column (time='…'), or say what the integers count: "
+            "time_unit='ms'"
+        )
+    else:
+        hint = "set a DatetimeIndex (df.set_index('…')), or name the time column: time='…'"
+    raise TimeIndexError(f"{where} ({source.dtype}) holds no times", column=source.label, hint=hint)
+
+
+def _name(label: Hashable) -> str:
+    if isinstance(label, str) and label:
+        return label
+    if label == "":
+        raise FrameError("a column has an empty label", column=label, hint="give it a name")
+    raise FrameError(
+        f"label {label!r} is a {type(label).__name__}, not text",
+        column=label,
+        hint="df.columns = df.columns.map(str)",
+    )
+
+
+def _measurements(columns: dict[Hashable, Source]) -> tuple[Column, ...]:
+    return tuple(Column(quote_path_node(_name(k)), source) for k, source in columns.items())
+
+
+def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) -> tuple[Part, ...]:
+    """One part for a wide frame; one a device for (device, measurement) and full-path columns."""
+    if n_levels > 2:
+        raise FrameError(
+            f"columns have {n_levels} levels", hint="two at the most: (device, measurement)"
+        )
+    grouped: dict[str, dict[str, Source]] = {}
+    if n_levels == 2:
+        for label, source in columns.items():
+            if not isinstance(label, tuple):
+                raise FrameError(f"column {label!r} has one level", column=label)
+            path = normal_path(_name(label[0]), under=target.path)
+            _put(grouped, path, _name(label[1]), source)
+    else:
+        full = [k for k in columns if isinstance(k, str) and k.startswith("root.")]
+        if not full:
+            if target.path == "root":
+                raise OptionsError("root is no device", hint='e.g. "root.plant.press1"')
+            return (Part(target.path, _measurements(columns)),)
+        if len(full) < len(columns):
+            other = next(k for k in columns if k not in set(full))
+            raise FrameError(
+                f"{full[0]!r} is a full path and {other!r} is not",
+                column=other,
+                hint="either all columns are full paths, or none",
+            )
+        for label in full:
+            nodes = split_path(label)
+            normal_path(label, under=target.path)
+            if len(nodes) < 3:
+                raise FrameError(f"{label!r} names no measurement of a device", column=label)
+            _put(grouped, join_path(nodes[:-1]), nodes[-1], columns[label])
+    return tuple(Part(path, _measurements(dict(found))) for path, found in grouped.items())
+
+
+def _put(grouped: dict[str, dict[str, Source]], path: str, name: str, source: Source) -> None:
+    found = grouped.setdefault(path, {})
+    if name in found:
+        raise FrameError(f"{path}.{name} is there more than once", column=source.label)
+    found[name] = source
+
+
+def _table_part(
+    columns: dict[Hashable, Source], tags: Sequence[Hashable], attributes: Sequence[Hashable]
+) -> Part:
+    both = set(tags) & set(attributes)
+    if both:
+        raise OptionsError(f"{both.pop()!r} is in tags= and in attributes=")
+    seen: dict[str, Hashable] = {}
+    out = []
+    # Tags first, in the order they were given: it is the order of the table's key.
+    order = [*tags, *attributes, *(k for k in columns if k not in {*tags, *attributes})]
+    for label in order:
+        name = _name(label).lower()
+        if name == "time":
+            raise FrameError(
+                f"a column of a table cannot be called {label!r}: that is the time itself",
+                column=label,
+                hint="rename it, or make it the time column: time='…'",
+            )
+        if name in seen:
+            raise FrameError(
+                f"{seen[name]!r} and {label!r} are one column in a table: names are lower-case",
+                column=label,
+                hint="rename one",
+            )
+        seen[name] = label
+        category: Category = (
+            "tag" if label in tags else "attribute" if label in attributes else "field"
+        )
+        source = columns[label]
+        if category != "field" and kind_of(source.type) not in ("string", "null"):
+            raise FrameError(
+                f"{category} {label!r} ({source.dtype}) must hold text",
+                column=label,
+                hint=f"df[{label!r}].astype(str)",
+            )
+        out.append(Column(name, source, category))
+    return Part(None, tuple(out))
+
+
+def row_positions(mask: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+    """Positions in the frame of the True cells of a slice's mask."""
+    at = np.flatnonzero(mask)
+    return rows[at] if isinstance(rows, np.ndarray) else at + (rows.start or 0)

@@ -1,0 +1,210 @@
+"""The order rows are sent in: ascending in time per device, device by device.
+
+The server accepts rows in any other order with 200 and answers queries on them wrongly, so this is
+a rule, not an optimisation. Sorting is stable: of rows with the same (device, time) the last stays
+last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from iotdb_frames.codec.cells import Rules, to_cells
+from iotdb_frames.codec.sources import Source
+from iotdb_frames.errors import TimeIndexError
+from iotdb_frames.frames.layout import row_positions
+from iotdb_frames.options import TSDataType
+
+SLICE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """Rows as they are sent; position i of the order is row `rows[i]` of the frame.
+
+    ticks : int64, shape (n_rows of the frame,), in the frame's order
+    rows : int64 positions in the frame, or None where the order is the frame's own
+    bounds : int64, shape (n_groups + 1,): where each device's rows begin and end in the order
+    first_rows : int64, shape (n_groups,): a row of the frame that shows the group's device or tags
+    n_duplicates : rows whose (device, time) an earlier row has
+    """
+
+    ticks: np.ndarray
+    rows: np.ndarray | None
+    bounds: np.ndarray
+    first_rows: np.ndarray
+    n_duplicates: int = 0
+
+    def __len__(self) -> int:
+        return int(self.bounds[-1])
+
+    def frame_rows(self, start: int, stop: int) -> slice | np.ndarray:
+        """Positions in the frame of the order's positions `start` to `stop`."""
+        return slice(start, stop) if self.rows is None else self.rows[start:stop]
+
+    def same_time(self) -> np.ndarray:
+        """bool, shape (n,): whether a position repeats the (device, time) of the one before."""
+        same = np.zeros(len(self), bool)
+        for start in range(1, len(self), SLICE):
+            stop = min(start + SLICE, len(self))
+            ticks = self.ticks[self.frame_rows(start - 1, stop)]
+            same[start:stop] = ticks[1:] == ticks[:-1]
+        same[self.bounds[:-1][self.bounds[:-1] < len(self)]] = False
+        return same
+
+    def keep(self, is_kept: np.ndarray) -> Order:
+        """The order without some of its positions (bool, shape (n,))."""
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        counts = np.concatenate([[0], np.cumsum(is_kept)])
+        return replace(self, rows=rows[is_kept], bounds=counts[self.bounds])
+
+
+def to_server_ticks(
+    times: Source, *, time_unit: str | None, rules: Rules
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """All times as ticks of the server, which rows have none that is exact, and why.
+
+    Parameters
+    ----------
+    time_unit : unit of integer times; None: datetimes
+    """
+    n_rows = len(times)
+    if n_rows == 0:
+        return np.empty(0, np.int64), None, ""
+    if time_unit is not None:
+        times = _integers_as_times(times, time_unit)
+    is_utc = times.type.tz is not None or rules.time_zone == "UTC"
+    # The server's own unit needs no copy; any other is converted slice by slice, to stay small.
+    step = n_rows if is_utc and times.type.unit == rules.precision else SLICE
+    out = np.empty(n_rows if step < n_rows else 0, np.int64)
+    is_bad: np.ndarray | None = None
+    why = ""
+    for start in range(0, n_rows, step):
+        rows = slice(start, start + step)
+        cells = to_cells(times, rows, TSDataType.TIMESTAMP, rules)
+        if step < n_rows:
+            out[rows] = cells.values
+        else:
+            out = np.asarray(cells.values)
+        for mask, text in ((cells.is_null, "is missing"), (cells.is_bad, cells.why)):
+            if mask is not None:
+                is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
+                is_bad[rows] |= mask
+                why = why or text
+    return out, is_bad, why
+
+
+def _integers_as_times(times: Source, unit: str) -> Source:
+    kind = pa.timestamp(unit, "UTC")
+    if isinstance(times.data, np.ndarray):
+        return replace(times, type=kind, data=times.data.astype("i8").view(f"M8[{unit}]"))
+    return replace(times, type=kind, data=times.data.cast(pa.int64()).cast(kind))
+
+
+def bad_time(times: Source, row: int, why: str, *, time_zone: str) -> TimeIndexError:
+    """The error for a row whose time cannot be sent."""
+    where = "the index" if times.label is None else repr(times.label)
+    value = times.take(slice(row, row + 1))[0]
+    hints = {
+        "is missing": "drop these rows first, e.g. df[df.index.notna()]",
+        "is finer": 'round the times first (df.index.floor("ms")), or coerce="lossy"',
+        "does not exist": f"give the times their zone: tz_localize({time_zone!r}, ambiguous=…)",
+    }
+    return TimeIndexError(
+        f"row {row}: time {value} of {where} {why}",
+        column=times.label,
+        row=row,
+        hint=next((h for start, h in hints.items() if why.startswith(start)), None),
+    )
+
+
+def group_codes(sources: Sequence[Source]) -> np.ndarray | None:
+    """A number a row that is the same where all of `sources` (text columns) are the same.
+
+    Returns
+    -------
+    unsigned int, shape (n_rows,), numbered by first appearance a column; None without sources
+    """
+    codes: np.ndarray | None = None
+    n_codes = 1
+    for source in sources:
+        data: Any = source.take(slice(0, len(source)))
+        if pa.types.is_null(data.type):
+            continue
+        if not pa.types.is_dictionary(data.type):
+            data = data.dictionary_encode()
+        filled = data.indices.fill_null(len(data.dictionary))  # null is a group of its own
+        found, n_found = np.asarray(filled).astype(np.int64), len(data.dictionary) + 1
+        if codes is None:
+            codes, n_codes = found, n_found
+            continue
+        codes, n_codes = codes * n_found + found, n_codes * n_found
+        if n_codes > 1 << 31:
+            kinds, codes = np.unique(codes, return_inverse=True)
+            n_codes = len(kinds)
+    if codes is None:
+        return None
+    # 16-bit keys sort by radix, several times faster.
+    return codes.astype(np.uint16 if n_codes <= 1 << 16 else np.int64)
+
+
+def make_order(
+    ticks: np.ndarray, codes: np.ndarray | None, is_dropped: np.ndarray | None = None
+) -> Order:
+    """The order of rows by group, then time, stable.
+
+    Parameters
+    ----------
+    codes : group of each row (see `group_codes`), or None where there is one
+    is_dropped : rows to leave out, bool, shape (n_rows,)
+    """
+    n_rows = len(ticks)
+    rows: np.ndarray | None = None
+    if codes is None:
+        if not _ascends(ticks):
+            rows = np.argsort(ticks, kind="stable")
+        bounds = np.array([0, n_rows])
+        first_rows = np.array([0 if rows is None else int(rows[0])] if n_rows else [0])
+    else:
+        if not _ascends(codes) or not _ascends_in_groups(ticks, codes):
+            if _ascends(ticks):
+                rows = np.argsort(codes, kind="stable")
+            else:
+                by_time = np.argsort(ticks, kind="stable")
+                rows = by_time[np.argsort(codes[by_time], kind="stable")]
+        ordered = codes if rows is None else codes[rows]
+        starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        bounds = np.concatenate([[0], starts, [n_rows]]) if n_rows else np.array([0, 0])
+        first_rows = bounds[:-1] if rows is None else rows[bounds[:-1][bounds[:-1] < n_rows]]
+    order = Order(ticks, rows, bounds, first_rows)
+    if is_dropped is not None and is_dropped.any():
+        order = order.keep(~(is_dropped if rows is None else is_dropped[rows]))
+    return replace(order, n_duplicates=int(np.count_nonzero(order.same_time())))
+
+
+def _ascends(values: np.ndarray) -> bool:
+    return bool(np.all(values[1:] >= values[:-1]))
+
+
+def _ascends_in_groups(ticks: np.ndarray, codes: np.ndarray) -> bool:
+    return bool(np.all((ticks[1:] >= ticks[:-1]) | (codes[1:] != codes[:-1])))
+
+
+def drop_duplicates(order: Order, keep: str) -> Order:
+    """The order with the first or the last whole row of each (device, time)."""
+    same = order.same_time()
+    if keep == "first":
+        return order.keep(~same)
+    is_followed = np.append(same[1:], False)
+    return order.keep(~is_followed)
+
+
+def first_duplicate(order: Order) -> int:
+    """Row of the frame that first repeats a (device, time)."""
+    rows = order.frame_rows(0, len(order))
+    return int(np.min(row_positions(order.same_time(), rows)))

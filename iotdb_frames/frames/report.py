@@ -1,0 +1,131 @@
+"""What became of a write."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from iotdb_frames.frames.card import Card, Grid, count, duration, rate, size
+
+State = Literal["refused", "partly stored", "in doubt"]
+MAX_FAILURES = 1_000
+
+
+@dataclass(frozen=True)
+class ChunkFailure:
+    """A chunk that did not simply succeed.
+
+    targets : devices, or the table
+    start, end : first and last time, in ticks of the server
+    rows : rows of the chunk
+    columns : its measurements
+    state : "refused" (nothing stored), "partly stored" (some columns or rows are), "in doubt" (sent
+        and never answered)
+    code, message : the server's
+    """
+
+    targets: tuple[str, ...]
+    start: int
+    end: int
+    rows: int
+    columns: tuple[str, ...]
+    state: State
+    code: int | None
+    message: str
+
+
+@dataclass
+class WriteReport:
+    """What became of a write; holds no cell values.
+
+    rows_in : rows of the data
+    rows_written : rows of which every cell was acknowledged
+    points : cells that are not null, acknowledged
+    chunks, bytes_sent : requests that were acknowledged, and their bytes
+    seconds : from the first look at the data to the last answer
+    retries : requests that were sent again
+    duplicates : rows whose (device, time) an earlier row has
+    rows_refused : rows that were left out or refused under ``on_error="collect"``
+    failures : chunks that did not simply succeed, the first 1,000; `n_failures` counts all
+    dead_letter : file of the refused rows
+    notes : what the user should know, e.g. that the schema could not be compared
+    """
+
+    target: str
+    rows_in: int = 0
+    rows_written: int = 0
+    points: int = 0
+    chunks: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    duplicates: int = 0
+    rows_refused: int = 0
+    failures: list[ChunkFailure] = field(default_factory=list)
+    n_failures: int = 0
+    dead_letter: str | None = None
+    left_out: tuple[Hashable, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows written a second."""
+        return self.rows_written / self.seconds if self.seconds else 0.0
+
+    @property
+    def points_per_s(self) -> float:
+        """Points written a second."""
+        return self.points / self.seconds if self.seconds else 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was acknowledged."""
+        return not self.n_failures and not self.rows_refused
+
+    def add_failure(self, failure: ChunkFailure) -> None:
+        """Note a failure; beyond the cap only its number."""
+        self.n_failures += 1
+        if len(self.failures) < MAX_FAILURES:
+            self.failures.append(failure)
+
+    def card(self) -> Card:
+        """What it shows of itself."""
+        facts = [
+            ("rows", f"{count(self.rows_written)} of {count(self.rows_in)} written"),
+            ("points", f"{count(self.points)} ({rate(self.points_per_s, 'points')})"),
+            ("sent", f"{size(self.bytes_sent)} in {count(self.chunks)} chunks"),
+            ("took", duration(self.seconds)),
+        ]
+        if self.duplicates:
+            facts.append(("duplicates", f"{count(self.duplicates)} rows repeat a (device, time)"))
+        if self.retries:
+            facts.append(("retries", count(self.retries)))
+        if self.rows_refused:
+            facts.append(("refused", f"{count(self.rows_refused)} rows"))
+        if self.dead_letter:
+            facts.append(("dead letter", self.dead_letter))
+        grids = []
+        if self.failures:
+            header = ("chunk of", "rows", "state", "code", "the server says")
+            rows = [
+                (
+                    f.targets[0] + (f" and {len(f.targets) - 1} more" if f.targets[1:] else ""),
+                    f.rows,
+                    f.state,
+                    "" if f.code is None else f.code,
+                    f.message,
+                )
+                for f in self.failures
+            ]
+            grids.append(Grid(header, rows))
+        is_empty = not self.rows_written and self.rows_in
+        status = "ok" if self.is_complete else "bad" if is_empty else "warn"
+        mark = "✓" if self.is_complete else "✗" if is_empty else "!"
+        return Card(f"{mark} write", self.target, status, facts, grids, self.notes)
+
+    def __repr__(self) -> str:
+        return self.card().text()
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
