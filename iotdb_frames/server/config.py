@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from iotdb_frames.errors import LaunchError
@@ -62,11 +62,12 @@ _LOGBACK = """\
       <maxFileSize>5MB</maxFileSize>
     </triggeringPolicy>
     <encoder>
-      <pattern>%d %-5level [%thread] %logger{0}: %msg%n</pattern>
+      <pattern>%d %-5level [%thread] %logger{0}: %msg%n%ex{4}</pattern>
       <charset>utf-8</charset>
     </encoder>
   </appender>
   <logger name="org.apache.iotdb.commons.service.StartupChecks" level="ERROR"/>
+  <logger name="org.apache.iotdb.commons.service.metric.GcTimeAlerter" level="ERROR"/>
   <root level="WARN"><appender-ref ref="FILE"/></root>
 </configuration>
 """
@@ -74,8 +75,8 @@ _LOGBACK = """\
 _OPENED = ("util.concurrent", "lang", "util", "nio", "io", "net")
 
 
-def free_ports(n_ports: int) -> tuple[int, ...]:
-    """Loopback ports that nobody listens on now, each a different one.
+def free_ports(n_ports: int, *, avoid: Collection[int] = ()) -> tuple[int, ...]:
+    """Loopback ports that nobody listens on now, each a different one and none of `avoid`.
 
     From below the range that systems take ports of outgoing connections from, so that they are
     still free at the next start.
@@ -83,7 +84,7 @@ def free_ports(n_ports: int) -> tuple[int, ...]:
     found: set[int] = set()
     for _ in range(1000):
         port = random.randrange(20000, 32000)  # noqa: S311 - no secret
-        if port not in found and is_free(port):
+        if port not in found and port not in avoid and is_free(port):
             found.add(port)
         if len(found) == n_ports:
             return tuple(found)
@@ -137,7 +138,6 @@ def java_command(
         str(java.command),
         *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
         "-Xms64m",
         f"-Xmx{heap_bytes}",
         f"-XX:MaxDirectMemorySize={direct_bytes}",

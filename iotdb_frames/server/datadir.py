@@ -22,8 +22,11 @@ from typing import Any
 from iotdb_frames.errors import LaunchError
 from iotdb_frames.server.config import PORT_NAMES, free_ports, is_free
 from iotdb_frames.server.locking import Locked, hold
+from iotdb_frames.server.processes import ProcessIdentity
 
 LEAST_FREE_BYTES = 256 << 20
+_PREDECESSOR_LIMIT_S = 40.0
+_NO_DATA = {"lock", "start.lock", "keeper.log"}
 INITIAL_PASSWORD = "root"  # noqa: S105 - of every new IoTDB, replaced before anyone gets to know it
 _PREFIX = "iotdb-frames-"
 
@@ -71,14 +74,10 @@ class DataDir:
         if file.exists():
             try:
                 self.meta = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as exc:
-                raise LaunchError(f"{file} cannot be read: {exc}") from exc
-        elif {entry.name for entry in self.path.iterdir()} - {
-            "lock",
-            "server.json",
-            "keeper.lock",
-            "keeper.log",
-        }:
+                _ = self.meta["version"], self.meta["timestamp_precision"], self.meta["ports"]
+            except (OSError, ValueError, KeyError, TypeError) as exc:
+                raise LaunchError(f"{file} is damaged: {exc!r}") from exc
+        elif {entry.name for entry in self.path.iterdir()} - _NO_DATA:
             raise LaunchError(
                 f"{self.path} is not empty and was not made by a local server",
                 hint="name an empty or a new directory",
@@ -111,11 +110,15 @@ class DataDir:
         if made:
             ports: dict[str, int] = dict(made["ports"])
         else:
-            ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+            chosen = free_ports(len(PORT_NAMES), avoid=() if port is None else (port,))
+            ports = dict(zip(PORT_NAMES, chosen, strict=True))
+        self._await_predecessor()
         # clients find the server anew at each start, but its nodes know each other by port for ever
+        others = {name: n for name, n in ports.items() if name != "dn_rpc_port"}
         if port is not None or not is_free(ports["dn_rpc_port"]):
-            ports["dn_rpc_port"] = free_ports(1)[0] if port is None else port
-        taken = [n for name, n in ports.items() if not is_free(n)]
+            ports["dn_rpc_port"] = free_ports(1, avoid=others.values())[0] if port is None else port
+        taken = [n for n in ports.values() if not is_free(n)]
+        taken += [n for n in others.values() if n == port]
         if taken:
             raise LaunchError(
                 f"port {taken[0]} on 127.0.0.1 is taken by another program",
@@ -123,15 +126,25 @@ class DataDir:
                 if port in taken
                 else f"the data in {self.path} is bound to it; end that program and start again",
             )
-        self.meta = {
-            "version": version,
-            "timestamp_precision": timestamp_precision,
-            "ports": ports,
-        }
-        write_private(self.path / "iotdb-frames.json", json.dumps(self.meta, indent=2))
+        self._write_meta(version=version, timestamp_precision=timestamp_precision, ports=ports)
         for name in ("logs", "tmp"):
             (self.path / name).mkdir(exist_ok=True)
         return ports
+
+    def remember_process(self, pid: int) -> None:
+        """Note who runs on the data, for the next start to wait for."""
+        self._write_meta(**{**self.meta, "process": vars(ProcessIdentity.of(pid))})
+
+    def _await_predecessor(self) -> None:
+        # a JVM whose owner was killed closes its data by itself, which takes it a while
+        if "process" in self.meta:
+            before = ProcessIdentity(**self.meta["process"])
+            if not before.wait_gone(timeout_s=_PREDECESSOR_LIMIT_S):
+                before.kill()
+
+    def _write_meta(self, **meta: Any) -> None:
+        self.meta = meta
+        write_private(self.path / "iotdb-frames.json", json.dumps(meta, indent=2))
 
     def forget_ports(self) -> None:
         """Choose other ports at the next start; only while no data was made with these."""

@@ -9,6 +9,7 @@ of IoTDB 2.0 (`openSession`, `requestStatementId`,
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from typing import Any
 
@@ -21,9 +22,9 @@ _PROTOCOL_V3 = 2  # TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3
 
 
 def run_statement(
-    port: int, password: str, *, sql: str, user: str = "root", timeout_s: float = 10.0
+    port: int, password: str, *, sql: str, tls: bool = False, timeout_s: float = 10.0
 ) -> tuple[int, str]:
-    """Log in to 127.0.0.1:`port` and run one statement that returns no rows.
+    """Log in to 127.0.0.1:`port` as `root` and run one statement whose rows, if any, are dropped.
 
     Returns
     -------
@@ -34,11 +35,11 @@ def run_statement(
     OSError : nobody answers there, or not as IoTDB does.
     """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as sock:
+        with _connect(port, tls=tls, timeout_s=timeout_s) as sock:
             request = (
                 _field(_I32, 1, struct.pack(">i", _PROTOCOL_V3))
                 + _field(_STRING, 2, _string("UTC"))
-                + _field(_STRING, 3, _string(user))
+                + _field(_STRING, 3, _string("root"))
                 + _field(_STRING, 4, _string(password))
                 + _field(_MAP, 5, struct.pack(">bbi", _STRING, _STRING, 0))
             )
@@ -53,6 +54,18 @@ def run_statement(
             return _status(_call(sock, "executeUpdateStatementV2", _struct(request))[1])
     except (struct.error, KeyError, IndexError, TypeError, UnicodeDecodeError) as exc:
         raise ConnectionError(f"what listens on port {port} does not speak IoTDB's RPC") from exc
+
+
+def _connect(port: int, *, tls: bool, timeout_s: float) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    if not tls:
+        return sock
+    context = ssl.create_default_context()
+    context.check_hostname = (
+        False  # our own child on loopback; its certificate is the user's matter
+    )
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(sock)
 
 
 def _status(status: dict[int, Any]) -> tuple[int, str]:

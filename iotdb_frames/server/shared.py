@@ -1,0 +1,279 @@
+"""`local:`, the user's own server: one a directory, shared by every process that names it.
+
+A keeper, a small process of its own, starts the server and stays beside it. What clients need is in
+the directory: ``server.json`` says where the server is, ``password`` who it lets in. Using the
+server touches ``server.json``; removing ``server.json`` asks the keeper to stop. So no signal is
+ever sent to a process that might be another's by now, and a state file that outlived its keeper
+does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from iotdb_frames.errors import IoTDBFramesError, LaunchError, OptionsError
+from iotdb_frames.options import ConnectionOptions
+from iotdb_frames.server.datadir import write_private
+from iotdb_frames.server.install import find_installation
+from iotdb_frames.server.java import find_java
+from iotdb_frames.server.local import LocalServer
+from iotdb_frames.server.locking import Locked, hold
+from iotdb_frames.server.processes import ProcessIdentity, has_clients
+
+STATE_FILE = "server.json"
+DEFAULT_IDLE_S = 1800.0
+_POLL_S, _CLIENTS_POLL_S = 0.25, 15.0
+_START_LIMIT_S, _STOP_LIMIT_S = 180.0, 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStatus:
+    """What runs on a directory.
+
+    Parameters
+    ----------
+    directory : with the data
+    is_running : whether a server runs there
+    url, version, keeper : its address, IoTDB's version and the process that keeps it, or None
+    unused_s : seconds since a process named it last; clients still connected are not counted
+    """
+
+    directory: Path
+    is_running: bool
+    url: str | None = None
+    version: str | None = None
+    keeper: ProcessIdentity | None = None
+    unused_s: float | None = None
+
+
+def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionOptions:
+    """How to connect to the user's own server, which is started where it does not run.
+
+    Parameters
+    ----------
+    directory : with its data; None takes the user's data directory
+
+    Raises
+    ------
+    LaunchError : it cannot be started.
+    MissingExtraError : the extra ``[server]`` is needed and not installed.
+    """
+    place = _place(directory)
+    found = _running(place)
+    if found:
+        return _options(place, found)
+    idle_limit_s()  # a wrong setting is better said here than by a process nobody watches
+    find_java()
+    find_installation()  # here, so that a download shows its progress
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
+            found = _running(place)  # another process may have started it while we waited
+            if not found:
+                _start_keeper(place)
+                found = _running(place)
+    except Locked as exc:
+        raise LaunchError(f"another process has been starting the server on {place}") from exc
+    except OSError as exc:
+        raise LaunchError(
+            f"the data directory cannot be used: {exc}",
+            hint="name one that you may write to: local:///directory",
+        ) from exc
+    if not found:
+        raise LaunchError(
+            f"the server on {place} ended as soon as it had started",
+            log_tail=_keeper_log(place),
+        )
+    return _options(place, found)
+
+
+def stop_local(directory: str | os.PathLike[str] | None = None) -> bool:
+    """Stop the user's own server and wait for its end; whether there was one. Its data stays.
+
+    Raises
+    ------
+    LaunchError : it did not end within a minute.
+    """
+    place = _place(directory)
+    state = _read_state(place)
+    with suppress(FileNotFoundError):
+        (place / STATE_FILE).unlink()
+    if state is None or not state.keeper.is_alive():
+        return False
+    if not state.keeper.wait_gone(timeout_s=_STOP_LIMIT_S):
+        raise LaunchError(
+            f"the server on {place} did not end within {_STOP_LIMIT_S:g} s",
+            hint=f"end process {state.keeper.pid} by hand",
+        )
+    return True
+
+
+def local_status(directory: str | os.PathLike[str] | None = None) -> LocalStatus:
+    """Whether the user's own server runs, and where; nothing is started."""
+    place = _place(directory)
+    state = _running(place, is_use=False)
+    if state is None:
+        return LocalStatus(directory=place, is_running=False)
+    return LocalStatus(
+        directory=place,
+        is_running=True,
+        url=f"iotdb://root@127.0.0.1:{state.port}",
+        version=state.version,
+        keeper=state.keeper,
+        unused_s=max(0.0, time.time() - (place / STATE_FILE).stat().st_mtime),
+    )
+
+
+def idle_limit_s() -> float:
+    """Seconds without use after which the server ends, from ``IOTDB_FRAMES_IDLE_S``; 0: never."""
+    text = os.environ.get("IOTDB_FRAMES_IDLE_S")
+    try:
+        limit = float(text) if text else DEFAULT_IDLE_S
+    except ValueError:
+        limit = -1.0
+    if not limit >= 0:
+        raise OptionsError(f"IOTDB_FRAMES_IDLE_S={text!r} is no number of seconds")
+    return limit
+
+
+def keep(place: Path) -> None:
+    """The keeper: run a server on `place` until nobody uses it or its state file is removed.
+
+    Prints one line of JSON once the server is ready, or why it is not.
+    """
+    try:
+        server = LocalServer(place).start()
+    except IoTDBFramesError as exc:
+        failure = {"message": exc.message, "hint": exc.hint}
+        _say({**failure, "log_tail": getattr(exc, "log_tail", "")})
+        return
+    with server:
+        state = {
+            "keeper": vars(ProcessIdentity.of(os.getpid())),
+            "port": server.port,
+            "version": server.version,
+        }
+        write_private(place / STATE_FILE, json.dumps(state))
+        _say({})
+        try:
+            _watch(server, place / STATE_FILE, idle_limit_s())
+        finally:
+            if _is_keeper(place, os.getpid()):
+                (place / STATE_FILE).unlink(missing_ok=True)
+
+
+def _watch(server: LocalServer, state_file: Path, limit_s: float) -> None:
+    last_look = time.monotonic()
+    while server.is_running and _is_keeper(state_file.parent, os.getpid()):
+        time.sleep(_POLL_S)
+        if time.monotonic() - last_look < min(_CLIENTS_POLL_S, limit_s / 4):
+            continue
+        last_look = time.monotonic()
+        with suppress(FileNotFoundError):
+            if has_clients(server.pid, port=server.port):
+                os.utime(state_file)
+            elif limit_s and time.time() - state_file.stat().st_mtime > limit_s:
+                return
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    keeper: ProcessIdentity
+    port: int
+    version: str
+
+
+def _place(directory: str | os.PathLike[str] | None) -> Path:
+    if directory is None:
+        return platformdirs.user_data_path("iotdb-frames") / "server"
+    return Path(directory).expanduser().absolute()
+
+
+def _read_state(place: Path) -> _State | None:
+    try:
+        read = json.loads((place / STATE_FILE).read_text(encoding="utf-8"))
+        return _State(
+            keeper=ProcessIdentity(**read["keeper"]), port=read["port"], version=read["version"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_keeper(place: Path, pid: int) -> bool:
+    state = _read_state(place)
+    return state is not None and state.keeper.pid == pid
+
+
+def _running(place: Path, *, is_use: bool = True) -> _State | None:
+    """The state of a server that answers; looking counts as a use, so that it stays."""
+    state = _read_state(place)
+    if state is None or not state.keeper.is_alive():
+        return None
+    try:
+        if is_use:
+            os.utime(place / STATE_FILE)
+        socket.create_connection(("127.0.0.1", state.port), timeout=5).close()
+    except OSError:
+        return None
+    return state
+
+
+def _options(place: Path, state: _State) -> ConnectionOptions:
+    password = (place / "password").read_text("ascii").strip()
+    return ConnectionOptions(hosts=(("127.0.0.1", state.port),), user="root", password=password)
+
+
+def _start_keeper(place: Path) -> None:
+    """Start the keeper and wait for its one line."""
+    own_session: dict[str, Any] = (
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | 0x8}  # detached
+        if os.name == "nt"
+        else {"start_new_session": True}
+    )
+    script = Path(__file__).with_name("keeper.py")
+    with (place / "keeper.log").open("wb") as log:
+        keeper = subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, "-P", script, place],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            **own_session,
+        )
+    try:
+        assert keeper.stdout is not None
+        with keeper.stdout:
+            line = keeper.stdout.readline()
+        failure = json.loads(line) if line else {"message": "its keeper ended", "hint": None}
+        if failure:
+            log_tail = failure.get("log_tail") or _keeper_log(place)
+            raise LaunchError(failure["message"], hint=failure["hint"], log_tail=log_tail)
+    except BaseException:
+        keeper.kill()
+        keeper.wait()
+        raise
+    keeper.returncode = 0  # it outlives us on purpose: no warning about a child left running
+
+
+def _keeper_log(place: Path) -> str:
+    try:
+        return "\n".join((place / "keeper.log").read_text("utf-8", "replace").splitlines()[-30:])
+    except OSError:
+        return ""
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+    os.close(1)  # what started us waits no longer
