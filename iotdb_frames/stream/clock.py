@@ -1,0 +1,189 @@
+"""Ticks: which row is when. No wall clock is read here; time is arithmetic on row numbers.
+
+Row (tick) `k` of a source is at ``start + k / rate``, floored to the source's time unit. The
+period is kept as an exact fraction of units, so the billionth row is as exact as the first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from iotdb_frames.errors import OptionsError, TimeIndexError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 4096
+"""Rows a block: the unit in which values are generated, whatever the window."""
+
+UNITS_PER_S = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def to_naive_utc(time: Any, *, name: str) -> pd.Timestamp:
+    """A timestamp without zone, in UTC, from anything pandas reads as one.
+
+    Raises
+    ------
+    TimeIndexError : it is no time.
+    """
+    try:
+        stamp = pd.Timestamp(time)
+    except (ValueError, TypeError) as exc:
+        raise TimeIndexError(f"{name}={time!r} is no time") from exc
+    if pd.isna(stamp):
+        raise TimeIndexError(f"{name}={time!r} is no time")
+    return stamp.tz_convert("UTC").tz_localize(None) if stamp.tz is not None else stamp
+
+
+def to_seconds(span: Any, *, name: str) -> float:
+    """Seconds from a number of seconds, ``"10min"`` or a timedelta.
+
+    Raises
+    ------
+    OptionsError : it is no span, or not finite.
+    """
+    try:
+        is_number = isinstance(span, (int, float, np.number)) and not isinstance(span, bool)
+        seconds = float(span) if is_number else pd.Timedelta(span).total_seconds()
+    except (ValueError, TypeError) as exc:
+        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"') from exc
+    if not math.isfinite(seconds):
+        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"')
+    return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleClock:
+    """Times of ticks.
+
+    Parameters
+    ----------
+    start : time of tick 0, in units since 1970 (UTC)
+    period : units a tick, exact
+    unit : "ms", "us" or "ns"
+    """
+
+    start: int
+    period: Fraction
+    unit: str
+
+    @classmethod
+    def at_rate(cls, rate_hz: float, *, start: Any, unit: str) -> SampleClock:
+        """A clock of `rate_hz` ticks a second; rates below 1 are taken by their period.
+
+        Raises
+        ------
+        OptionsError : a rate that is not positive and finite, or finer than the unit.
+        """
+        if unit not in UNITS_PER_S:
+            raise OptionsError(f"time_unit={unit!r} is unknown", hint='"ms", "us" or "ns"')
+        try:
+            rate = float(rate_hz)
+        except (TypeError, ValueError):
+            rate = math.nan
+        if not (math.isfinite(rate) and rate > 0):
+            raise OptionsError(
+                f"rate_hz={rate_hz!r} must be more than 0", hint="rows a second, e.g. rate_hz=10"
+            )
+        if rate >= 1:
+            period_s = 1 / Fraction(rate).limit_denominator(10**6)
+        else:
+            period_s = Fraction(1 / rate).limit_denominator(10**6)
+        period = period_s * UNITS_PER_S[unit]
+        if period < 1:
+            raise OptionsError(
+                f"rate_hz={rate_hz!r} is finer than time_unit={unit!r}: times would repeat",
+                hint='time_unit="us" or "ns"',
+            )
+        stamp = to_naive_utc(start, name="start").to_datetime64()
+        units = int(stamp.astype(f"datetime64[{unit}]").astype(np.int64))
+        return cls(start=units, period=period, unit=unit)
+
+    @property
+    def units_per_s(self) -> int:
+        """Units a second."""
+        return UNITS_PER_S[self.unit]
+
+    @cached_property
+    def period_s(self) -> float:
+        """Seconds a tick."""
+        return float(self.period / self.units_per_s)
+
+    @property
+    def dtype(self) -> str:
+        """The index dtype of a frame on this clock."""
+        return f"datetime64[{self.unit}]"
+
+    def times(self, ticks: Ints) -> Ints:
+        """Times of `ticks` in units since 1970; exact, in integers.
+
+        Parameters
+        ----------
+        ticks : int64 array, any shape
+        """
+        whole, rest = divmod(self.period.numerator, self.period.denominator)
+        times = ticks * whole
+        if rest:
+            times += (ticks * rest) // self.period.denominator
+        times += self.start
+        return times
+
+    def first_tick_at(self, time: pd.Timestamp) -> int:
+        """The first tick whose time is not before `time`."""
+        micros = int(time.to_datetime64().astype("datetime64[us]").astype(np.int64))
+        nanos = micros * 1000 + time.nanosecond
+        # A floored time is at or after a whole unit exactly when the unfloored one is.
+        at = -(-nanos * self.units_per_s // UNITS_PER_S["ns"])
+        return math.ceil(Fraction(at - self.start) / self.period)
+
+    def n_ticks(self, seconds: float) -> int:
+        """Ticks in a span, to the nearest."""
+        return round(seconds / self.period_s)
+
+    def stamp(self, units: int) -> pd.Timestamp:
+        """A timestamp from units since 1970."""
+        return pd.Timestamp(np.datetime64(units, self.unit))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class BlockTimes:
+    """Times of one block, shared by every sensor that generates it."""
+
+    clock: SampleClock
+    index: int
+
+    @cached_property
+    def ticks(self) -> Ints:
+        """Row numbers, shape (BLOCK,)."""
+        first = self.index * BLOCK
+        return np.arange(first, first + BLOCK, dtype=np.int64)
+
+    @cached_property
+    def t(self) -> Floats:
+        """Seconds since tick 0, shape (BLOCK,)."""
+        return _frozen(self.ticks * np.float64(self.clock.period_s))
+
+    @cached_property
+    def times(self) -> Ints:
+        """Units since 1970, shape (BLOCK,)."""
+        return self.clock.times(self.ticks)
+
+
+def _frozen(array: Floats) -> Floats:
+    # Handed to users' functions and shared between sensors: writing into it must fail.
+    array.flags.writeable = False
+    return array
+
+
+@lru_cache(maxsize=16)
+def block_times(clock: SampleClock, index: int) -> BlockTimes:
+    """The times of block `index`; computed once for all the sensors of a source."""
+    return BlockTimes(clock, index)
