@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +50,7 @@ class Connection:
         self._server: ServerInfo | None = None
         self._version: str | None = None
         self._first_host = 0
+        weakref.finalize(self, _close_pools, self._pools)  # at the end of the process, too
 
     def __repr__(self) -> str:
         pools = ", ".join(f"{model}: {pool!r}" for model, pool in self._pools.items())
@@ -70,10 +72,7 @@ class Connection:
 
     def close(self) -> None:
         """Close every session; a later use raises PoolClosed."""
-        with self._lock:
-            pools = list(self._pools.values())
-        for pool in pools:
-            pool.close()
+        _close_pools(self._pools)
 
     @property
     def options(self) -> ConnectionOptions:
@@ -171,6 +170,11 @@ class Connection:
                     raise exc
 
         return call_with_retry(once, policy=policy or self._retry, on_retry=on_retry)
+
+
+def _close_pools(pools: dict[Model, SessionPool]) -> None:
+    for pool in list(pools.values()):
+        pool.close()
 
 
 def read_version(session: Session) -> str:

@@ -25,6 +25,8 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.Thrift import TException
 from thrift.transport.TTransport import CReadableTransport, TTransportBase
 
+from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import (
     AuthenticationError,
     ConnectionLost,
@@ -146,28 +148,6 @@ class ResultHeader:
     has_more: bool
 
 
-@dataclass(frozen=True)
-class Tablet:
-    """One encoded tablet, ready to send.
-
-    Parameters
-    ----------
-    target : device path (tree) or table name (table)
-    names, types : measurement names and TSDataType numbers
-    times, values : encoded as the wire wants them (see `codec.tablet`)
-    n_rows : rows
-    categories : column categories of the table model (0 TAG, 1 FIELD, 2 ATTRIBUTE); None: tree
-    """
-
-    target: str
-    names: Sequence[str]
-    types: Sequence[int]
-    times: bytes
-    values: bytes
-    n_rows: int
-    categories: Sequence[int] | None = None
-
-
 def _text(status: Any) -> str:
     parts = [status.message or ""]
     for sub in status.subStatus or ():
@@ -252,6 +232,7 @@ class Session:
         self.model = model
         self._options = options
         self.is_broken = False
+        self._database = options.database if model == "table" else None
         try:
             sock = _open_socket(host, port, options)
         except (OSError, ValueError) as exc:
@@ -330,30 +311,39 @@ class Session:
         """Limit of each later request; None: the options' `timeout_s`."""
         self._transport._sock.settimeout(seconds or self._options.timeout_s)
 
-    def insert(self, tablets: Sequence[Tablet], *, is_aligned: bool) -> None:
-        """Send one tablet, or several of the tree model in one request.
+    def insert(self, tablets: Sequence[Tablet]) -> None:
+        """Send tablets: one alone, or several of the tree model in one request.
 
         Raises
         ------
         WriteRejected, PermissionDenied, ConnectionLost
         """
         if len(tablets) == 1:
-            tablet = tablets[0]
-            request = ttypes.TSInsertTabletReq(
-                sessionId=self._id,
-                prefixPath=tablet.target,
-                measurements=tablet.names,
-                values=tablet.values,
-                timestamps=tablet.times,
-                types=tablet.types,
-                size=tablet.n_rows,
-                isAligned=is_aligned,
-                writeToTable=tablet.categories is not None,
-                columnCategories=tablet.categories,
-            )
-            check(self._call("insertTablet", request), WriteRejected)
+            self._insert_one(tablets[0])
             return
-        many = ttypes.TSInsertTabletsReq(
+        for is_aligned in (True, False):
+            some = [t for t in tablets if t.is_aligned == is_aligned]
+            if some:
+                self._insert_many(some, is_aligned)
+
+    def _insert_one(self, tablet: Tablet) -> None:
+        is_table = tablet.categories is not None
+        request = ttypes.TSInsertTabletReq(
+            sessionId=self._id,
+            prefixPath=tablet.target,
+            measurements=tablet.names,
+            values=tablet.values,
+            timestamps=tablet.times,
+            types=tablet.types,
+            size=tablet.n_rows,
+            isAligned=tablet.is_aligned and not is_table,
+            writeToTable=is_table,
+            columnCategories=tablet.categories,
+        )
+        check(self._call("insertTablet", request), WriteRejected)
+
+    def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
+        request = ttypes.TSInsertTabletsReq(
             sessionId=self._id,
             prefixPaths=[t.target for t in tablets],
             measurementsList=[t.names for t in tablets],
@@ -363,7 +353,13 @@ class Session:
             sizeList=[t.n_rows for t in tablets],
             isAligned=is_aligned,
         )
-        check(self._call("insertTablets", many), WriteRejected)
+        check(self._call("insertTablets", request), WriteRejected)
+
+    def use(self, database: str) -> None:
+        """Make `database` that of later tablets (table model); nothing where it is already."""
+        if database != self._database:
+            self.execute(f"USE {quote_identifier(database)}")
+            self._database = database
 
     def create_timeseries(
         self,

@@ -8,14 +8,14 @@ bad.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import Rows, Source, is_missing
-from iotdb_frames.codec.times import date_numbers, to_ticks
+from iotdb_frames.codec.times import Unit, date_numbers, to_ticks
 from iotdb_frames.codec.types import REFUSED, TABLE, WIRE, kind_of
 from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import TSDataType
@@ -166,7 +166,7 @@ def _convert(data: np.ndarray | pa.Array, target: TSDataType, rules: Rules) -> C
             data = data.dictionary_decode()
         return _from_arrow(data, target, rules)
     if data.dtype.kind == "M":
-        unit = np.datetime_data(data.dtype)[0]
+        unit: Any = np.datetime_data(data.dtype)[0]
         ticks = data.astype(f"M8[{unit}]", copy=False).view("i8")
         return _times(ticks, unit, True, None, target, rules)
     is_null = None if rules.keep_nan or data.dtype.kind != "f" else _or_none(np.isnan(data))
@@ -303,7 +303,7 @@ def _decimals(
 
 def _times(
     ticks: np.ndarray,
-    unit: str,
+    unit: Unit,
     is_naive: bool,
     is_null: np.ndarray | None,
     target: TSDataType,

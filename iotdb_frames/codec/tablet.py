@@ -9,12 +9,42 @@ has nulls, and if so a bitmap of n_rows // 8 + 1 bytes, lowest bit first, 1 = nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.cells import Cells, binary_bytes
+
+
+@dataclass(frozen=True)
+class Tablet:
+    """One encoded tablet, ready to send.
+
+    Parameters
+    ----------
+    target : device path (tree) or table name (table)
+    names, types : measurement names and TSDataType numbers
+    times, values : encoded, see above
+    n_rows : rows
+    is_aligned : whether the device is written as an aligned one
+    categories : column categories of the table model (0 TAG, 1 FIELD, 2 ATTRIBUTE); None: tree
+    """
+
+    target: str
+    names: Sequence[str]
+    types: Sequence[int]
+    times: bytes
+    values: bytes
+    n_rows: int
+    is_aligned: bool = True
+    categories: Sequence[int] | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Encoded bytes, names left out."""
+        return len(self.times) + len(self.values)
 
 
 def encode_times(ticks: np.ndarray) -> bytes:

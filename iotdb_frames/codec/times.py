@@ -7,10 +7,12 @@ arithmetic only: through float, 12 % of ns stamps end one ms early.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+Unit = Literal["s", "ms", "us", "ns"]
 TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 NAT = np.iinfo(np.int64).min
 
@@ -65,7 +67,7 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
     return Ticks(out, is_null, _any(is_bad), why)
 
 
-def localize(values: np.ndarray, *, unit: str, zone: str) -> Ticks:
+def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     """Naive wall times of `zone` as UTC ticks of the same unit.
 
     A time that the zone skips or has twice is bad, never guessed.
@@ -85,7 +87,7 @@ def localize(values: np.ndarray, *, unit: str, zone: str) -> Ticks:
 
 
 def to_ticks(
-    values: np.ndarray, *, unit: str, is_naive: bool, zone: str, precision: str, is_lossy: bool
+    values: np.ndarray, *, unit: Unit, is_naive: bool, zone: str, precision: str, is_lossy: bool
 ) -> Ticks:
     """UTC ticks of `precision` from ticks of `unit`.
 

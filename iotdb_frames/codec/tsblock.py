@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from iotdb_frames.codec.texts import Ints, every_int32, find_texts
 from iotdb_frames.errors import FrameError, ServerError
 
 Precision = Literal["ms", "us", "ns"]
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 TIME = "time"
@@ -140,14 +140,13 @@ class _Walk:
         blocks = [block for block in blocks if block]
         self.data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         self.bytes = np.frombuffer(self.data, np.uint8)
-        # An int32 at every byte, so that lengths anywhere are read by one indexing.
-        self.int32s = np.ndarray((max(len(self.data) - 3, 0),), ">i4", self.data, 0, (1,))
+        int32s = every_int32(self.data)
         self.ends = np.cumsum([len(block) for block in blocks], dtype=np.int64)
         starts = np.concatenate([[0], self.ends[:-1]]).astype(np.int64)[: len(blocks)]
-        self.n_columns = int(self.int32s[0]) if blocks else 0
-        if (self.int32s[starts] != self.n_columns).any():
+        self.n_columns = int(int32s[0]) if blocks else 0
+        if (int32s[starts] != self.n_columns).any():
             raise ValueError("blocks of different width")
-        self.n_rows = self.int32s[starts + 4 + self.n_columns].astype(np.int64)
+        self.n_rows = int32s[starts + 4 + self.n_columns].astype(np.int64)
         has_rows = self.n_rows > 0
         starts, self.ends, self.n_rows = (
             starts[has_rows],
@@ -190,46 +189,21 @@ class _Walk:
         if encoding == BITS:
             self._cursor = at + (n_cells + 7) // 8
         elif encoding == BINARY:
-            text_at, text_end, self._cursor = self._walk_texts(at, n_values)
+            text_at, text_end, self._cursor = find_texts(self.data, at, n_values)
         else:
             self._cursor = at + n_values * (4 * encoding)
         if not is_wanted:
             return None
         return _Column(encoding, n_cells, n_values, at, is_run, is_null, text_at, text_end)
 
-    def _walk_texts(self, at: Ints, n_values: Ints) -> tuple[Ints, Ints, Ints]:
-        """First and end byte of every text, and the cursors behind them."""
-        # Step k reads the k-th text of every block; blocks in order of their number of texts.
-        order = np.argsort(-n_values, kind="stable")
-        counts = n_values[order]
-        cursor = at[order]
-        n_most = int(counts[0])
-        starts = np.empty((n_most, len(order)), np.int64)
-        lengths = np.empty((n_most, len(order)), np.int64)
-        n_active = np.searchsorted(-counts, -np.arange(n_most), side="left").tolist()
-        for k, n in enumerate(n_active):
-            length = self.int32s[cursor[:n]]
-            starts[k, :n] = cursor[:n]
-            lengths[k, :n] = length
-            cursor[:n] += length
-            cursor[:n] += 4
-            if (length < 0).any():
-                raise ValueError("a text of negative length")
-        behind = np.empty_like(cursor)
-        behind[order] = cursor
-        column = np.repeat(np.argsort(order, kind="stable"), n_values)
-        row = np.arange(n_values.sum()) - np.repeat(np.cumsum(n_values) - n_values, n_values)
-        text_at = starts[row, column] + 4
-        return text_at, text_at + lengths[row, column], behind
-
     def bits(self, starts: Ints, counts: Ints) -> Bools:
         """Bits from `counts` bitmaps that begin at bytes `starts`, highest bit first."""
-        out = np.empty(counts.sum(), np.uint8)
-        end = 0
-        for at, n in zip(starts.tolist(), counts.tolist(), strict=True):
-            out[end : end + n] = np.unpackbits(self.bytes[at : at + (n + 7) // 8], count=n)
-            end += n
-        return out.view(bool)
+        n_most = int(counts.max())
+        places = starts[:, None] + np.arange((n_most + 7) // 8)
+        bits = np.unpackbits(self.bytes.take(places, mode="clip"), axis=1, count=n_most).view(bool)
+        if (counts == n_most).all():
+            return bits.ravel()
+        return bits[np.arange(n_most) < counts[:, None]]
 
     def values(self, starts: Ints, counts: Ints, wire: str) -> npt.NDArray[Any]:
         """Values of one width from `counts` runs that begin at bytes `starts`, native order."""
@@ -248,7 +222,7 @@ def _repeat_runs(
     is_null = column.is_null
     if is_null is not None and column.encoding != BITS:
         spread = np.zeros(len(is_null), values.dtype)
-        spread[~is_null] = values
+        spread[np.flatnonzero(~is_null)] = values
         values = spread
     if column.is_run.any():
         times = np.ones(len(values), np.int64)
@@ -288,20 +262,23 @@ def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> 
 
 def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) -> pa.Array:
     """The texts `places` names, of a byte array cut into texts (even) and what is between (odd)."""
-    offsets = np.empty(2 * len(column.text_at), np.int64)
+    if not len(column.text_at):
+        return pa.nulls(len(places), field.type)
+    offsets = np.empty(2 * len(column.text_at), np.int32)
     offsets[0::2] = column.text_at
     offsets[1::2] = column.text_end
-    if not len(offsets):
-        return pa.nulls(len(places), field.type)
-    pieces = pa.Array.from_buffers(
-        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    )
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    pieces = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
     texts = pieces.take(places)
+    if field.type == pa.binary():
+        return texts
+    if texts.buffers()[2].to_pybytes().isascii():
+        return pa.Array.from_buffers(field.type, len(texts), texts.buffers())
     try:
         return texts.cast(field.type)
     except pa.ArrowInvalid as exc:
         raise FrameError(
-            f"column {field.name!r} holds text that is not UTF-8: {exc}", column=field.name
+            f"column {field.name!r} holds text that is not UTF-8", column=field.name
         ) from exc
 
 

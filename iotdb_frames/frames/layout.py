@@ -2,7 +2,7 @@
 
 All shapes end as one `Layout`: a time column and parts; a part is one device with its columns (a
 frame with columns of many devices has many parts), or many devices told apart by a device column
-(tree model) or by tags (table model). Nothing is copied or converted here.
+(tree model) or by tags (table model). Values are not converted here.
 """
 
 from __future__ import annotations
@@ -51,6 +51,20 @@ class Part:
 
 
 @dataclass(frozen=True)
+class DeviceColumn:
+    """The device of each row.
+
+    label : of the column
+    codes : int, shape (n_rows,), position in `paths`
+    paths : device paths, each once; "" (only ever the last) where a row names none
+    """
+
+    label: Hashable
+    codes: np.ndarray = field(repr=False)
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Layout:
     """A frame, understood.
 
@@ -59,7 +73,7 @@ class Layout:
     times : source of the times
     time_unit : unit of integer times, None where the times are datetimes
     parts : see `Part`
-    device : source of each row's device; None where a part names it, and in the table model
+    device : device of each row; None where a part names it, and in the table model
     """
 
     target: Target
@@ -67,8 +81,7 @@ class Layout:
     times: Source
     time_unit: str | None
     parts: tuple[Part, ...]
-    device: Source | None = None
-    notes: tuple[str, ...] = field(default=())
+    device: DeviceColumn | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -132,18 +145,53 @@ def layout(
             "tags= and attributes= belong to the table model",
             hint="in the tree model, device= names the column of each row's device",
         )
-    device_source = columns.pop(device, None) if device is not None else None
-    if device_source is not None:
-        if kind_of(device_source.type) != "string":
-            raise FrameError(
-                f"device column {device!r} ({device_source.dtype}) must hold text",
-                column=device,
-                hint=f"df[{device!r}].astype(str)",
-            )
+    rows_of = None
+    if device is not None:
+        rows_of = _device_column(columns.pop(device), target)
         parts = (Part(None, _measurements(columns)),)
     else:
         parts = _tree_parts(columns, target, table.n_column_levels)
-    return Layout(target, table.n_rows, times, time_unit, parts, device_source)
+    return Layout(target, table.n_rows, times, time_unit, parts, rows_of)
+
+
+def dictionary_codes(source: Source) -> tuple[np.ndarray, Any]:
+    """Codes (int32, shape (n_rows,)) of a text column, null the last, and its distinct texts."""
+    data: Any = source.take(slice(0, len(source)))
+    if pa.types.is_null(data.type):
+        data = data.cast(pa.string())
+    if not pa.types.is_dictionary(data.type):
+        data = data.dictionary_encode()
+    indices = data.indices if data.indices.type.bit_width <= 32 else data.indices.cast(pa.int32())
+    codes = np.asarray(indices.fill_null(len(data.dictionary)) if indices.null_count else indices)
+    return codes.astype(np.int32, copy=False), data.dictionary
+
+
+def _device_column(source: Source, target: Target) -> DeviceColumn:
+    if kind_of(source.type) not in ("string", "null"):
+        raise FrameError(
+            f"device column {source.label!r} ({source.dtype}) must hold text",
+            column=source.label,
+            hint=f"df[{source.label!r}].astype(str)",
+        )
+    codes, names = dictionary_codes(source)
+    paths = []
+    for i, name in enumerate(names.to_pylist()):
+        try:
+            paths.append("" if name is None else normal_path(name, under=target.path))
+        except OptionsError as exc:
+            row = int(np.argmax(codes == i))
+            raise FrameError(
+                f"row {row}: {exc.message}",
+                column=source.label,
+                row=row,
+                hint="a device's name is a path below the target; odd names go in back-quotes",
+            ) from exc
+    # Two spellings of one path are one device; rows without a name come last.
+    place = {path: i for i, path in enumerate(dict.fromkeys(p for p in paths if p))}
+    if len(place) < len(paths):
+        places = [place.get(path, len(place)) for path in [*paths, ""]]
+        codes = np.array(places, np.int32)[codes]
+    return DeviceColumn(source.label, codes, (*place, ""))
 
 
 def _require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option: str) -> None:
@@ -161,8 +209,8 @@ def _require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option
 
 
 def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> _Table:
-    _refuse_duplicates(data.schema.names)
-    sources = {}
+    _refuse_duplicates(pd.Index(data.schema.names))
+    sources: dict[Hashable, Source] = {}
     for name, column in zip(data.schema.names, data.columns, strict=True):
         if kind_of(column.type) == "string":
             column.validate(full=True)  # a foreign buffer may not be UTF-8; the server won't look
@@ -170,8 +218,7 @@ def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> _Table:
     return _Table(sources, {}, data.num_rows)
 
 
-def _refuse_duplicates(labels: Sequence[Hashable]) -> None:
-    index = pd.Index(labels) if not isinstance(labels, pd.Index) else labels
+def _refuse_duplicates(index: pd.Index) -> None:
     if not index.is_unique:
         label = index[index.duplicated()][0]
         raise FrameError(
@@ -190,7 +237,9 @@ def _from_frame(data: Any, time: Hashable | None) -> _Table:
             hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
         )
     _refuse_duplicates(data.columns)
-    sources = {label: from_pandas(data[label], label) for label in data.columns}
+    sources: dict[Hashable, Source] = {
+        label: from_pandas(data[label], label) for label in data.columns
+    }
     index = _index_sources(data.index, needs_time=time is None)
     for label in index:
         if label in sources:
@@ -292,7 +341,7 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
         raise FrameError(
             f"columns have {n_levels} levels", hint="two at the most: (device, measurement)"
         )
-    grouped: dict[str, dict[str, Source]] = {}
+    grouped: dict[str, dict[Hashable, Source]] = {}
     if n_levels == 2:
         for label, source in columns.items():
             if not isinstance(label, tuple):
@@ -318,10 +367,10 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
             if len(nodes) < 3:
                 raise FrameError(f"{label!r} names no measurement of a device", column=label)
             _put(grouped, join_path(nodes[:-1]), nodes[-1], columns[label])
-    return tuple(Part(path, _measurements(dict(found))) for path, found in grouped.items())
+    return tuple(Part(path, _measurements(found)) for path, found in grouped.items())
 
 
-def _put(grouped: dict[str, dict[str, Source]], path: str, name: str, source: Source) -> None:
+def _put(grouped: dict[str, dict[Hashable, Source]], path: str, name: str, source: Source) -> None:
     found = grouped.setdefault(path, {})
     if name in found:
         raise FrameError(f"{path}.{name} is there more than once", column=source.label)

@@ -7,9 +7,7 @@ last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +15,7 @@ import pyarrow as pa
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.errors import TimeIndexError
-from iotdb_frames.frames.layout import row_positions
+from iotdb_frames.frames.layout import Layout, dictionary_codes, row_positions
 from iotdb_frames.options import TSDataType
 
 SLICE = 1 << 20
@@ -28,7 +26,7 @@ class Order:
     """Rows as they are sent; position i of the order is row `rows[i]` of the frame.
 
     ticks : int64, shape (n_rows of the frame,), in the frame's order
-    rows : int64 positions in the frame, or None where the order is the frame's own
+    rows : int positions in the frame, or None where the order is the frame's own
     bounds : int64, shape (n_groups + 1,): where each device's rows begin and end in the order
     first_rows : int64, shape (n_groups,): a row of the frame that shows the group's device or tags
     n_duplicates : rows whose (device, time) an earlier row has
@@ -123,34 +121,35 @@ def bad_time(times: Source, row: int, why: str, *, time_zone: str) -> TimeIndexE
     )
 
 
-def group_codes(sources: Sequence[Source]) -> np.ndarray | None:
-    """A number a row that is the same where all of `sources` (text columns) are the same.
+def group_codes(found: Layout) -> np.ndarray | None:
+    """A number a row that is the same where the device, or all tags, are the same.
 
     Returns
     -------
-    unsigned int, shape (n_rows,), numbered by first appearance a column; None without sources
+    unsigned int, shape (n_rows,); None where a frame has no device column and no tags
     """
+    if found.device is not None:
+        return _narrow(found.device.codes, len(found.device.paths))
     codes: np.ndarray | None = None
     n_codes = 1
-    for source in sources:
-        data: Any = source.take(slice(0, len(source)))
-        if pa.types.is_null(data.type):
+    for column in found.columns:
+        if column.category != "tag":
             continue
-        if not pa.types.is_dictionary(data.type):
-            data = data.dictionary_encode()
-        filled = data.indices.fill_null(len(data.dictionary))  # null is a group of its own
-        found, n_found = np.asarray(filled).astype(np.int64), len(data.dictionary) + 1
+        more, texts = dictionary_codes(column.source)
+        n_more = len(texts) + 1
         if codes is None:
-            codes, n_codes = found, n_found
+            codes, n_codes = more, n_more
             continue
-        codes, n_codes = codes * n_found + found, n_codes * n_found
+        codes, n_codes = codes.astype(np.int64) * n_more + more, n_codes * n_more
         if n_codes > 1 << 31:
             kinds, codes = np.unique(codes, return_inverse=True)
             n_codes = len(kinds)
-    if codes is None:
-        return None
-    # 16-bit keys sort by radix, several times faster.
-    return codes.astype(np.uint16 if n_codes <= 1 << 16 else np.int64)
+    return None if codes is None else _narrow(codes, n_codes)
+
+
+def _narrow(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Codes as 16 bits where they fit: such keys sort by radix, several times faster."""
+    return codes.astype(np.uint16) if n_codes <= 1 << 16 else codes
 
 
 def make_order(
@@ -184,6 +183,8 @@ def make_order(
     order = Order(ticks, rows, bounds, first_rows)
     if is_dropped is not None and is_dropped.any():
         order = order.keep(~(is_dropped if rows is None else is_dropped[rows]))
+    if order.rows is not None and n_rows < 1 << 31:
+        order = replace(order, rows=order.rows.astype(np.int32))
     return replace(order, n_duplicates=int(np.count_nonzero(order.same_time())))
 
 

@@ -1,0 +1,57 @@
+"""``df.iotdb`` and ``series.iotdb``: the calls of this package with the frame as their subject.
+
+Stateless and free to build: pandas 3 builds an accessor at every access, and on Tab. What writes is
+imported at the first write, so that ``import iotdb_frames`` costs little more than pandas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+import pandas as pd
+
+from iotdb_frames.options import WriteArgs, show_options
+
+if TYPE_CHECKING:
+    from iotdb_frames.client.connection import Connection
+    from iotdb_frames.frames.plan import WritePlan
+    from iotdb_frames.frames.report import WriteReport
+
+
+@pd.api.extensions.register_dataframe_accessor("iotdb")
+@pd.api.extensions.register_series_accessor("iotdb")
+class IoTDBAccessor:
+    """Writes this frame into Apache IoTDB."""
+
+    def __init__(self, data: pd.DataFrame | pd.Series) -> None:
+        self._data = data
+
+    def __repr__(self) -> str:
+        return 'df.iotdb: .write("root.plant.press1"), .plan(…)'
+
+    @show_options
+    def write(
+        self,
+        target: str,
+        *,
+        connection: Connection | str | None = None,
+        **options: Unpack[WriteArgs],
+    ) -> WriteReport:
+        """Write the frame; see `iotdb_frames.write`."""
+        from iotdb_frames.client.writer import write
+
+        return write(self._data, target, connection=connection, **options)
+
+    @show_options
+    def plan(
+        self,
+        target: str,
+        *,
+        offline: bool = False,
+        connection: Connection | str | None = None,
+        **options: Unpack[WriteArgs],
+    ) -> WritePlan:
+        """Everything `write` would do, and nothing sent; see `iotdb_frames.plan`."""
+        from iotdb_frames.client.writer import plan
+
+        return plan(self._data, target, offline=offline, connection=connection, **options)

@@ -1,0 +1,133 @@
+"""Undo: delete values of a time range, drop series and tables, and what ``replace=True`` clears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.sql import quote_identifier, quote_path_node, quote_string
+from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.frames.plan import WritePlan
+
+PATHS_A_STATEMENT = 500
+
+
+def delete_sql(
+    target: Target,
+    *,
+    columns: Sequence[str] | None,
+    start: int | None,
+    end: int | None,
+    where: Sequence[str] = (),
+) -> list[str]:
+    """Statements that delete values.
+
+    Parameters
+    ----------
+    columns : measurements (tree model), quoted; None: all. A table deletes whole rows
+    start, end : first and last tick that go, both inclusive; None: no bound
+    where : further conditions (table model)
+    """
+    bounds = [f"time >= {start}"] if start is not None else []
+    bounds += [f"time <= {end}"] if end is not None else []
+    condition = " AND ".join([*bounds, *where])
+    clause = f" WHERE {condition}" if condition else ""
+    if target.model == "table":
+        if columns is not None:
+            raise OptionsError(
+                "a table deletes whole rows, not columns",
+                hint="leave out columns=, or write the rows again without these values",
+            )
+        return [f"DELETE FROM {target.sql}{clause}"]
+    paths = (
+        [f"{target.path}.{c}" for c in columns] if columns is not None else [f"{target.path}.**"]
+    )
+    return [
+        f"DELETE FROM {', '.join(paths[i : i + PATHS_A_STATEMENT])}{clause}"
+        for i in range(0, len(paths), PATHS_A_STATEMENT)
+    ]
+
+
+def drop_sql(target: Target) -> str:
+    """The statement that drops a table, or a device's or prefix's series."""
+    if target.model == "table":
+        return f"DROP TABLE {target.sql}"
+    return f"DELETE TIMESERIES {target.path}.**"
+
+
+def replace_sql(plan: WritePlan) -> Iterator[str]:
+    """What ``replace=True`` runs before the write: the plan's columns, each device's time range.
+
+    Raises
+    ------
+    FrameError : a table has fields the frame lacks; deleting rows would delete these, too.
+    """
+    if plan.target.model == "table":
+        yield from _replace_table(plan)
+        return
+    for device, start, end, _ in _groups(plan):
+        for part in plan.parts:
+            path = part.device or device
+            there = _existing(plan, path, [c.column.name for c in part.written])
+            if there:
+                yield from delete_sql(
+                    Target("tree", path=path), columns=there, start=start, end=end
+                )
+
+
+def _existing(plan: WritePlan, device: str, names: Sequence[str]) -> list[str]:
+    if not plan.existing.was_seen:
+        return list(names)
+    return [name for name in names if (device, name) in plan.existing.types]
+
+
+def _groups(plan: WritePlan) -> Iterator[tuple[str, int, int, int]]:
+    """Device, first and last tick, and a row of the frame, for each group of the order."""
+    order = plan.order
+    for i in range(len(order.bounds) - 1):
+        first, last = int(order.bounds[i]), int(order.bounds[i + 1]) - 1
+        if last < first:
+            continue
+        ends = [order.frame_rows(at, at + 1) for at in (first, last)]
+        start, end = (int(order.ticks[rows][0]) for rows in ends)
+        device = plan.devices[i] if plan.devices else ""
+        yield device, start, end, int(order.first_rows[i])
+
+
+def _replace_table(plan: WritePlan) -> Iterator[str]:
+    if plan.existing.tags is None:
+        return
+    written = {c.column.name for c in plan.parts[0].written}
+    fields = [n for n, category in plan.existing.categories.items() if category == "field"]
+    lost = [name for name in fields if name not in written]
+    if lost:
+        raise FrameError(
+            f"replace=True deletes whole rows of a table, and {plan.target} has fields that the "
+            f"frame lacks: {', '.join(lost)}",
+            hint="read these columns, too, and write them together",
+        )
+    tags = {
+        c.column.name: c.column.source for c in plan.parts[0].columns if c.column.category == "tag"
+    }
+    for _, start, end, row in _groups(plan):
+        where = []
+        for name in plan.existing.tags:
+            source = tags.get(name)
+            value = None if source is None else source.take(slice(row, row + 1))[0].as_py()
+            column = quote_identifier(name)
+            where.append(
+                f"{column} IS NULL" if value is None else f"{column} = {quote_string(value)}"
+            )
+        yield from delete_sql(plan.target, columns=None, start=start, end=end, where=where)
+
+
+def run_all(connection: Connection, statements: Sequence[str], target: Target) -> None:
+    """Run statements that are safe to repeat."""
+    for sql in statements:
+        connection.run(lambda session, text=sql: session.execute(text), model=target.model)  # type: ignore[misc]
+
+
+def measurement(label: str) -> str:
+    """A column label as a path node."""
+    return quote_path_node(label)

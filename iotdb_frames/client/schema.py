@@ -1,0 +1,278 @@
+"""What the server has of a target, and what a plan creates there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.rpc import Model, Session
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.tsblock import decode_blocks
+from iotdb_frames.errors import FrameError, PermissionDenied, QueryError, ServerError
+from iotdb_frames.frames.layout import Category, Layout
+from iotdb_frames.frames.plan import Existing, PlannedColumn, WritePlan
+from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
+
+FEW_DEVICES = 16
+"""Up to here devices are asked for and created one by one, beyond with one request for all."""
+_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _EXISTS = 500, 550, {501, 503, 507, 551, 504, 509}
+
+DEFAULT_ENCODING = {
+    TSDataType.BOOLEAN: TSEncoding.RLE,
+    TSDataType.INT32: TSEncoding.TS_2DIFF,
+    TSDataType.INT64: TSEncoding.TS_2DIFF,
+    TSDataType.DATE: TSEncoding.TS_2DIFF,
+    TSDataType.TIMESTAMP: TSEncoding.TS_2DIFF,
+    TSDataType.FLOAT: TSEncoding.GORILLA,
+    TSDataType.DOUBLE: TSEncoding.GORILLA,
+    TSDataType.TEXT: TSEncoding.PLAIN,
+    TSDataType.STRING: TSEncoding.PLAIN,
+    TSDataType.BLOB: TSEncoding.PLAIN,
+}
+"""What the server takes where it creates a series itself; a test compares them."""
+
+
+def query_table(connection: Connection, sql: str, *, model: Model) -> pa.Table:
+    """The whole result of a small query."""
+
+    def call(session: Session) -> pa.Table:
+        header = session.execute(sql)
+        if header is None:
+            raise QueryError(f"{sql!r} has no result")
+        blocks, has_more = list(header.blocks), header.has_more
+        while has_more:
+            more, has_more = session.fetch(header.query_id)
+            blocks += more
+        session.close_query(header.query_id)
+        return decode_blocks(blocks, header, precision=session.info.precision)
+
+    return connection.run(call, model=model)
+
+
+def look(connection: Connection, layout: Layout) -> tuple[Existing, str | None]:
+    """What the server has where a frame goes, and a note where it may not be seen."""
+    try:
+        if layout.target.model == "table":
+            return _look_at_table(connection, layout.target), None
+        return _look_at_tree(connection, layout), None
+    except PermissionDenied as exc:
+        return (
+            Existing(),
+            f"the schema could not be compared, its types are unchecked: {exc.message}",
+        )
+
+
+def _look_at_table(connection: Connection, target: Target) -> Existing:
+    try:
+        found = query_table(connection, f"DESC {target.sql}", model="table").to_pydict()
+    except QueryError as exc:
+        if exc.code in (_UNKNOWN_DATABASE, _UNKNOWN_TABLE):
+            return Existing(was_seen=True)
+        raise
+    names = found["ColumnName"]
+    categories: dict[str, Category] = {
+        name: category.lower()
+        for name, category in zip(names, found["Category"], strict=True)
+        if category != "TIME"
+    }
+    return Existing(
+        types={
+            ("", name): TSDataType[kind]
+            for name, kind in zip(names, found["DataType"], strict=True)
+            if name in categories
+        },
+        tags=tuple(name for name, category in categories.items() if category == "tag"),
+        categories=categories,
+        was_seen=True,
+    )
+
+
+def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
+    devices: Sequence[str]
+    if layout.device is None:
+        devices = [part.device or "" for part in layout.parts]
+    else:
+        devices = [path for path in layout.device.paths if path]
+    paths = devices if len(devices) <= FEW_DEVICES else [_common_prefix(devices) + ".**"]
+    aligned: dict[str, bool] = {}
+    for path in paths:
+        found = query_table(connection, f"SHOW DEVICES {path}", model="tree")
+        aligned.update(
+            zip(
+                found["Device"].to_pylist(),
+                pc.equal(found["IsAligned"], "true").to_pylist(),
+                strict=True,
+            )
+        )
+    wanted = set(devices)
+    aligned = {device: flag for device, flag in aligned.items() if device in wanted}
+    if not aligned:
+        return Existing(was_seen=True)
+    types: dict[tuple[str, str], TSDataType] = {}
+    for path in paths:
+        pattern = path if path.endswith("**") else path + ".*"
+        found = query_table(connection, f"SHOW TIMESERIES {pattern}", model="tree")
+        parts = pc.extract_regex(found["Timeseries"], r"^(?P<d>.*)\.(?P<m>`(?:[^`]|``)+`|[^.`]+)$")
+        for cell, kind in zip(parts.to_pylist(), found["DataType"].to_pylist(), strict=True):
+            if cell["d"] in wanted:
+                types[cell["d"], cell["m"]] = TSDataType[kind]
+    return Existing(types=types, aligned=aligned, was_seen=True)
+
+
+def _common_prefix(devices: Sequence[str]) -> str:
+    first, last = min(devices).split("."), max(devices).split(".")
+    n_same = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+        min(len(first), len(last)),
+    )
+    # A quoted node may hold dots: cut before the first, for half a node is no path.
+    shared = first[: max(1, n_same)]
+    quoted = next((i for i, node in enumerate(shared) if "`" in node), len(shared))
+    return ".".join(shared[: max(1, quoted)])
+
+
+def ddl(plan: WritePlan) -> list[str]:
+    """The SQL of what `create` would make; in the tree model for a person to read."""
+    missing = missing_columns(plan)
+    if plan.target.model == "table":
+        return _table_ddl(plan, [c for _, c in missing])
+    lines = []
+    for device, planned in missing:
+        assert planned.data_type is not None
+        encoding = planned.encoding or DEFAULT_ENCODING[planned.data_type]
+        compression = planned.compression or CompressionType.LZ4
+        lines.append(
+            f"CREATE TIMESERIES {device}.{planned.column.name} WITH "
+            f"DATATYPE={planned.data_type.name}, ENCODING={encoding.name}, "
+            f"COMPRESSOR={compression.name}" + (" -- aligned" if plan.is_aligned(device) else "")
+        )
+    return lines
+
+
+def missing_columns(plan: WritePlan) -> list[tuple[str, PlannedColumn]]:
+    """(device, column) of every column that the server lacks, as far as it could be seen.
+
+    With a device column, of the few-devices case only: many devices are left to the server, which
+    makes them as their first tablets come, in less time than one request each.
+    """
+    if not plan.existing.was_seen:
+        return []
+    out: list[tuple[str, PlannedColumn]] = []
+    for part in plan.parts:
+        devices: Iterable[str] = [part.device or ""]
+        if plan.layout.device is not None:
+            devices = plan.devices
+        for device in devices:
+            out += [
+                (device, c)
+                for c in part.written
+                if (device, c.column.name) not in plan.existing.types
+            ]
+    return out
+
+
+def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
+    def column(c: PlannedColumn) -> str:
+        assert c.data_type is not None
+        name = quote_identifier(c.column.name)
+        return f"{name} {c.data_type.name} {c.column.category.upper()}"
+
+    table = plan.target.sql
+    if plan.existing.tags is not None:
+        return [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column(c)}" for c in missing]
+    columns = ", ".join(["time TIMESTAMP TIME", *map(column, missing)])
+    return [
+        f"CREATE DATABASE IF NOT EXISTS {quote_identifier(plan.target.database)}",
+        f"CREATE TABLE IF NOT EXISTS {table} ({columns})",
+    ]
+
+
+def create(connection: Connection, plan: WritePlan) -> list[str]:
+    """Create what is missing before the first tablet; notes what the user should know.
+
+    Raises
+    ------
+    FrameError : something is missing, and ``create=False``.
+    """
+    missing = missing_columns(plan)
+    if not missing:
+        return []
+    if not plan.options.create:
+        device, planned = missing[0]
+        where = device or str(plan.target)
+        raise FrameError(
+            f"{where} has no {planned.column.name!r} (and {len(missing) - 1} more), "
+            "and create=False",
+            column=planned.column.source.label,
+            hint="create it first, or leave out create=False",
+        )
+    try:
+        if plan.target.model == "table":
+            for sql in _table_ddl(plan, [c for _, c in missing]):
+                _run(connection, sql, "table")
+        else:
+            _create_series(connection, plan, missing)
+    except PermissionDenied as exc:
+        return [f"nothing was created up front, the server may refuse the rows: {exc.message}"]
+    return []
+
+
+def _run(connection: Connection, sql: str, model: Model) -> None:
+    connection.run(lambda session: session.execute(sql), model=model)
+
+
+def _create_series(
+    connection: Connection, plan: WritePlan, missing: Sequence[tuple[str, PlannedColumn]]
+) -> None:
+    by_device: dict[str, list[PlannedColumn]] = {}
+    for device, planned in missing:
+        by_device.setdefault(device, []).append(planned)
+    has_wish = any(c.encoding is not None or c.compression is not None for _, c in missing)
+    if len(by_device) > FEW_DEVICES and not has_wish:
+        return
+    plain = [(d, c) for d, c in missing if not plan.is_aligned(d)]
+
+    def columns(some: Sequence[PlannedColumn]) -> dict[str, list[int]]:
+        kinds = [c.data_type for c in some if c.data_type is not None]
+        return {
+            "types": [int(kind) for kind in kinds],
+            "encodings": [
+                int(DEFAULT_ENCODING[kind] if c.encoding is None else c.encoding)
+                for c, kind in zip(some, kinds, strict=True)
+            ],
+            "compressors": [
+                int(CompressionType.LZ4 if c.compression is None else c.compression) for c in some
+            ],
+        }
+
+    def call(session: Session) -> None:
+        for device, some in by_device.items():
+            if plan.is_aligned(device):
+                names = [c.column.name for c in some]
+                _ignore_existing(
+                    lambda d=device, n=names, s=some: session.create_aligned_timeseries(
+                        d, measurements=n, **columns(s)
+                    )
+                )
+        if plain:
+            paths = [f"{device}.{c.column.name}" for device, c in plain]
+            _ignore_existing(
+                lambda: session.create_timeseries(paths, **columns([c for _, c in plain]))
+            )
+
+    connection.run(call, model="tree")
+
+
+def _ignore_existing(call: object) -> None:
+    """Somebody else may create the same series at the same time, which is no error."""
+    assert callable(call)
+    try:
+        call()
+    except ServerError as exc:
+        codes = {code for code in exc.sub_codes or (exc.code,) if code not in (200, None)}
+        if not codes <= _EXISTS:
+            raise

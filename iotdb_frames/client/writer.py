@@ -1,0 +1,324 @@
+"""The one write path: plan, create, encode while the last request is on the wire, report."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Unpack
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.client import schema
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.delete import replace_sql, run_all
+from iotdb_frames.client.progress import Progress, open_progress
+from iotdb_frames.client.sender import Sender
+from iotdb_frames.codec.cells import Precision, Rules
+from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.errors import (
+    ConnectionLost,
+    IoTDBFramesError,
+    OptionsError,
+    PartialWriteError,
+    ServerError,
+)
+from iotdb_frames.frames.chunks import Request, lanes
+from iotdb_frames.frames.dead_letter import DeadLetter
+from iotdb_frames.frames.plan import Existing, Refused, WritePlan, layout_of, plan_layout
+from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
+from iotdb_frames.options import WriteArgs, WriteOptions, show_options, write_options
+
+_PARTLY_STORED = {507, 607}
+
+
+def make_rules(
+    options: WriteOptions, *, precision: Precision = "ms", time_zone: str = "UTC"
+) -> Rules:
+    """How cells are made under `options`."""
+    return Rules(
+        precision=precision,
+        time_zone=time_zone,
+        keep_nan=options.nan == "keep",
+        is_lossy=options.coerce == "lossy",
+    )
+
+
+def plan_frame(
+    connection: Connection | None, data: Any, target: Target, options: WriteOptions
+) -> WritePlan:
+    """The plan of a write, compared with what the server has (without one: with nothing)."""
+    found = layout_of(data, target, options)
+    if connection is None:
+        return plan_layout(found, options, make_rules(options), Existing())
+    rules = make_rules(
+        options,
+        precision=connection.server.precision,
+        time_zone=connection.options.time_zone,
+    )
+    existing, note = schema.look(connection, found)
+    planned = plan_layout(found, options, rules, existing)
+    if note:
+        planned.notes = (*planned.notes, note)
+    return planned
+
+
+class FrameWriter:
+    """Writes frames one after the other to one target, with one report.
+
+    Parameters
+    ----------
+    connection, target, options : of all frames
+    n_rows : rows that will come, for the progress; 0: nobody knows
+    """
+
+    def __init__(
+        self, connection: Connection, target: Target, options: WriteOptions, *, n_rows: int = 0
+    ) -> None:
+        self.report = WriteReport(str(target))
+        self._connection = connection
+        self._target = target
+        self._options = options
+        self._lock = threading.Lock()
+        self._dead_letter = DeadLetter(options.dead_letter) if options.dead_letter else None
+        self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
+        self._sender = Sender(
+            connection,
+            n_lanes=options.workers,
+            policy=options.retry,
+            stop_on_error=options.on_error == "raise",
+        )
+        self._started = time.perf_counter()
+        self._failed_rows: set[int] = set()
+
+    def write(self, data: Any) -> None:
+        """Plan and submit a frame; returns when all of it is encoded, not yet acknowledged."""
+        planned = plan_frame(self._connection, data, self._target, self._options)
+        planned.check()
+        report = self.report
+        report.rows_in += planned.layout.n_rows
+        report.duplicates += planned.order.n_duplicates
+        report.notes += [note for note in planned.notes if note not in report.notes]
+        self._collect_refused(planned, data)
+        report.notes += schema.create(self._connection, planned)
+        if self._options.replace:
+            run_all(self._connection, list(replace_sql(planned)), self._target)
+        if self._options.workers > 1:
+            self._sender.drain()  # a device may change its lane from frame to frame
+        self._submit(planned, data)
+
+    def _collect_refused(self, planned: WritePlan, data: Any) -> None:
+        for problem in planned.problems:
+            assert isinstance(problem, Refused)
+            assert self._dead_letter is not None
+            self._dead_letter.add(data, problem.rows, reason=problem.error.message)
+        refused = [p.rows for p in planned.problems if isinstance(p, Refused)]
+        if refused:
+            self.report.rows_refused += len(np.unique(np.concatenate(refused)))
+
+    def _submit(self, planned: WritePlan, data: Any) -> None:
+        share = max(1, len(planned.parts))
+
+        def on_done(request: Request, retries: int, error: ServerError | None) -> None:
+            with self._lock:
+                self.report.retries += retries
+                if error is None:
+                    self.report.chunks += 1
+                    self.report.points += request.n_points
+                    self.report.bytes_sent += request.n_bytes
+                    if request.is_whole:
+                        self.report.rows_written += request.n_rows
+                else:
+                    self._fail(request, error, data)
+            self._progress.update(request.n_rows // share)
+
+        todo = list(enumerate(lanes(planned)))
+        while todo and not self._sender.is_stopped:
+            still = []
+            for lane, requests in todo:
+                request = next(requests, None)
+                if request is not None and self._sender.submit(
+                    lane, self._target, request, on_done
+                ):
+                    still.append((lane, requests))
+            todo = still
+        if not all_whole(planned):
+            self._sender.drain()
+            if not self.report.n_failures:
+                self.report.rows_written += len(planned.order)
+
+    def _fail(self, request: Request, error: ServerError, data: Any) -> None:
+        codes = {error.code, *error.sub_codes}
+        state: State = "refused"
+        if isinstance(error, ConnectionLost):
+            state = "in doubt" if error.was_sent else "refused"
+        elif codes & _PARTLY_STORED or (len(request.tablets) > 1 and error.sub_codes):
+            state = "partly stored"
+        self.report.add_failure(
+            ChunkFailure(
+                targets=tuple(t.target for t in request.tablets[:5]),
+                start=request.start,
+                end=request.end,
+                rows=request.n_rows,
+                columns=tuple(request.tablets[0].names[:50]),
+                state=state,
+                code=error.code,
+                message=error.message,
+            )
+        )
+        if self._dead_letter is not None:
+            rows = request.rows
+            positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            self._dead_letter.add(data, positions, reason=error.message, code=error.code)
+            self.report.rows_refused += len(positions)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Wait for the last answers and finish the report.
+
+        Raises
+        ------
+        PartialWriteError : some rows are stored and others are not, or in doubt.
+        ServerError : nothing is stored.
+        """
+        self._sender.close()
+        self._progress.close()
+        if self._dead_letter is not None:
+            self._dead_letter.close()
+            if self._dead_letter.n_rows:
+                self.report.dead_letter = str(self._dead_letter.path)
+        self.report.seconds = time.perf_counter() - self._started
+        failed = self._sender.error
+        if error is None and failed is not None:
+            raise self._explain(failed) from failed
+        if isinstance(error, IoTDBFramesError):
+            error.report = self.report
+        elif error is not None:
+            error.add_note(f"what was written before:\n{self.report!r}")
+
+    def _explain(self, error: BaseException) -> BaseException:
+        is_stored = self.report.chunks or any(f.state != "refused" for f in self.report.failures)
+        if isinstance(error, IoTDBFramesError) and is_stored:
+            partial = PartialWriteError(
+                f"{self.report.points:,} points in {self.report.chunks:,} chunks were "
+                f"acknowledged, then: {error.message}",
+                hint="error.report tells the chunks; writing the same frame again is safe",
+            )
+            partial.report = self.report
+            return partial
+        if isinstance(error, IoTDBFramesError):
+            error.report = self.report
+        return error
+
+
+def all_whole(planned: WritePlan) -> bool:
+    """Whether every request holds all columns of its rows."""
+    limit = planned.options.chunk_bytes
+    return len(planned.parts) == 1 and (limit is None or planned.row_bytes <= limit)
+
+
+def frames_of(data: Any) -> Iterator[Any]:
+    """Frames to be written whole, one after the other.
+
+    A DataFrame, a Series, a pyarrow Table and anything with a length and the Arrow C stream
+    interface (Polars) is one; of a stream (a RecordBatchReader, a DuckDB result) each batch is.
+
+    Raises
+    ------
+    OptionsError : none of these.
+    """
+    if isinstance(data, pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch):
+        yield data
+    elif hasattr(data, "__arrow_c_stream__"):
+        reader = pa.RecordBatchReader.from_stream(data)
+        if hasattr(data, "__len__"):
+            yield reader.read_all()
+        else:
+            yield from reader
+    else:
+        raise OptionsError(
+            f"a {type(data).__name__} cannot be written",
+            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
+        )
+
+
+@show_options
+def write(
+    data: Any,
+    target: str,
+    *,
+    connection: Connection | str | None = None,
+    **options: Unpack[WriteArgs],
+) -> WriteReport:
+    """Write a frame, or anything with the Arrow C stream interface, into IoTDB.
+
+    Parameters
+    ----------
+    data : DataFrame, Series, pyarrow Table, RecordBatchReader, Polars frame, DuckDB result …
+        A frame is checked whole before the first byte; of a stream each batch is checked before it
+        is sent.
+    target : ``root.…``: a device path of the tree model (with ``device=`` a prefix of devices);
+        else ``database.table``, or ``table`` where the URL names the database
+    connection : a Connection or a URL; None: see `use`
+    options : see `WriteOptions`
+
+    Returns
+    -------
+    WriteReport
+
+    Raises
+    ------
+    OptionsError, FrameError, TimeIndexError, ColumnTypeError : nothing of the frame was sent.
+    ServerError, PartialWriteError : `.report` says what was acknowledged, refused and in doubt.
+    """
+    chosen = write_options(options)
+    conn = resolve_connection(connection)
+    is_stream = not hasattr(data, "__len__")
+    if is_stream and chosen.duplicates != "merge":
+        raise OptionsError(
+            f"duplicates={chosen.duplicates!r} needs all rows at once, and this is a stream",
+            hint='collect it first (reader.read_all()), or duplicates="merge"',
+        )
+    goal = parse_target(target, database=conn.options.database)
+    writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream else len(data))
+    try:
+        for frame in frames_of(data):
+            writer.write(frame)
+            if writer._sender.is_stopped:
+                break
+    except BaseException as exc:
+        writer.close(exc)
+        raise
+    writer.close()
+    return writer.report
+
+
+@show_options
+def plan(
+    data: Any,
+    target: str,
+    *,
+    offline: bool = False,
+    connection: Connection | str | None = None,
+    **options: Unpack[WriteArgs],
+) -> WritePlan:
+    """Everything `write` would do, and nothing sent.
+
+    Parameters
+    ----------
+    offline : do not ask the server; its schema is unknown then, and its precision taken for ms
+    data, target, connection, options : as in `write`; of a stream, the first batch
+
+    Returns
+    -------
+    WritePlan
+    """
+    chosen = write_options(options)
+    frame = next(iter(frames_of(data)))
+    if offline:
+        return plan_frame(None, frame, parse_target(target), chosen)
+    conn = resolve_connection(connection)
+    planned = plan_frame(conn, frame, parse_target(target, database=conn.options.database), chosen)
+    planned.ddl = tuple(schema.ddl(planned))
+    return planned
