@@ -255,9 +255,11 @@ def _start_keeper(place: Path) -> None:
         assert keeper.stdout is not None
         with keeper.stdout:
             line = keeper.stdout.readline()
-        failure = json.loads(line) if line else {"message": "its keeper ended", "hint": None}
+        failure: dict[str, Any] = (
+            json.loads(line) if line else {"message": "its keeper ended", "hint": None}
+        )
         if failure:
-            log_tail = failure.get("log_tail") or _keeper_log(place)
+            log_tail = str(failure.get("log_tail") or _keeper_log(place))
             raise LaunchError(failure["message"], hint=failure["hint"], log_tail=log_tail)
     except BaseException:
         keeper.kill()
