@@ -27,7 +27,8 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.frames.dead_letter import DeadLetter
-from iotdb_frames.frames.plan import Existing, Refused, WritePlan, layout_of, plan_layout
+from iotdb_frames.frames.plan import Existing, Refused, WritePlan
+from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
 from iotdb_frames.options import WriteArgs, WriteOptions, show_options, write_options
 

@@ -1,0 +1,359 @@
+"""Making a plan: a frame's types, exactness, order and collisions, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.codec.cells import Rules, check_target, is_total, to_cells
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.sources import Source
+from iotdb_frames.codec.types import WIRE, default_type, kind_of
+from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
+from iotdb_frames.frames.card import count
+from iotdb_frames.frames.layout import (
+    Column,
+    DeviceColumn,
+    Layout,
+    Part,
+    layout,
+    row_positions,
+)
+from iotdb_frames.frames.order import (
+    Order,
+    bad_time,
+    drop_duplicates,
+    first_duplicate,
+    group_codes,
+    make_order,
+    to_server_ticks,
+)
+from iotdb_frames.frames.plan import (
+    CHECK_ROWS,
+    Existing,
+    PlannedColumn,
+    PlannedPart,
+    Refused,
+    WritePlan,
+)
+from iotdb_frames.options import TSDataType, WriteOptions
+
+
+def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
+    """The layout of a frame under `options`."""
+    found = layout(
+        data,
+        target,
+        time=options.time,
+        time_unit=options.time_unit,
+        device=options.device,
+        tags=options.tags,
+        attributes=options.attributes,
+    )
+    labels = {c.source.label for c in found.columns}
+    for label in options.series:
+        if label not in labels:
+            raise FrameError(f"schema names {label!r}, and the frame has no such column")
+    return found
+
+
+def plan_layout(
+    found: Layout, options: WriteOptions, rules: Rules, existing: Existing
+) -> WritePlan:
+    """Plan a write of an understood frame.
+
+    Parameters
+    ----------
+    rules : how cells are made (the server's precision is in them)
+    existing : what the server has of the target
+
+    Raises
+    ------
+    FrameError : tags or attributes that are something else on the server; all other problems are
+        in the plan.
+    """
+    notes: list[str] = []
+    problems: list[Refused | FrameError] = []
+    found = _adopt_tags(found, existing)
+    parts = tuple(_plan_part(part, found, options, existing, problems) for part in found.parts)
+    ticks, is_bad, why = to_server_ticks(found.times, time_unit=found.time_unit, rules=rules)
+    if is_bad is not None:
+        rows = np.flatnonzero(is_bad)
+        error = bad_time(found.times, int(rows[0]), why, time_zone=rules.time_zone)
+        problems.append(Refused(rows, error))
+    for part in parts:
+        for planned in part.written:
+            _check_values(planned, rules, problems)
+    if found.device is not None:
+        problems += _missing_devices(found.device)
+    order = make_order(ticks, group_codes(found), _dropped(problems, found.n_rows))
+    problems += _check_duplicates(found, order, options)
+    if options.duplicates in ("first", "last") and order.n_duplicates:
+        order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
+    devices: tuple[str, ...] = ()
+    if found.device is not None:
+        codes = found.device.codes[order.first_rows]
+        devices = tuple(found.device.paths[code] for code in codes)
+    for part in parts:
+        empty = [str(c.column.source.label) for c in part.columns if c.state == "left out"]
+        if empty:
+            notes.append(
+                f"left out, no values and no type: {', '.join(empty[:5])}"
+                + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+            )
+    return WritePlan(
+        target=found.target,
+        options=options,
+        rules=rules,
+        layout=found,
+        parts=parts,
+        order=order,
+        devices=devices,
+        existing=existing,
+        problems=tuple(problems),
+        row_bytes=_row_bytes(parts),
+        notes=tuple(notes),
+    )
+
+
+def _adopt_tags(found: Layout, existing: Existing) -> Layout:
+    """An existing table's own tags and attributes, where the call names none."""
+    if existing.tags is None:
+        return found
+    part = found.parts[0]
+    columns = []
+    for column in part.columns:
+        category = existing.categories.get(column.name, column.category)
+        if column.category != "field" and category != column.category:
+            raise FrameError(
+                f"{column.source.label!r} is a {category} of {found.target}, "
+                f"not a {column.category}",
+                column=column.source.label,
+                hint=f"its tags are {', '.join(existing.tags)}",
+            )
+        columns.append(replace(column, category=category))
+    by_name = {c.name: c for c in columns}
+    ordered = [by_name[t] for t in existing.tags if t in by_name]
+    # A tag that the frame lacks is null in all its rows, as the server sees it.
+    ordered += [c for c in columns if c not in ordered]
+    for column in ordered:
+        if column.category == "tag" and kind_of(column.source.type) not in ("string", "null"):
+            raise FrameError(
+                f"tag {column.source.label!r} ({column.source.dtype}) must hold text",
+                column=column.source.label,
+                hint=f"df[{column.source.label!r}].astype(str)",
+            )
+    return replace(found, parts=(Part(None, tuple(ordered)),))
+
+
+def _plan_part(
+    part: Part,
+    found: Layout,
+    options: WriteOptions,
+    existing: Existing,
+    problems: list[Refused | FrameError],
+) -> PlannedPart:
+    out = []
+    known: dict[str, set[TSDataType]] = {}
+    if part.device is None and found.target.model == "tree":
+        for (_, name), kind in existing.types.items():
+            known.setdefault(name, set()).add(kind)
+    for column in part.columns:
+        if part.device is None and found.target.model == "tree":
+            types = known.get(column.name, set())
+        else:
+            one = existing.types.get((part.device or "", column.name))
+            types = set() if one is None else {one}
+        try:
+            out.append(_plan_column(column, types, options, existing))
+        except FrameError as exc:
+            problems.append(exc)
+            out.append(PlannedColumn(column, None, state="exists" if types else "unknown"))
+    return PlannedPart(part.device, tuple(out))
+
+
+def _plan_column(
+    column: Column, types: set[TSDataType], options: WriteOptions, existing: Existing
+) -> PlannedColumn:
+    label = column.source.label
+    asked = options.series.get(label)
+    wanted = asked.data_type if asked is not None else None
+    if len(types) > 1:
+        names = " and ".join(sorted(t.name for t in types))
+        raise ColumnTypeError(
+            f"column {label!r} is {names} in different devices",
+            column=label,
+            hint="write these devices in separate calls",
+        )
+    there = next(iter(types), None)
+    if there is not None and wanted is not None and there != wanted:
+        raise ColumnTypeError(
+            f"column {label!r} is {there.name} on the server, and schema= asks for {wanted.name}",
+            column=label,
+            hint="leave it out of schema=, or drop the series first: iotf.drop(…)",
+        )
+    kind = kind_of(column.source.type)
+    if column.category != "field":
+        target: TSDataType | None = TSDataType.STRING
+    else:
+        target = there or wanted or default_type(column.source.type)
+    if target is None and kind == "null":
+        return PlannedColumn(column, None, state="left out")
+    if target is None:
+        check_target(column.source, TSDataType.STRING)  # raises: the kind has no IoTDB type
+    assert target is not None
+    try:
+        check_target(column.source, target)
+    except ColumnTypeError as exc:
+        if there is not None:
+            exc.message += ", its type on the server"
+        raise
+    return PlannedColumn(
+        column,
+        target,
+        encoding=asked.encoding if asked is not None else None,
+        compression=asked.compression if asked is not None else None,
+        state="exists" if there is not None else "new" if existing.was_seen else "unknown",
+    )
+
+
+def _check_values(
+    planned: PlannedColumn, rules: Rules, problems: list[Refused | FrameError]
+) -> None:
+    """Find the values that would not arrive exactly, slice by slice."""
+    source, target = planned.column.source, planned.data_type
+    assert target is not None
+    if is_total(source, target) and not rules.keep_nan:
+        return
+    bad: list[np.ndarray] = []
+    why = ""
+    for start in range(0, len(source), CHECK_ROWS):
+        piece = slice(start, min(start + CHECK_ROWS, len(source)))
+        try:
+            cells = to_cells(source, piece, target, rules)
+        except ColumnTypeError as exc:
+            problems.append(exc)
+            return
+        if cells.is_bad is not None:
+            bad.append(row_positions(cells.is_bad, piece))
+            why = cells.why
+    if bad:
+        rows = np.concatenate(bad)
+        row = int(rows[0])
+        shown = source.take(slice(row, row + 1))[0]
+        error = ColumnTypeError(
+            f"column {source.label!r} ({source.dtype}), row {row}: {shown} {why}"
+            + (f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""),
+            column=source.label,
+            row=row,
+            hint=_remedy(source, target, planned, rules),
+        )
+        problems.append(Refused(rows, error))
+
+
+def _remedy(source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules) -> str:
+    kind = kind_of(source.type)
+    if kind == "timestamp":
+        return 'round first (df[column].dt.floor("ms")), or coerce="lossy"'
+    if kind == "int" and target == TSDataType.INT64:
+        return f'cast it yourself, or schema={{{source.label!r}: "DOUBLE"}}, coerce="lossy"'
+    there = "the series exists with this type; " if planned.state == "exists" else ""
+    lossy = "" if rules.is_lossy else ', or coerce="lossy" to lose precision'
+    return f"{there}round or cast the column yourself{lossy}"
+
+
+def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
+    rows = np.flatnonzero(device.codes == len(device.paths) - 1)
+    if len(rows):
+        error = FrameError(
+            f"row {rows[0]}: the device column {device.label!r} names no device",
+            column=device.label,
+            row=int(rows[0]),
+            hint=f"df.dropna(subset=[{device.label!r}])",
+        )
+        yield Refused(rows, error)
+
+
+def _dropped(problems: list[Refused | FrameError], n_rows: int) -> np.ndarray | None:
+    refused = [p.rows for p in problems if isinstance(p, Refused)]
+    if not refused:
+        return None
+    mask = np.zeros(n_rows, bool)
+    for rows in refused:
+        mask[rows] = True
+    return mask
+
+
+def _check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Iterator[FrameError]:
+    if not order.n_duplicates:
+        return
+    if options.duplicates == "raise":
+        row = first_duplicate(order)
+        value = found.times.take(slice(row, row + 1))[0]
+        yield TimeIndexError(
+            f"row {row}: {count(order.n_duplicates)} rows repeat a (device, time), "
+            f"first at {value}",
+            row=row,
+            hint='duplicates="merge", "last" or "first"',
+        )
+    if options.duplicates == "merge" and order.n_duplicates * 10 > len(order):
+        yield from _collisions(found, order)
+
+
+def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:
+    """A text column that tells rows of one (device, time) apart is most likely a forgotten key."""
+    same = order.same_time()
+    here = np.flatnonzero(same)[:CHECK_ROWS]
+    rows = np.arange(len(order)) if order.rows is None else order.rows
+    for column in found.columns:
+        if column.category != "field" or kind_of(column.source.type) != "string":
+            continue
+        one: Any = column.source.take(rows[here])
+        other: Any = column.source.take(rows[here - 1])
+        if pa.types.is_dictionary(one.type):
+            one, other = one.dictionary_decode(), other.dictionary_decode()
+        differ = pc.sum(pc.not_equal(one, other)).as_py() or 0
+        if differ * 2 > len(here):
+            label = column.source.label
+            is_table = found.target.model == "table"
+            yield FrameError(
+                f"{count(order.n_duplicates)} rows repeat a "
+                f"({'tags' if is_table else 'device'}, time) and differ in {label!r}: "
+                "they would overwrite each other",
+                column=label,
+                hint=(
+                    f"make it a tag (tags=[…, {label!r}])"
+                    if is_table
+                    else f"name the device column (device={label!r})"
+                )
+                + ', or say duplicates="last" if this is meant',
+            )
+            return
+
+
+def _row_bytes(parts: tuple[PlannedPart, ...]) -> int:
+    """Encoded bytes of a row, about: exact for numbers, the average of a sample for texts."""
+    total = 0.0
+    for part in parts:
+        total += 8
+        for planned in part.written:
+            assert planned.data_type is not None
+            wire = WIRE[planned.data_type]
+            total += wire.itemsize if wire is not None else 4 + _text_bytes(planned.column.source)
+    return max(1, round(total / max(1, len(parts))))
+
+
+def _text_bytes(source: Source) -> float:
+    """Average bytes of a text: of all where Arrow knows the sum, else of spread-out slices."""
+    if len(source) == 0:
+        return 0.0
+    sample: Any = source.take(slice(0, CHECK_ROWS))
+    data = sample.dictionary if pa.types.is_dictionary(sample.type) else sample
+    if pa.types.is_null(data.type):
+        return 0.0
+    return float(pc.mean(pc.binary_length(data)).as_py() or 0.0)

@@ -1,0 +1,184 @@
+"""Where the server is: options of a connection, from a URL, the environment or a profile."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from iotdb_frames.errors import OptionsError
+
+DEFAULT_PORT = 6667
+
+
+class Secret(str):
+    """A string that shows as ``***`` in a repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """Where the server is and how to talk to it; `from_url` reads the same from a URL.
+
+    Parameters
+    ----------
+    hosts : (host, port) of every node to try, in order
+    user, password : who asks; the password never shows in a repr
+    database : of the table model; with one, ``model`` is "table" where a call names none
+    pool_size : sessions a dialect at the most
+    tls, ca_file, cert_file, key_file : TLS with verification; a CA file where the system's CAs
+        don't know the server's; a client certificate where the server asks for one
+    time_zone : of naive times, and of dates in SQL
+    fetch_size : rows a fetch
+    connect_timeout_s, timeout_s, pool_timeout_s : limits of opening a connection, of one request
+        and of waiting for a session, in seconds
+    """
+
+    hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
+    user: str = "root"
+    password: str = field(default="root")
+    database: str | None = None
+    pool_size: int = 4
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    time_zone: str = "UTC"
+    fetch_size: int = 100_000
+    connect_timeout_s: float = 10.0
+    timeout_s: float = 300.0
+    pool_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "password", Secret(self.password))
+        object.__setattr__(self, "hosts", tuple((str(h), int(p)) for h, p in self.hosts))
+        if not self.hosts:
+            raise OptionsError("no host given", hint="iotdb://user@host:6667")
+        for host, port in self.hosts:
+            if not host or not 0 < port < 65536:
+                raise OptionsError(f"{host}:{port} is no address", hint="iotdb://user@host:6667")
+        if self.pool_size < 1:
+            raise OptionsError(f"pool_size={self.pool_size} must be at least 1")
+        if self.fetch_size < 1:
+            raise OptionsError(f"fetch_size={self.fetch_size} must be at least 1")
+        for name in ("connect_timeout_s", "timeout_s", "pool_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise OptionsError(f"{name}={getattr(self, name)} must be more than 0")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise OptionsError("cert_file and key_file go together")
+        if (self.ca_file or self.cert_file) and not self.tls:
+            raise OptionsError("ca_file and cert_file need tls=true")
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            raise OptionsError(
+                f"time_zone={self.time_zone!r} is not known", hint='e.g. "UTC" or "Europe/Berlin"'
+            ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "password"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle holds no secret: the process that opens it brings its own.
+        state["password"] = Secret(os.environ.get("IOTDB_PASSWORD", ""))
+        self.__dict__.update(state)
+
+    @property
+    def url(self) -> str:
+        """The address without the password."""
+        hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.hosts)
+        path = f"/{quote(self.database, safe='')}" if self.database else ""
+        return f"iotdb://{quote(self.user, safe='')}@{hosts}{path}"
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _parse_option(name: str, value: Any) -> Any:
+    kinds = {f.name: str(f.type) for f in fields(ConnectionOptions)}
+    if name not in kinds or name in ("hosts", "user", "password", "database"):
+        choices = ", ".join(sorted(set(kinds) - {"hosts", "user", "password", "database"}))
+        raise OptionsError(f"unknown option {name!r}; there are {choices}")
+    if not isinstance(value, str) or kinds[name].startswith("str"):
+        return value
+    try:
+        if kinds[name] == "bool":
+            return _BOOLEANS[value.lower()]
+        return int(value) if kinds[name] == "int" else float(value)
+    except (KeyError, ValueError):
+        raise OptionsError(f"{name}={value!r} is no {kinds[name]}") from None
+
+
+def _parse_host(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?", text)
+    if not match:
+        raise OptionsError(f"{text!r} is no host", hint="host, host:6667 or [::1]:6667")
+    return match[1] or match[2], int(match[3] or DEFAULT_PORT)
+
+
+def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `ConnectionOptions` from a URL; no password where it names none.
+
+    Raises
+    ------
+    OptionsError : another scheme, an unknown option; the text never holds the password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "iotdb":
+        shown = parts.scheme or re.sub(r"//[^@/]*@", "//***@", url)
+        raise OptionsError(
+            f"{shown!r} is no IoTDB URL", hint="iotdb://user@host:6667/database, or local:"
+        )
+    login, _, hosts = parts.netloc.rpartition("@")
+    options: dict[str, Any] = {
+        "hosts": tuple(_parse_host(h) for h in (hosts or "127.0.0.1").split(","))
+    }
+    if login:
+        user, colon, password = login.partition(":")
+        options["user"] = unquote(user)
+        if colon:
+            options["password"] = Secret(unquote(password))
+    if parts.path.strip("/"):
+        options["database"] = unquote(parts.path.strip("/"))
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        options[name] = _parse_option(name, value)
+    for name, value in overrides.items():
+        keep = name in ("user", "password", "database", "hosts")
+        options[name] = value if keep else _parse_option(name, value)
+    return options
+
+
+def default_url() -> str | None:
+    """The URL of the environment (``IOTDB_URL``), else of the user's profile, else None.
+
+    The profile is ``[default] url = "…"`` (or the section ``IOTDB_PROFILE`` names) of
+    ``config.toml`` in the user's configuration directory ``iotdb-frames``.
+    """
+    if os.environ.get("IOTDB_URL"):
+        return os.environ["IOTDB_URL"]
+    import tomllib
+
+    import platformdirs
+
+    file = platformdirs.user_config_path("iotdb-frames") / "config.toml"
+    if not file.is_file():
+        return None
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise OptionsError(f"{file} cannot be read: {exc}") from exc
+    name = os.environ.get("IOTDB_PROFILE", "default")
+    profile = profiles.get(name)
+    if profile is None and "IOTDB_PROFILE" not in os.environ:
+        return None
+    if not isinstance(profile, dict) or not isinstance(profile.get("url"), str):
+        raise OptionsError(f"{file} has no url in [{name}]")
+    return str(profile["url"])

@@ -1,0 +1,142 @@
+"""Types, encodings, compressors, series, retries and sizes.
+
+The enumerations carry the numbers of the wire and compare equal to those of the official client.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+from iotdb_frames.errors import OptionsError
+
+
+class TSDataType(IntEnum):
+    """Types of IoTDB 2.x."""
+
+    BOOLEAN = 0
+    INT32 = 1
+    INT64 = 2
+    FLOAT = 3
+    DOUBLE = 4
+    TEXT = 5
+    TIMESTAMP = 8
+    DATE = 9
+    BLOB = 10
+    STRING = 11
+
+
+class TSEncoding(IntEnum):
+    """Encodings of IoTDB 2.x."""
+
+    PLAIN = 0
+    DICTIONARY = 1
+    RLE = 2
+    TS_2DIFF = 4
+    GORILLA = 8
+    ZIGZAG = 9
+    CHIMP = 11
+    SPRINTZ = 12
+    RLBE = 13
+
+
+class CompressionType(IntEnum):
+    """Compressors of IoTDB 2.x."""
+
+    UNCOMPRESSED = 0
+    SNAPPY = 1
+    GZIP = 2
+    LZ4 = 7
+    ZSTD = 8
+    LZMA2 = 9
+
+
+E = TypeVar("E", bound=IntEnum)
+
+
+def as_enum(kind: type[E], value: E | int | str) -> E:
+    """A member of `kind` from itself, its number or its name in any case."""
+    try:
+        if isinstance(value, str):
+            return kind[value.strip().upper()]
+        return kind(int(value))
+    except (KeyError, ValueError, TypeError):
+        names = ", ".join(member.name for member in kind)
+        raise OptionsError(f"{value!r} is no {kind.__name__}; there are {names}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeseriesOption:
+    """How one series is stored: the seed's path, TSDataType, TSEncoding, CompressionType.
+
+    Parameters
+    ----------
+    path : full path (``root.plant.press1.temp``) or column label; None inside a ``schema=`` mapping
+    data_type, encoding, compression : a member, or its name; None leaves it to the connector
+        (data type) or the server (encoding, compression)
+    """
+
+    path: str | None = None
+    data_type: TSDataType | None = None
+    encoding: TSEncoding | None = None
+    compression: CompressionType | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("data_type", TSDataType),
+            ("encoding", TSEncoding),
+            ("compression", CompressionType),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_enum(kind, value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """When and how long a failed request is tried again; waits grow with full jitter.
+
+    Only lost connections and the server's retryable codes are tried again, never a semantic error.
+
+    Parameters
+    ----------
+    attempts : tries in all, the first included
+    first_wait_s, longest_wait_s : bounds of the wait before a try, in seconds
+    total_s : no new try starts later than this after the first, in seconds
+    """
+
+    attempts: int = 6
+    first_wait_s: float = 0.1
+    longest_wait_s: float = 5.0
+    total_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise OptionsError("RetryPolicy.attempts must be at least 1")
+        if min(self.first_wait_s, self.longest_wait_s, self.total_s) < 0:
+            raise OptionsError("RetryPolicy's times must not be negative")
+
+    def wait_s(self, attempt: int, random: float) -> float:
+        """Seconds before try `attempt` + 1; `random` in [0, 1) is given by the caller."""
+        return random * min(self.longest_wait_s, self.first_wait_s * 2.0**attempt)
+
+
+NO_RETRY = RetryPolicy(attempts=1)
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def parse_bytes(size: int | str, *, name: str) -> int:
+    """Bytes from ``4_000_000``, ``"4MiB"``, ``"4MB"`` (decimal) or ``"512k"``."""
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size
+    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    n_bytes = 0
+    if match:
+        power = " kmgt".index(match[2].lower() or " ")
+        n_bytes = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    if n_bytes <= 0:
+        raise OptionsError(f"{name}={size!r} is no size", hint=f'e.g. {name}="4MiB"')
+    return n_bytes
