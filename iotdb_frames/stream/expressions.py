@@ -181,7 +181,7 @@ class Noise(Signal):
         return values
 
     def __repr__(self) -> str:
-        return f"white_noise(std={self.std:g})"
+        return described("white_noise", std=self.std)
 
 
 _OPERATIONS: dict[str, Callable[[Values, Values], Values]] = {
@@ -236,9 +236,7 @@ class _Clip(Signal):
         return np.clip(self.child.evaluate(block.inner(0)).astype(np.float64), self.low, self.high)
 
     def __repr__(self) -> str:
-        bounds = {"low": self.low, "high": self.high}
-        shown = ", ".join(f"{k}={v:g}" for k, v in bounds.items() if v is not None)
-        return f"{_in_brackets(self.child)}.clip({shown})"
+        return f"{_in_brackets(self.child)}.{described('clip', low=self.low, high=self.high)}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -303,6 +301,16 @@ def finite(name: str, **values: float) -> None:
     for parameter, value in values.items():
         if not _is_number(value):
             raise OptionsError(f"{name}: {parameter}={value!r} must be a finite number")
+
+
+def described(name: str, **parameters: object) -> str:
+    """The call that makes a signal, for its repr; parameters that are None are left out."""
+    shown = [
+        f"{parameter}={value:g}" if isinstance(value, float) else f"{parameter}={value!r}"
+        for parameter, value in parameters.items()
+        if value is not None
+    ]
+    return f"{name}({', '.join(shown)})"
 
 
 def _is_number(value: Any) -> bool:

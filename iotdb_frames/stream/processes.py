@@ -15,7 +15,7 @@ import numpy as np
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.stream.clock import BLOCK, Floats, Ints
-from iotdb_frames.stream.expressions import Block, Kind, Signal, Values, finite, positive
+from iotdb_frames.stream.expressions import Block, Kind, Signal, Values, described, finite, positive
 
 Label = bool | int | float | str
 
@@ -110,6 +110,11 @@ class RandomWalk(Signal):
         if not low <= self.start <= high:
             raise OptionsError(f"random_walk: start={self.start} is not within its bounds")
 
+    def __repr__(self) -> str:
+        return described(
+            "random_walk", step=self.step, start=self.start, low=self.low, high=self.high
+        )
+
     def evaluate(self, block: Block) -> Values:
         walk = block.generator().standard_normal(BLOCK)
         walk *= self.step
@@ -150,6 +155,11 @@ class AutoRegression(Signal):
             positive(name, tau_s=self.tau_s)
         elif self.phi is None or not -1 < self.phi < 1:
             raise OptionsError(f"ar1: phi={self.phi!r} must be between -1 and 1")
+
+    def __repr__(self) -> str:
+        if self.tau_s is not None:
+            return described("red_noise", tau_s=self.tau_s, std=self.std)
+        return described("ar1", phi=self.phi, std=self.std, mean=self.mean or None)
 
     def evaluate(self, block: Block) -> Values:
         if self.tau_s is not None:
@@ -234,6 +244,11 @@ class StateMachine(Signal):
         rows = tuple(tuple(map(float, row)) for row in weights / total)
         return cls(labels, dwell, rows, kinds[types.pop()])
 
+    def __repr__(self) -> str:
+        return described(
+            "states", labels=self.labels, dwell_s=self.dwell_s, transitions=self.transitions
+        )
+
     def evaluate(self, block: Block) -> Values:
         state = int(block.recall(self, first=0))
         draws = block.generator().random(BLOCK)
@@ -289,6 +304,15 @@ class Counter(Signal):
     @property
     def is_stateful(self) -> bool:  # type: ignore[override]
         return self.random or self.reset_probability > 0
+
+    def __repr__(self) -> str:
+        return described(
+            "counter",
+            rate_per_s=self.rate_per_s,
+            random=self.random or None,
+            reset_at=self.reset_at,
+            reset_probability=self.reset_probability or None,
+        )
 
     def evaluate(self, block: Block) -> Values:
         count, base = block.recall(self, first=(0, 0))

@@ -11,6 +11,7 @@ are grouped by device, because that is how they are written fastest.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,6 +36,8 @@ from iotdb_frames.stream.wiring import adopt_readings, check_targets, columns_of
 
 Span = int | str | Any
 """A window: rows (an int), or a span such as ``"10s"`` or a timedelta."""
+
+_SLACK = 1e-6  # ticks: seconds in binary are not exact, so 0.3 s at 10 Hz must still be 3 ticks
 
 
 class SensorSource:
@@ -260,6 +263,19 @@ class SensorSource:
 
     # --- what the runner asks ---
 
+    speed = 1.0
+    starts_now = False
+
+    @property
+    def default_window(self) -> int:
+        """What comes in a second, and a row at least."""
+        rows = max(1, self.clock.n_ticks(1.0))
+        return rows if self.n_ticks is None else min(rows, self.n_ticks)
+
+    def starting_at(self, time: Any) -> SensorSource:
+        """The same source with its first row at `time`."""
+        return self.replace(start=time)
+
     def next_window(self, position: int, window: Span) -> tuple[int, float] | None:
         """The end of the window that begins at tick `position`, and when it is complete.
 
@@ -276,8 +292,13 @@ class SensorSource:
 
     def position_at(self, elapsed_s: float) -> int:
         """Ticks that are over after `elapsed_s` seconds."""
-        # A billionth of a tick: 0.3 s at 10 Hz are 3 ticks, whatever 0.3 is in binary.
-        position = int(elapsed_s / self.clock.period_s + 1e-9)
+        return self._up_to_end(math.floor(elapsed_s / self.clock.period_s + _SLACK))
+
+    def first_from(self, elapsed_s: float) -> int:
+        """The first tick not before `elapsed_s` seconds."""
+        return self._up_to_end(math.ceil(elapsed_s / self.clock.period_s - _SLACK))
+
+    def _up_to_end(self, position: int) -> int:
         return position if self.n_ticks is None else min(position, self.n_ticks)
 
     def rows(self, low: int, high: int, *, since: int = 0) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.stream.clock import Floats
-from iotdb_frames.stream.expressions import Block, Kind, Signal, Values, finite, positive
+from iotdb_frames.stream.expressions import Block, Kind, Signal, Values, described, finite, positive
 
 Shape = Literal["sine", "square", "sawtooth", "triangle"]
 
@@ -40,7 +40,7 @@ class Uniform(Signal):
         return values
 
     def __repr__(self) -> str:
-        return f"uniform(low={self.low:g}, high={self.high:g})"
+        return described("uniform", low=self.low, high=self.high)
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,14 @@ class Wave(Signal):
         return values
 
     def __repr__(self) -> str:
-        extra = {"offset": (self.offset, 0), "phase": (self.phase, 0), "duty": (self.duty, 0.5)}
-        shown = "".join(f", {k}={v:g}" for k, (v, usual) in extra.items() if v != usual)
-        return f"{self.shape}(period_s={self.period_s:g}, amplitude={self.amplitude:g}{shown})"
+        return described(
+            self.shape,
+            period_s=self.period_s,
+            amplitude=self.amplitude,
+            offset=self.offset or None,
+            phase=self.phase or None,
+            duty=None if self.duty == 0.5 else self.duty,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Ramp(Signal):
         return self.start + self.slope_per_s * block.times.t
 
     def __repr__(self) -> str:
-        return f"ramp(slope_per_s={self.slope_per_s:g}, start={self.start:g})"
+        return described("ramp", slope_per_s=self.slope_per_s, start=self.start)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,13 @@ class Seasonal(Signal):
         return values
 
     def __repr__(self) -> str:
-        return f"seasonal(day={self.day:g}, week={self.week:g}, peak_hour={self.peak_hour:g})"
+        return described(
+            "seasonal",
+            day=self.day,
+            week=self.week or None,
+            offset=self.offset or None,
+            peak_hour=self.peak_hour,
+        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ class OnOff(Signal):
         return np.mod(block.times.t, self.on_s + self.off_s) < self.on_s
 
     def __repr__(self) -> str:
-        return f"on_off(on_s={self.on_s:g}, off_s={self.off_s:g})"
+        return described("on_off", on_s=self.on_s, off_s=self.off_s)
 
 
 @dataclass(frozen=True)

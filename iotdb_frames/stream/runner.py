@@ -1,0 +1,448 @@
+"""`Runner`: a source streamed in the background, at its own pace.
+
+Every window is due at a fixed stream time, and stream time is tied to the wall clock (`Pace`). So
+the rate does not drift, however long sending takes: a late window is followed by a shorter wait. A
+window is made before it is due, and sent when its last row is over.
+
+    ready → running ⇄ paused → stopping → stopped | finished | failed
+
+Rules: one thread makes and sends; `send` is never called twice at once; all state is behind one
+condition, which is never held while making or sending.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from threading import Condition, RLock, Thread, current_thread
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.stream.clock import to_seconds
+from iotdb_frames.stream.playing import Pace, Playable, State, StreamStats, checked_speed
+
+_log = logging.getLogger(__name__)
+
+_OVER: tuple[State, ...] = ("stopped", "finished", "failed")
+_TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
+
+
+class Runner:
+    """A source, streamed into `send` in the background.
+
+    Parameters
+    ----------
+    source : a `SensorSource` or a `Replay`
+    send : called with each window that has rows, one at a time, in a thread of the runner
+    window : rows a device, or a span of the source's time; None: what comes in a second
+    speed : seconds of the source's time a second; None: the source's own; ``math.inf``: no waiting
+    duration : seconds or a span of the source's time after which the stream is finished
+    now : move the source's times so that its first row is at the moment of `start`; None: what the
+        source says (`replay(now_shift=)`)
+    finish : called once after the last window was sent, e.g. a flush; not after a failure
+
+    Raises
+    ------
+    OptionsError : a speed or duration not above 0, a window of no rows or longer than the duration.
+    """
+
+    def __init__(
+        self,
+        source: Playable,
+        send: Callable[[pd.DataFrame], Any],
+        *,
+        window: Any = None,
+        speed: float | None = None,
+        duration: Any = None,
+        now: bool | None = None,
+        finish: Callable[[], Any] | None = None,
+    ) -> None:
+        self._send = send
+        self._finish = finish
+        self._now = source.starts_now if now is None else now
+        self._window = source.default_window if window is None else window
+        self._pace = Pace(speed=source.speed if speed is None else speed)
+        self._until_s = math.inf if duration is None else to_seconds(duration, name="duration")
+        if not self._until_s > 0:
+            raise OptionsError(f"duration={duration!r} must be more than 0")
+        self._source = source
+        first = source.next_window(0, self._window)
+        if first is not None and first[1] > self._until_s + 1e-9:
+            raise OptionsError(f"window={self._window!r} is longer than duration={duration!r}")
+        self._changed = Condition()
+        self._changing = RLock()  # one change after the other; making a source may take long
+        self._state: State = "ready"
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
+        self._drain = True
+        # Place in the source: the next row, the first of this source, and the time before it.
+        self._position = 0
+        self._since = 0
+        self._sent_s = 0.0
+        self._next_source: Playable | None = None
+        self._version = 0  # counts changes: a window made before one is made again
+        self._due_s: float | None = None  # of the window in hand
+        self._window_s = 0.0
+        self._windows = 0
+        self._rows = 0
+        self._max_behind_s = 0.0
+        self._was_behind = False
+        self._send_s: deque[float] = deque(maxlen=1000)
+        self._faults: Counter[str] = Counter()
+
+    # --- what it is ---
+
+    @property
+    def source(self) -> Playable:
+        """What is streamed now."""
+        return self._source
+
+    @property
+    def state(self) -> State:
+        """Where in its life the stream is."""
+        return self._state
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the stream, if it failed."""
+        return self._error
+
+    @property
+    def stats(self) -> StreamStats:
+        """Counters of this moment."""
+        with self._changed:
+            elapsed = self._pace.ran_at(time.monotonic())
+            behind = self._behind_s()
+            takes = sorted(self._send_s)
+            return StreamStats(
+                state=self._state,
+                windows=self._windows,
+                rows=self._rows,
+                elapsed_s=elapsed,
+                stream_s=self._sent_s,
+                rows_per_s=self._rows / elapsed if elapsed else 0.0,
+                behind_s=behind,
+                max_behind_s=max(self._max_behind_s, behind),
+                is_behind=self._is_behind(behind),
+                window_s=self._window_s / self._pace.speed,
+                send_s=self._send_s[-1] if takes else 0.0,
+                median_send_s=takes[len(takes) // 2] if takes else 0.0,
+                max_send_s=takes[-1] if takes else 0.0,
+                faults=dict(self._faults),
+                error=self._error,
+            )
+
+    def __repr__(self) -> str:
+        return f"Runner({self.stats})"
+
+    # --- what it does ---
+
+    def start(self) -> Self:
+        """Start in the background; a stream can be started once.
+
+        Raises
+        ------
+        OptionsError : it was started before.
+        """
+        with self._changed:
+            if self._state != "ready":
+                raise OptionsError(f"this stream is {self._state}", hint="make a new one")
+            if self._now:
+                self._source = self._source.starting_at(pd.Timestamp.now("UTC"))
+            self._state = "running"
+            self._pace.start(time.monotonic())
+            self._thread = Thread(target=self._run, name="iotdb-frames-stream", daemon=True)
+            self._thread.start()
+        return self
+
+    def pause(self) -> None:
+        """Stop the stream's time; a window being sent is sent. Nothing while not running."""
+        with self._changed:
+            if self._state == "running":
+                self._pace.hold(time.monotonic())
+                self._state = "paused"
+                self._changed.notify_all()
+
+    def resume(self, *, skip: bool = False) -> None:
+        """Go on where the stream was paused. Nothing while not paused.
+
+        Parameters
+        ----------
+        skip : leave out the rows of the pause, so that times are again those of the wall clock
+        """
+        with self._changed:
+            if self._state != "paused":
+                return
+            now = time.monotonic()
+            if skip:
+                self._sent_s = max(self._sent_s, self._pace.skip(now))
+                self._next_source = self._next_source or self._source
+                self._version += 1
+            self._pace.start(now)
+            self._state = "running"
+            self._changed.notify_all()
+
+    def stop(self, *, drain: bool = True, timeout_s: float | None = None) -> StreamStats:
+        """End the stream and wait for it.
+
+        Parameters
+        ----------
+        drain : send what is over by now, and rows still on their way; False: only end the
+            sending that is going on, also if an earlier `stop` is still draining
+        timeout_s : wait no longer; the stream then ends in the background
+
+        Raises
+        ------
+        TimeoutError : it is not over after `timeout_s`.
+        What `send` raised, if the stream failed.
+        """
+        with self._changed:
+            if self._state == "ready":
+                self._state = "stopped"
+            elif self._state not in _OVER:
+                self._pace.hold(time.monotonic())
+                self._drain = drain and (self._drain or self._state != "stopping")
+                self._state = "stopping"
+                self._changed.notify_all()
+        return self.wait(timeout_s=timeout_s)
+
+    cancel = stop
+    """The seed's word for `stop`."""
+
+    def wait(self, *, timeout_s: float | None = None) -> StreamStats:
+        """Wait for the end of the stream.
+
+        Raises
+        ------
+        TimeoutError : it is not over after `timeout_s`.
+        What `send` raised, if the stream failed.
+        """
+        if current_thread() is self._thread:
+            return self.stats  # asked by `send` itself: it cannot wait for its own end
+        if not self._wait(math.inf if timeout_s is None else timeout_s):
+            raise TimeoutError(f"the stream is {self._state} after {timeout_s} s")
+        if self._error is not None:
+            raise self._error
+        return self.stats
+
+    def run(self, seconds: Any = None) -> StreamStats:
+        """Stream for so long by the wall clock (None: to the end), and wait.
+
+        On Ctrl-C the stream is stopped and drained, then KeyboardInterrupt goes on; on a second
+        one it is not drained.
+        """
+        limit_s = math.inf if seconds is None else to_seconds(seconds, name="seconds")
+        if not limit_s > 0:
+            raise OptionsError(f"seconds={seconds!r} must be more than 0")
+        try:
+            if self._state == "ready":
+                self.start()
+            return self.wait() if self._wait(limit_s) else self.stop()
+        except KeyboardInterrupt:
+            try:
+                self.stop()
+            except KeyboardInterrupt:
+                self.stop(drain=False, timeout_s=5.0)
+            raise
+
+    def change(self, *, window: Any = None, speed: float | None = None, **source: Any) -> None:
+        """Change parameters of a running stream, from its next window on.
+
+        Parameters
+        ----------
+        window, speed : as of the runner
+        **source : another `source`, or parameters of this one (`SensorSource.replace`):
+            ``rate_hz=``, ``faults=``, ``sensors=``. Rows on their way under the old ones are sent
+            at once.
+
+        Raises
+        ------
+        OptionsError : what the parameters' own checks refuse; then nothing is changed.
+        """
+        if self._state in _OVER:
+            raise OptionsError(f"this stream is {self._state}: nothing is left to change")
+        speed = None if speed is None else checked_speed(speed)
+        with self._changing:
+            new: Any = None
+            if source:
+                new = source.pop("source", self._next_source or self._source)
+                if source and not hasattr(new, "replace"):
+                    raise OptionsError(f"a {type(new).__name__} has no parameters to change")
+                new = new.replace(**source) if source else new
+            asked = self._window if window is None else window
+            (new or self._next_source or self._source).next_window(0, asked)  # checks it
+            with self._changed:
+                self._apply(asked, speed, new)
+
+    def _apply(self, window: Any, speed: float | None, source: Playable | None) -> None:
+        if speed is not None:
+            self._pace.set_speed(time.monotonic(), speed)
+        self._window = window
+        if source is not None and self._state == "ready":
+            self._source = source
+        elif source is not None:
+            self._next_source = source
+        self._version += 1
+        self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        except BaseException as exc:
+            if error is None:
+                raise
+            error.add_note(f"and the stream failed: {exc!r}")
+
+    # --- called with the condition held ---
+
+    def _behind_s(self) -> float:
+        if self._due_s is None:
+            return 0.0
+        return max(0.0, -self._pace.wait_s(time.monotonic(), self._due_s))
+
+    def _is_behind(self, behind_s: float) -> bool:
+        return behind_s > max(1.0, 2 * self._window_s / self._pace.speed)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        try:
+            is_over = self._stream()
+            if not is_over:
+                self._drain_rest()
+            if self._finish is not None:
+                self._finish()
+            self._end("finished" if is_over else "stopped")
+        except BaseException as exc:
+            self._error = exc
+            self._end("failed")
+            _log.error("the stream failed: %r", exc)
+
+    def _stream(self) -> bool:
+        """Send window by window; True where the source or the duration is over."""
+        while True:
+            self._switch()
+            with self._changed:
+                if self._state == "stopping":
+                    return False
+                version = self._version
+                source, window = self._source, self._window
+            following = source.next_window(self._position, window)
+            if following is not None and following[1] > self._until_s + 1e-9:
+                end = source.position_at(self._until_s)
+                following = (end, self._until_s) if end > self._position else None
+            if following is None:
+                self._hand_over(source.late(self._position, since=self._since))
+                return True
+            end, due_s = following
+            with self._changed:
+                self._window_s = due_s - self._sent_s
+                self._due_s = due_s
+            frame = source.rows(self._position, end, since=self._since)
+            if self._wait_until(due_s, version):
+                self._send_window(frame, end, due_s)
+
+    def _switch(self) -> None:
+        """Take over another source, or a leap in time, between two windows."""
+        with self._changed:
+            new, self._next_source = self._next_source, None
+            old, since = self._source, self._since
+            if new is None:
+                return
+            late_until = self._position
+            self._source = new
+            self._position = self._since = new.first_from(self._sent_s)
+        self._hand_over(old.late(late_until, since=since))
+
+    def _drain_rest(self) -> None:
+        over_s = self._pace.stream_at(time.monotonic())
+        while self._drain:
+            end = self._source.position_at(over_s)
+            following = self._source.next_window(self._position, self._window)
+            if end <= self._position or following is None:
+                break
+            due_s = min(following[1], over_s)
+            end = min(end, following[0])
+            frame = self._source.rows(self._position, end, since=self._since)
+            self._send_window(frame, end, due_s)
+        if self._drain:
+            self._hand_over(self._source.late(self._position, since=self._since))
+
+    def _wait_until(self, due_s: float, version: int) -> bool:
+        """Wait for a stream time; False: something changed that the window may depend on."""
+        with self._changed:
+            while True:
+                if self._state == "stopping" or self._version != version:
+                    return False
+                if self._state == "paused":
+                    self._changed.wait()
+                    continue
+                wait_s = self._pace.wait_s(time.monotonic(), due_s)
+                if wait_s <= 0:
+                    return True
+                self._changed.wait(wait_s)
+
+    def _send_window(self, frame: pd.DataFrame, end: int, due_s: float) -> None:
+        self._hand_over(frame)
+        faults = self._source.count_faults(self._position, end)
+        with self._changed:
+            self._faults.update(faults)
+            self._position = end
+            self._sent_s = due_s
+            self._pace.reach(due_s)
+            behind = self._behind_s()
+            self._max_behind_s = max(self._max_behind_s, behind)
+            is_behind = self._is_behind(behind)
+        if is_behind and not self._was_behind:
+            self._was_behind = True
+            _log.warning("the receiver does not keep up: %s", self)
+        elif self._was_behind and behind <= self._window_s / self._pace.speed:
+            self._was_behind = False
+            _log.warning("the receiver has caught up: %s", self)
+
+    def _hand_over(self, frame: pd.DataFrame) -> None:
+        if not len(frame):
+            return
+        begin = time.monotonic()
+        try:
+            self._send(frame)
+        except BaseException as exc:
+            exc.add_note(f"while sending {len(frame)} rows, {frame.index[0]} … {frame.index[-1]}")
+            raise
+        with self._changed:
+            self._send_s.append(time.monotonic() - begin)
+            self._windows += 1
+            self._rows += len(frame)
+
+    def _end(self, state: State) -> None:
+        with self._changed:
+            self._pace.hold(time.monotonic())
+            self._due_s = None
+            self._state = state
+            self._changed.notify_all()
+
+    def _wait(self, timeout_s: float) -> bool:
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while self._state not in _OVER:
+                if self._state == "ready":
+                    raise OptionsError("this stream was never started", hint="start(), or run(60)")
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(left_s, _TICK_S))
+        return True
