@@ -30,4 +30,5 @@ def load_demo() -> pd.DataFrame:
     with (files(__name__) / "boston_buoy.parquet").open("rb") as file:
         table = pq.read_table(file)
     by_type = {field.type: pd.Int64Dtype() for field in table.schema if field.type == "int64"}
-    return table.to_pandas(types_mapper=by_type.get).set_index("time")
+    frame: pd.DataFrame = table.to_pandas(types_mapper=by_type.get)
+    return frame.set_index("time")

@@ -138,7 +138,7 @@ def java_command(
         str(java.command),
         *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
         "-XX:+UseSerialGC",
-        "-Xms64m",
+        f"-Xms{min(64 << 20, heap_bytes)}",
         f"-Xmx{heap_bytes}",
         f"-XX:MaxDirectMemorySize={direct_bytes}",
         f"-DOFF_HEAP_MEMORY={direct_bytes >> 20}M",

@@ -7,6 +7,7 @@ operating system does whatever happens to this process.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -19,14 +20,13 @@ from typing import Any
 
 from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.options import ConnectionOptions, parse_bytes
-from iotdb_frames.server import probe
+from iotdb_frames.server import logs, probe
 from iotdb_frames.server.config import PORT_NAMES, java_command, write_config
 from iotdb_frames.server.datadir import INITIAL_PASSWORD, DataDir
 from iotdb_frames.server.install import Installation, find_installation
 from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.launcher import launcher_jar
-from iotdb_frames.server.logs import explain, read_tail
 
 _POLL_S = 0.02
 _GRACE_S = 1.0
@@ -198,7 +198,7 @@ class LocalServer:
 
     def log_tail(self, n_lines: int = 30) -> str:
         """The last lines of its log."""
-        return read_tail(self.data_dir, n_lines=n_lines)
+        return logs.read_tail(self.data_dir, n_lines=n_lines)
 
     def _launch(self, installation: Installation, java: Java) -> None:
         """Start the JVM; once more on other ports where one was taken from under it."""
@@ -226,6 +226,7 @@ class LocalServer:
             durable=self._durable,
             properties=self._properties,
         )
+        logs.rotate(directory.path)
         launcher = directory.path / "conf" / "launcher.jar"
         launcher.write_bytes(launcher_jar("halt" if directory.is_temporary else "exit"))
         command = java_command(
@@ -258,11 +259,13 @@ class LocalServer:
         deadline = time.monotonic() + self._start_timeout_s
         said = "nobody listened on its port"
         run = partial(probe.run_statement, tls=self._has_tls)
-        while True:
+        for polls in itertools.count(1):
             jvm = self._owned.jvm
             assert jvm is not None
             if jvm.exit_code is not None:
-                raise self._failure(f"the server ended at once (exit code {jvm.exit_code})")
+                raise self._failure(f"the server ended as it started (exit code {jvm.exit_code})")
+            if polls % 25 == 0 and logs.has_crashed(self.data_dir):
+                raise self._failure("the server died of an exception as it started")
             if time.monotonic() > deadline:
                 raise self._failure(
                     f"the server was not ready within {self._start_timeout_s:g} s: {said}"
@@ -279,10 +282,10 @@ class LocalServer:
             time.sleep(_POLL_S)
 
     def _failure(self, message: str) -> LaunchError:
-        tail = self.log_tail()
-        cause, hint = explain(tail)
-        kind = _PortLostError if cause == "port" else LaunchError
-        return kind(message, log_tail=tail, hint=hint)
+        failure = logs.read_failure(self.data_dir)
+        is_port_taken, hint = logs.explain(failure)
+        kind = _PortLostError if is_port_taken else LaunchError
+        return kind(message, log_tail=failure, hint=hint)
 
 
 class _PortLostError(LaunchError):

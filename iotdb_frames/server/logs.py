@@ -1,4 +1,4 @@
-"""What a server's logs say when it does not start."""
+"""What a server's logs say, and what it means when it does not start."""
 
 from __future__ import annotations
 
@@ -6,38 +6,74 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+_PORT_TAKEN = "port"
 _CAUSES = (
-    (r"BindException|Address already in use|port.{0,40}occupied", "port", None),
-    (r"No space left on device", "disk", "make room on the disk, or name another directory"),
-    (r"OutOfMemoryError|Could not reserve enough space", "memory", 'give it more: heap="2GiB"'),
-    (r"UnsupportedClassVersionError", "java", "it needs a newer Java; set JAVA_HOME to one"),
+    (r"Address already in use", _PORT_TAKEN),
+    (r"No space left on device", "make room on the disk, or name another directory"),
     (
-        r"Permission denied|AccessDeniedException",
-        "rights",
-        "name a directory that you may write to",
+        r"OutOfMemoryError|Could not reserve enough space|[Tt]oo small.{0,40}heap|GC overhead",
+        'it has too little memory; give it more, e.g. heap="2GiB"',
     ),
+    (r"UnsupportedClassVersionError", "it needs a newer Java; set JAVA_HOME to one"),
+    (r"Permission denied|AccessDeniedException", "name a directory that you may write to"),
     (
         r"Could not find or load main class|ClassNotFoundException|NoClassDefFoundError",
-        "jars",
-        "the installation is damaged; delete it from the cache, or repair IOTDB_HOME",
+        "the installation is damaged: delete it from the cache, or repair IOTDB_HOME",
     ),
 )
 
+_CRASH = re.compile(
+    r'^Exception in thread "(main|datanode)"|ExitUtils: Terminating with exit status'
+)
+
+
+def rotate(directory: Path) -> None:
+    """Put the log of the last run aside."""
+    with suppress(FileNotFoundError):
+        (directory / "logs" / "server.log").replace(directory / "logs" / "previous.log")
+
 
 def read_tail(directory: Path, *, n_lines: int) -> str:
-    """The last lines of the server's log and of what its JVM printed, oldest first."""
-    lines: list[str] = []
-    for name in ("server.log", "jvm.log"):
-        with suppress(OSError), (directory / "logs" / name).open("rb") as log:
-            log.seek(max(0, log.seek(0, 2) - 64_000))
-            text = log.read().decode("utf-8", errors="replace")
-            lines += [line for line in text.splitlines() if not line.startswith("SLF4J")]
+    """The last lines of what the JVM printed and of the server's log, oldest first."""
+    lines = _lines(directory, "jvm.log") + _lines(directory, "server.log")
     return "\n".join(lines[-n_lines:])
 
 
-def explain(tail: str) -> tuple[str | None, str | None]:
-    """The (cause, hint) of a start that failed, where the log shows a known one."""
-    for pattern, cause, hint in _CAUSES:
-        if re.search(pattern, tail):
-            return cause, hint
-    return None, None
+def read_failure(directory: Path) -> str:
+    """Of a start that failed: what the JVM printed, the first errors and the last lines."""
+    printed, log = _lines(directory, "jvm.log"), _lines(directory, "server.log")
+    errors: list[str] = []
+    is_error = is_first = False
+    for line in log:
+        if re.match(r"\d{4}-\d\d-\d\d ", line):
+            is_error = is_first = " ERROR [" in line
+            errors += [line] if is_error else []
+        elif is_error and (is_first or line.startswith("Caused by")):
+            errors.append(line)
+            is_first = False
+    last = [line for line in log[-8:] if line not in errors[:10]]
+    return "\n".join(printed[:16] + errors[:10] + last)
+
+
+def has_crashed(directory: Path) -> bool:
+    """Whether one of the nodes died of an exception, which does not end the JVM."""
+    lines = _lines(directory, "jvm.log") + _lines(directory, "server.log")
+    return any(_CRASH.search(line) for line in lines)
+
+
+def explain(failure: str) -> tuple[bool, str | None]:
+    """(whether a port was taken, a hint) from the log of a start that failed."""
+    for pattern, hint in _CAUSES:
+        if re.search(pattern, failure):
+            return hint == _PORT_TAKEN, None if hint == _PORT_TAKEN else hint
+    return False, None
+
+
+def _lines(directory: Path, name: str) -> list[str]:
+    try:
+        with (directory / "logs" / name).open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - 64_000))
+            text = log.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if not line.startswith("SLF4J")]
