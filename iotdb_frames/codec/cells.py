@@ -185,7 +185,7 @@ def _all_null(n_rows: int, wire: np.dtype | None) -> Cells:
 
 
 def _binary(data: pa.Array, target: TSDataType) -> Cells:
-    """Texts and bytes as Arrow binary with 32-bit offsets; nulls are empty.
+    """Texts and bytes as Arrow binary with 32-bit offsets.
 
     A dictionary stays one where it is the smaller, so that each of its texts is packed once.
     """
@@ -201,8 +201,7 @@ def _binary(data: pa.Array, target: TSDataType) -> Cells:
     plain = {"string_view": pa.string(), "binary_view": pa.binary()}.get(str(data.type))
     if plain is not None:
         data = data.cast(plain)
-    data = data.cast(pa.binary())
-    return Cells(data if is_null is None else data.fill_null(b""), is_null)
+    return Cells(data.cast(pa.binary()), is_null)
 
 
 def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:

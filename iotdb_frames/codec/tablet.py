@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.codec.cells import Cells, binary_bytes
 
@@ -72,37 +71,58 @@ def pack_nulls(is_null: np.ndarray) -> bytes:
     return packed if len(is_null) % 8 else packed + b"\0"
 
 
-def pack_binary(values: pa.Array) -> np.ndarray:
+def pack_binary(values: pa.Array, is_null: np.ndarray | None = None) -> np.ndarray:
     """Texts or bytes with their lengths before them.
 
     Parameters
     ----------
-    values : Arrow binary array without nulls, or a dictionary array of such, shape (n_rows,)
+    values : Arrow binary array, or a dictionary array of such without nulls, shape (n_rows,)
+    is_null : bool, shape (n_rows,): cells that become empty, or None
 
     Returns
     -------
     uint8, length 4 * n_rows + all bytes
     """
     if isinstance(values, pa.DictionaryArray):
-        return binary_bytes(_prefixed(values.dictionary).take(values.indices))[1]
-    return binary_bytes(_prefixed(values))[1]
+        return binary_bytes(_prefixed(values.dictionary, None).take(values.indices))[1]
+    return binary_bytes(_prefixed(values, is_null))[1]
 
 
-def _prefixed(values: pa.Array) -> pa.Array:
-    """Each text with its 4-byte length before it."""
+def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
+    """Each text with its 4-byte length before it.
+
+    Lengths and texts are one Arrow array of 2 n pieces; taking them in turn interleaves their
+    bytes in C++, twice as fast as joining two arrays.
+    """
     n_rows = len(values)
-    offsets, _ = binary_bytes(values)
-    lengths = np.diff(offsets).astype(">i4")
-    at = np.arange(0, 4 * n_rows + 1, 4, dtype=np.int32)
-    buffers = [None, pa.py_buffer(at), pa.py_buffer(lengths)]
-    prefix = pa.Array.from_buffers(pa.binary(), n_rows, buffers)
-    return pc.binary_join_element_wise(prefix, values, b"")
+    offsets, texts = binary_bytes(values)
+    lengths = np.diff(offsets)
+    data = np.empty(4 * n_rows + len(texts), np.uint8)
+    data[4 * n_rows :] = texts
+    at = np.empty(2 * n_rows + 2, np.int32)
+    at[:n_rows] = np.arange(0, 4 * n_rows, 4)
+    at[n_rows:-1] = offsets + 4 * n_rows
+    at[-1] = len(data)  # one more piece, empty, for the nulls: their slots may hold bytes
+    turns = np.arange(2 * n_rows, dtype=np.int32).reshape(2, n_rows).T.ravel()
+    if is_null is not None:
+        lengths[is_null] = 0
+        turns[1::2][is_null] = 2 * n_rows
+    data[: 4 * n_rows].view(">i4")[:] = lengths
+    pieces = pa.Array.from_buffers(
+        pa.binary(), 2 * n_rows + 1, [None, pa.py_buffer(at), pa.py_buffer(data)]
+    )
+    taken = pieces.take(pa.array(turns))
+    offsets, _ = binary_bytes(taken)
+    return pa.Array.from_buffers(
+        pa.binary(), n_rows, [None, pa.py_buffer(offsets[::2].copy()), taken.buffers()[2]]
+    )
 
 
 def encode_values(columns: Sequence[Cells]) -> bytes:
     """The values part of a tablet: all columns, then all bitmaps."""
     packed = [
-        c.values if isinstance(c.values, np.ndarray) else pack_binary(c.values) for c in columns
+        c.values if isinstance(c.values, np.ndarray) else pack_binary(c.values, c.is_null)
+        for c in columns
     ]
     bitmaps = b"".join(
         b"\0" if c.is_null is None else b"\1" + pack_nulls(c.is_null) for c in columns

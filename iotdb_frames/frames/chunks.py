@@ -76,8 +76,8 @@ def _cut_at_devices(bounds: np.ndarray, n_lanes: int) -> list[int]:
 def _rows(plan: WritePlan, part: PlannedPart, start: int, stop: int) -> Iterator[Request]:
     """Requests of a range of the order."""
     for columns in _column_groups(plan, part):
-        for at in range(start, stop, plan.chunk_rows):
-            yield from _fitting(plan, part, columns, at, min(at + plan.chunk_rows, stop))
+        for first, last in plan.cuts(start, stop):
+            yield from _fitting(plan, part, columns, first, last)
 
 
 def _column_groups(plan: WritePlan, part: PlannedPart) -> list[list[PlannedColumn]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,8 @@ from iotdb_frames.frames.order import (
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
 
 CHECK_ROWS = 1 << 18
+FIRST_SHARE = 8
+"""The first request of a lane is this part of a chunk; each later one twice the one before."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,17 @@ class WritePlan:
             return int(self.options.chunk)
         return max(1, limit // max(1, self.row_bytes))
 
+    def cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Ranges of the order that make a request each.
+
+        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy.
+        """
+        rows = self.chunk_rows
+        step = rows if self.options.chunk_bytes is None else max(1, rows // FIRST_SHARE)
+        while start < stop:
+            yield start, min(start + step, stop)
+            start, step = start + step, min(rows, step * 2)
+
     def is_aligned(self, device: str) -> bool:
         """How a device is written: its own way where it exists, else as asked."""
         return self.existing.aligned.get(device, self.options.aligned)
@@ -176,9 +189,7 @@ class WritePlan:
                 )
         kind = "kind" if self.target.model == "table" else "state"
         header = ("column", "from", "to", kind, "encoding", "compression", "nulls", "problem")
-        chunks = -(-len(self.order) // self.chunk_rows) * (
-            len(self.parts) if self.layout.device is None else 1
-        )
+        chunks = sum(1 for _ in self.cuts(0, len(self.order))) * len(self.parts)
         facts = [
             ("rows", f"{count(self.layout.n_rows)}, {count(len(self.order))} to send"),
             ("devices", count(self.n_devices)),
