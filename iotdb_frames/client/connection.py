@@ -107,7 +107,9 @@ class Connection:
             if model not in self._pools:
                 options = self.options
                 self._pools[model] = SessionPool(
-                    lambda: call_with_retry(lambda: self._open(model), policy=self._open_policy),
+                    lambda: call_with_retry(
+                        lambda: self.open_session(model), policy=self._open_policy
+                    ),
                     size=options.pool_size,
                     timeout_s=options.pool_timeout_s,
                 )
@@ -118,8 +120,8 @@ class Connection:
         # Before the first success "nobody there" is most likely a wrong address: say so at once.
         return self._retry if self._server else RetryPolicy(attempts=1)
 
-    def _open(self, model: Model) -> Session:
-        """A session on the first host that answers, beginning with the last good one."""
+    def open_session(self, model: Model) -> Session:
+        """A session outside the pool, on the first host that answers; the last good one first."""
         options = self._resolve()
         hosts, errors = options.hosts, []
         for i in range(len(hosts)):
@@ -162,6 +164,18 @@ class Connection:
         def once() -> T:
             with pool.session() as session:
                 return call(session)
+
+        return self.try_again(once, pool=pool, is_idempotent=is_idempotent, policy=policy)
+
+    def try_again(
+        self,
+        once: Callable[[], T],
+        *,
+        pool: SessionPool,
+        is_idempotent: bool,
+        policy: RetryPolicy | None = None,
+    ) -> T:
+        """Call what takes a session of `pool` itself; again what may succeed later."""
 
         def on_retry(exc: ServerError) -> None:
             if isinstance(exc, ConnectionLost):

@@ -41,24 +41,34 @@ from iotdb_frames.options import ConnectionOptions
 Model = Literal["tree", "table"]
 
 MAX_FRAME_BYTES = 1 << 30
+LARGE_BYTES = 1 << 14
+"""Buffers from here go to the socket by themselves, smaller ones are joined."""
 SUCCESS, REDIRECT, MULTIPLE = 200, 400, 302
 _AUTHENTICATION = {801, 804}
 _NOT_LOGGED_IN, _NO_PERMISSION, _QUERY_TIMEOUT, _QUERY_TOO_BIG = 802, 803, 720, 719
 
 
 class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
-    """Framed messages over one socket."""
+    """Framed messages over one socket.
+
+    `late_fields` are put into the request's struct as it leaves: encoded tablets go from their
+    arrays to the socket without a copy. Thrift reads a struct's fields in any order.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._out: list[bytes] = []
         self._in = BytesIO()
         self.was_sent = False
+        self.late_fields: list[bytes | memoryview] = []
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name
         return self._sock.fileno() >= 0
 
     def close(self) -> None:
+        # The shutdown wakes a thread that waits in `recv`; closing alone would not.
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):
             self._sock.close()
 
@@ -66,32 +76,46 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._out.append(data)
 
     def flush(self) -> None:
-        parts, self._out = self._out, []
-        header = struct.pack("!i", sum(map(len, parts)))
+        message, self._out = b"".join(self._out), []
+        parts: list[bytes | memoryview] = [message]
+        if self.late_fields:
+            # A request ends with two STOP bytes, of its struct and of the call's arguments.
+            parts = [message[:-2], *self.late_fields, b"\0\0"]
+            self.late_fields = []
+        small = [struct.pack("!i", sum(map(len, parts)))]
         self.was_sent = True
-        if sum(map(len, parts)) < 65536:
-            self._sock.sendall(b"".join([header, *parts]))
-            return
-        self._sock.sendall(header)
         for part in parts:
+            if len(part) < LARGE_BYTES:
+                small.append(bytes(part))
+                continue
+            self._sock.sendall(b"".join(small))
             self._sock.sendall(part)
+            small = []
+        if small:
+            self._sock.sendall(b"".join(small))
 
-    def _receive(self, n_bytes: int) -> bytes:
-        frame = bytearray(n_bytes)
-        view = memoryview(frame)
+    def _receive(self, view: memoryview) -> None:
         while view:
             n = self._sock.recv_into(view)
             if not n:
                 raise ConnectionResetError("the server closed the connection")
             view = view[n:]
-        return bytes(frame)
 
     def _read_frame(self) -> None:
-        (n_bytes,) = struct.unpack("!i", self._receive(4))
+        header = bytearray(4)
+        self._receive(memoryview(header))
+        (n_bytes,) = struct.unpack("!i", header)
         if not 0 <= n_bytes <= MAX_FRAME_BYTES:
             kind = "a TLS server" if n_bytes >> 16 in (0x1503, 0x1603) else "no IoTDB server"
             raise ConnectionAbortedError(f"this is {kind}: its answer is no frame of IoTDB's")
-        self._in = BytesIO(self._receive(n_bytes))
+        frame = BytesIO()
+        if n_bytes:
+            # Make room and receive into it: no second copy of what may be megabytes.
+            frame.seek(n_bytes - 1)
+            frame.write(bytes(1))
+            frame.seek(0)
+        self._receive(frame.getbuffer())
+        self._in = frame
 
     def read(self, n_bytes: int) -> bytes:
         data = self._in.read(n_bytes)
@@ -114,6 +138,21 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     def has_pending(self) -> bool:
         """Whether something arrived unasked, which between requests can only be the end."""
         return bool(select.select([self._sock], [], [], 0)[0])
+
+
+def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
+    """A Thrift field of type binary (11): type, number, length, bytes."""
+    return [struct.pack("!bhi", 11, number, len(data)), data]
+
+
+def _binary_list_field(
+    number: int, items: Sequence[bytes | memoryview]
+) -> list[bytes | memoryview]:
+    """A Thrift field of type list (15) of binary."""
+    out: list[bytes | memoryview] = [struct.pack("!bhbi", 15, number, 11, len(items))]
+    for item in items:
+        out += [struct.pack("!i", len(item)), item]
+    return out
 
 
 @dataclass(frozen=True)
@@ -326,34 +365,40 @@ class Session:
             if some:
                 self._insert_many(some, is_aligned)
 
+    def _insert_with(self, method: str, request: Any, fields: list[bytes | memoryview]) -> None:
+        self._transport.late_fields = fields
+        try:
+            check(self._call(method, request), WriteRejected)
+        finally:
+            self._transport.late_fields = []
+
     def _insert_one(self, tablet: Tablet) -> None:
         is_table = tablet.categories is not None
         request = ttypes.TSInsertTabletReq(
             sessionId=self._id,
             prefixPath=tablet.target,
             measurements=tablet.names,
-            values=tablet.values,
-            timestamps=tablet.times,
             types=tablet.types,
             size=tablet.n_rows,
             isAligned=tablet.is_aligned and not is_table,
             writeToTable=is_table,
             columnCategories=tablet.categories,
         )
-        check(self._call("insertTablet", request), WriteRejected)
+        fields = [*_binary_field(4, tablet.values), *_binary_field(5, tablet.times)]
+        self._insert_with("insertTablet", request, fields)
 
     def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
         request = ttypes.TSInsertTabletsReq(
             sessionId=self._id,
             prefixPaths=[t.target for t in tablets],
             measurementsList=[t.names for t in tablets],
-            valuesList=[t.values for t in tablets],
-            timestampsList=[t.times for t in tablets],
             typesList=[t.types for t in tablets],
             sizeList=[t.n_rows for t in tablets],
             isAligned=is_aligned,
         )
-        check(self._call("insertTablets", request), WriteRejected)
+        values = _binary_list_field(4, [t.values for t in tablets])
+        times = _binary_list_field(5, [t.times for t in tablets])
+        self._insert_with("insertTablets", request, [*values, *times])
 
     def use(self, database: str) -> None:
         """Make `database` that of later tablets (table model); nothing where it is already."""
@@ -404,6 +449,11 @@ class Session:
     ) -> ResultHeader | None:
         """Run one statement; None where it has no result.
 
+        Parameters
+        ----------
+        timeout_s : how long the query may live in the server, its fetches included; the wait for
+            each answer is limited by the options' `timeout_s`
+
         Raises
         ------
         QueryError, QueryTimeout, PermissionDenied, ConnectionLost
@@ -433,22 +483,36 @@ class Session:
             has_more=bool(response.moreData),
         )
 
-    def fetch(
-        self, query_id: int, *, fetch_size: int | None = None, timeout_s: float | None = None
-    ) -> tuple[tuple[bytes, ...], bool]:
-        """The next encoded TsBlocks of a query, and whether more follow."""
+    def request_fetch(self, query_id: int, *, fetch_size: int | None = None) -> None:
+        """Ask for the next blocks of a query; `receive_fetch` must be the session's next call."""
         request = ttypes.TSFetchResultsReq(
             sessionId=self._id,
             statement="",
             fetchSize=fetch_size or self._options.fetch_size,
             queryId=query_id,
             isAlign=True,
-            timeout=int((timeout_s or self._options.timeout_s) * 1000),
+            timeout=int(self._options.timeout_s * 1000),
             statementId=self._statement_id,
         )
-        response = self._call("fetchResultsV2", request)
+        self._call("send_fetchResultsV2", request)
+
+    def receive_fetch(self) -> tuple[tuple[bytes, ...], bool]:
+        """The encoded TsBlocks asked for, and whether more follow.
+
+        Raises
+        ------
+        QueryError, ConnectionLost
+        """
+        response = self._call("recv_fetchResultsV2")
         check(response.status, QueryError)
         return tuple(response.queryResult or ()), bool(response.moreData)
+
+    def fetch(
+        self, query_id: int, *, fetch_size: int | None = None
+    ) -> tuple[tuple[bytes, ...], bool]:
+        """The next encoded TsBlocks of a query, and whether more follow."""
+        self.request_fetch(query_id, fetch_size=fetch_size)
+        return self.receive_fetch()
 
     def close_query(self, query_id: int) -> None:
         """Let the server free a query's resources."""
