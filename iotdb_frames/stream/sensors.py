@@ -209,8 +209,11 @@ def store(
         return values >= 0.5, missing
     if data_type is TSDataType.TIMESTAMP:
         values = values * float(clock.units_per_s)
-    whole = np.floor(values) if data_type is TSDataType.DATE else np.rint(values)
-    return _to_integers(whole, sensor, saturate), missing
+    if data_type is TSDataType.DATE:
+        values = np.floor(values)
+    elif values.dtype.kind == "f":
+        values = np.rint(values)  # integers stay: not every one is a double
+    return _to_integers(values, sensor, saturate), missing
 
 
 def _to_integers(whole: Values, sensor: Sensor, saturate: bool) -> Values:

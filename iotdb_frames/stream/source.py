@@ -303,13 +303,13 @@ class SensorSource:
 
     def rows(self, low: int, high: int, *, since: int = 0) -> pd.DataFrame:
         """Rows read from tick `since` on that arrive in ticks [low, high)."""
-        before = high if self.n_ticks is None else min(high, self.n_ticks)
-        return self._arriving(low, high, since=since, before=before)
+        return self._arriving(low, high, since=since, before=self._up_to_end(high))
 
     def late(self, position: int, *, since: int = 0) -> pd.DataFrame:
         """Rows read in ticks [since, position) that have not arrived before `position`."""
         reach = position + max(stream.delivery.max_late for stream in self._streams) + 1
-        return self._arriving(position, reach, since=since, before=position)
+        before = self._up_to_end(position)
+        return self._arriving(position, reach, since=since, before=before)
 
     # --- inside ---
 
