@@ -34,8 +34,8 @@ class Tablet:
     target: str
     names: Sequence[str]
     types: Sequence[int]
-    times: bytes
-    values: bytes
+    times: bytes | memoryview
+    values: bytes | memoryview
     n_rows: int
     is_aligned: bool = True
     categories: Sequence[int] | None = None
@@ -46,9 +46,9 @@ class Tablet:
         return len(self.times) + len(self.values)
 
 
-def encode_times(ticks: np.ndarray) -> bytes:
+def encode_times(ticks: np.ndarray) -> memoryview:
     """Ticks (int64, shape (n_rows,)) as the wire wants them."""
-    return ticks.astype(">i8").tobytes()
+    return memoryview(ticks.astype(">i8").view(np.uint8))
 
 
 def pack_nulls(is_null: np.ndarray) -> bytes:
@@ -118,7 +118,7 @@ def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
     )
 
 
-def encode_values(columns: Sequence[Cells]) -> bytes:
+def encode_values(columns: Sequence[Cells]) -> memoryview:
     """The values part of a tablet: all columns, then all bitmaps."""
     packed = [
         c.values if isinstance(c.values, np.ndarray) else pack_binary(c.values, c.is_null)
@@ -135,4 +135,4 @@ def encode_values(columns: Sequence[Cells]) -> bytes:
         out[at:end].view(values.dtype.newbyteorder(">"))[:] = values
         at = end
     out[at:] = np.frombuffer(bitmaps, np.uint8)
-    return out.tobytes()
+    return memoryview(out)
