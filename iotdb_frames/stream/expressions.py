@@ -326,7 +326,10 @@ def _operand(operation: str, value: Any) -> Signal:
 
 
 def _combine(symbol: str, left: Any, right: Any) -> Signal:
-    return _Binary(symbol, _operand(symbol, left), _operand(symbol, right))
+    one, other = _operand(symbol, left), _operand(symbol, right)
+    if isinstance(one, Constant) and isinstance(other, Constant):
+        return Constant(_OPERATIONS[symbol](np.asarray(one.value), np.asarray(other.value)).item())
+    return _Binary(symbol, one, other)
 
 
 def _in_brackets(signal: Signal) -> str:
