@@ -1,8 +1,8 @@
 """The pandas connector for Apache IoTDB 2.x: frames in, frames out, nothing lost.
 
-    import iotdb_frames as iotf                  # registers df.iotdb
-    df.iotdb.write("root.plant.press1")
-    iotf.read("root.plant.press1")
+import iotdb_frames as iotf                  # registers df.iotdb
+df.iotdb.write("root.plant.press1")
+iotf.read("root.plant.press1")
 """
 
 from __future__ import annotations
@@ -10,21 +10,90 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from iotdb_frames import accessor as accessor  # registers df.iotdb
+from iotdb_frames.errors import (
+    AuthenticationError,
+    ColumnTypeError,
+    ConnectionLost,
+    FrameError,
+    IoTDBFramesError,
+    LaunchError,
+    MissingExtraError,
+    OptionsError,
+    PartialWriteError,
+    PermissionDenied,
+    PoolClosed,
+    PoolTimeout,
+    QueryError,
+    QueryTimeout,
+    ServerError,
+    TimeIndexError,
+    WriteRejected,
+)
+from iotdb_frames.options import (
+    CompressionType,
+    RetryPolicy,
+    TimeseriesOption,
+    TSDataType,
+    TSEncoding,
+)
+
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection, connect, use
+    from iotdb_frames.client.delete import delete, drop
     from iotdb_frames.client.writer import plan, write
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
+    from iotdb_frames.server import LocalServer
 
 _HOME = {
     "Connection": "client.connection",
+    "LocalServer": "server",
     "WritePlan": "frames.plan",
     "WriteReport": "frames.report",
     "connect": "client.connection",
+    "delete": "client.delete",
+    "drop": "client.delete",
     "plan": "client.writer",
     "use": "client.connection",
     "write": "client.writer",
 }
+"""Where a public name that is loaded at its first use lives."""
+
+__all__ = [
+    "AuthenticationError",
+    "ColumnTypeError",
+    "CompressionType",
+    "Connection",
+    "ConnectionLost",
+    "FrameError",
+    "IoTDBFramesError",
+    "LaunchError",
+    "LocalServer",
+    "MissingExtraError",
+    "OptionsError",
+    "PartialWriteError",
+    "PermissionDenied",
+    "PoolClosed",
+    "PoolTimeout",
+    "QueryError",
+    "QueryTimeout",
+    "RetryPolicy",
+    "ServerError",
+    "TSDataType",
+    "TSEncoding",
+    "TimeIndexError",
+    "TimeseriesOption",
+    "WritePlan",
+    "WriteRejected",
+    "WriteReport",
+    "connect",
+    "delete",
+    "drop",
+    "plan",
+    "use",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -37,8 +106,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-from iotdb_frames import accessor as _accessor  # noqa: E402, F401 - registers df.iotdb
-
-__all__ = ["Connection", "WritePlan", "WriteReport", "connect", "plan", "use", "write"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from iotdb_frames.client.connection import Connection
-from iotdb_frames.codec.names import Target
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node, quote_string
+from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.frames.plan import WritePlan
 
@@ -128,6 +130,60 @@ def run_all(connection: Connection, statements: Sequence[str], target: Target) -
         connection.run(lambda session, text=sql: session.execute(text), model=target.model)  # type: ignore[misc]
 
 
-def measurement(label: str) -> str:
-    """A column label as a path node."""
-    return quote_path_node(label)
+def delete(
+    target: str,
+    *,
+    columns: Sequence[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+    connection: Connection | str | None = None,
+) -> None:
+    """Delete values, to undo a wrong write; the series or the table stay.
+
+    Parameters
+    ----------
+    target : a device or a prefix of devices (tree model), or ``database.table``
+    columns : measurements of the device (tree model); None: all, of all devices below it, too. A
+        table deletes whole rows
+    start, end : first time that goes, and first that stays; None: no bound. Naive times are in
+        the connection's `time_zone`
+    connection : a Connection or a URL; None: see `use`
+
+    Raises
+    ------
+    OptionsError, QueryError, PermissionDenied
+    """
+    conn = resolve_connection(connection)
+    goal = parse_target(target, database=conn.options.database)
+    bounds = [
+        None
+        if value is None
+        else moment(value, name=name, zone=conn.options.time_zone, precision=conn.server.precision)
+        for name, value in (("start", start), ("end", end))
+    ]
+    if isinstance(columns, str):
+        raise OptionsError(f"columns={columns!r} must be a list", hint=f"columns=[{columns!r}]")
+    statements = delete_sql(
+        goal,
+        columns=None if columns is None else [quote_path_node(c) for c in columns],
+        start=bounds[0],
+        end=None if bounds[1] is None else bounds[1] - 1,
+    )
+    run_all(conn, statements, goal)
+
+
+def drop(target: str, *, connection: Connection | str | None = None) -> None:
+    """Drop a table, or every series of a device or below a prefix, with all their values.
+
+    Parameters
+    ----------
+    target : a device or a prefix of devices (tree model), or ``database.table``
+    connection : a Connection or a URL; None: see `use`
+
+    Raises
+    ------
+    OptionsError, QueryError, PermissionDenied
+    """
+    conn = resolve_connection(connection)
+    goal = parse_target(target, database=conn.options.database)
+    run_all(conn, [drop_sql(goal)], goal)

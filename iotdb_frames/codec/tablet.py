@@ -48,7 +48,7 @@ class Tablet:
 
 def encode_times(ticks: np.ndarray) -> memoryview:
     """Ticks (int64, shape (n_rows,)) as the wire wants them."""
-    return memoryview(ticks.astype(">i8").view(np.uint8))
+    return ticks.astype(">i8").view(np.uint8).data
 
 
 def pack_nulls(is_null: np.ndarray) -> bytes:
@@ -135,4 +135,4 @@ def encode_values(columns: Sequence[Cells]) -> memoryview:
         out[at:end].view(values.dtype.newbyteorder(">"))[:] = values
         at = end
     out[at:] = np.frombuffer(bitmaps, np.uint8)
-    return memoryview(out)
+    return out.data

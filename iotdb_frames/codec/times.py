@@ -7,10 +7,13 @@ arithmetic only: through float, 12 % of ns stamps end one ms early.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+
+from iotdb_frames.errors import OptionsError
 
 Unit = Literal["s", "ms", "us", "ns"]
 TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -70,19 +73,28 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
 def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     """Naive wall times of `zone` as UTC ticks of the same unit.
 
-    A time that the zone skips or has twice is bad, never guessed.
+    A time that the zone skips or has twice is bad, never guessed, and so is one outside the years
+    1 to 9999, which zones know nothing of.
     """
+    is_null = values == NAT
     if zone == "UTC":
-        return Ticks(values, _any(values == NAT))
-    naive = pd.DatetimeIndex(values.view(f"M8[{unit}]"))
-    is_null = np.asarray(naive.isna())
-    utc = naive.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+        return Ticks(values, _any(is_null))
+    first, last = (
+        max(-(1 << 63), min(int(day.view("i8")) * 86_400 * TICKS_PER_S[unit], (1 << 63) - 1))
+        for day in (np.datetime64("0001-01-02"), np.datetime64("9999-12-30"))
+    )
+    is_far = ~is_null & ((values < first) | (values > last))
+    naive = pd.DatetimeIndex(np.where(is_far, NAT, values).view(f"M8[{unit}]"))
+    # A ZoneInfo, for by its name pandas 2 takes pytz, whose summer times end in 2037.
+    utc = naive.tz_localize(ZoneInfo(zone), ambiguous="NaT", nonexistent="NaT")
     is_bad = np.asarray(utc.isna()) & ~is_null
     return Ticks(
         utc.as_unit(unit).asi8,
         _any(is_null),
         _any(is_bad),
-        f"does not exist, or exists twice, in {zone}",
+        f"does not exist, or exists twice, in {zone}"
+        if (is_bad & ~is_far).any()
+        else f"is outside the years that {zone} is known for",
     )
 
 
@@ -96,12 +108,15 @@ def to_ticks(
     values : int64, shape (n,); NaT is the smallest int64
     is_naive : whether they are wall times of `zone` (else they are UTC already)
     """
-    if is_naive and zone != "UTC":
-        local = localize(values, unit=unit, zone=zone)
-        if local.is_bad is not None:
-            return local
-        values = local.values
-    return rescale(values, unit=unit, precision=precision, is_lossy=is_lossy)
+    if not is_naive or zone == "UTC":
+        return rescale(values, unit=unit, precision=precision, is_lossy=is_lossy)
+    local = localize(values, unit=unit, zone=zone)
+    ticks = rescale(local.values, unit=unit, precision=precision, is_lossy=is_lossy)
+    if local.is_bad is None:
+        return ticks
+    # What the zone does not have is NaT now: bad, and not missing.
+    is_bad = local.is_bad if ticks.is_bad is None else local.is_bad | ticks.is_bad
+    return Ticks(ticks.values, local.is_null, is_bad, local.why)
 
 
 def date_numbers(days: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -123,3 +138,34 @@ def date_numbers(days: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     is_bad = (year < 1) | (year > 9999)
     number = np.where(is_bad, 0, year * 10_000 + month_of_year * 100 + day_of_month)
     return number.astype(np.int32), _any(is_bad)
+
+
+def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
+    """One time a user gave, as a tick of the server.
+
+    Parameters
+    ----------
+    value : Timestamp, datetime, date, numpy datetime64 or a text pandas can read; naive ones are
+        wall times of `zone`; an integer is a tick already
+    name : of the option, for the error
+
+    Raises
+    ------
+    OptionsError : no time, one the zone does not have once, or one finer than `precision`.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    try:
+        stamp = pd.Timestamp(value)
+        if stamp.tz is None and not pd.isna(stamp):
+            stamp = stamp.tz_localize(zone)
+    except (ValueError, TypeError) as exc:
+        raise OptionsError(f"{name}={value!r} is no time: {exc}") from exc
+    if pd.isna(stamp):
+        raise OptionsError(f"{name}={value!r} is no time", hint='e.g. "2024-05-01 12:00"')
+    unit: Unit = stamp.unit
+    count = stamp.tz_convert(None).to_datetime64().view("i8").reshape(1)
+    ticks = rescale(count, unit=unit, precision=precision, is_lossy=False)
+    if ticks.is_bad is not None:
+        raise OptionsError(f"{name}={value!r} {ticks.why}")
+    return int(ticks.values[0])
