@@ -6,7 +6,8 @@ Four frames go into one real IoTDB, in turns, each turn into new devices (or a n
 database whose region is warm; memtables are flushed between turns. All sides begin with the same
 DataFrame, and what is stored is counted, by the official client, after every turn.
 
-raw : tablets this package has encoded before, only sent, one after the other on one session
+raw : tablets this package has encoded before, only sent, one after the other on one session; what
+    `iotf.write` creates before its first tablet is created, what the server makes itself is not
 ours : `iotf.write(frame, target)`, everything included: look at the schema, plan, create, encode
 official : the better of `NumpyTablet` and `Tablet` (found in the warm round), used correctly:
     sorted by device, 50,000 rows or 50 devices a request, bitmaps packed by numpy
@@ -33,6 +34,7 @@ from iotdb.utils.NumpyTablet import NumpyTablet
 from iotdb.utils.Tablet import ColumnType, Tablet
 
 import iotdb_frames as iotf
+from iotdb_frames.client import schema
 from iotdb_frames.client.rpc import Session
 from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.options import ConnectionOptions
@@ -240,6 +242,7 @@ def raw(case: Case, connection: iotf.Connection, session: Session) -> Callable[[
 
     def prepare(name: str) -> Call:
         plan = iotf.plan(case.frame, case.target(name), connection=connection, **case.options)
+        schema.create(connection, plan)
         requests = [request for lane in lanes(plan) for request in lane]
         return lambda: send(requests)
 
