@@ -92,6 +92,10 @@ class Sender:
                 return True
         return False
 
+    def stop(self) -> None:
+        """Send nothing more than what is on the wire."""
+        self._stop.set()
+
     def drain(self) -> None:
         """Wait until everything submitted is answered or given up."""
         for q in self._queues:

@@ -92,7 +92,11 @@ class FrameWriter:
             stop_on_error=options.on_error == "raise",
         )
         self._started = time.perf_counter()
-        self._failed_rows: set[int] = set()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether an error ended the write."""
+        return self._sender.is_stopped
 
     def write(self, data: Any) -> None:
         """Plan and submit a frame; returns when all of it is encoded, not yet acknowledged."""
@@ -103,6 +107,9 @@ class FrameWriter:
         report.duplicates += planned.order.n_duplicates
         report.notes += [note for note in planned.notes if note not in report.notes]
         self._collect_refused(planned, data)
+        if len(planned.order) == 0:
+            report.notes.append("there was nothing to write: no rows, or none that could be sent")
+            return
         report.notes += schema.create(self._connection, planned)
         if self._options.replace:
             run_all(self._connection, list(replace_sql(planned)), self._target)
@@ -183,6 +190,8 @@ class FrameWriter:
         PartialWriteError : some rows are stored and others are not, or in doubt.
         ServerError : nothing is stored.
         """
+        if error is not None:
+            self._sender.stop()
         self._sender.close()
         self._progress.close()
         if self._dead_letter is not None:
@@ -286,7 +295,7 @@ def write(
     try:
         for frame in frames_of(data):
             writer.write(frame)
-            if writer._sender.is_stopped:
+            if writer.is_stopped:
                 break
     except BaseException as exc:
         writer.close(exc)

@@ -89,6 +89,17 @@ class Cells:
         )
 
 
+    def filter(self, is_kept: np.ndarray) -> Cells:
+        """Some of the rows (bool, shape (n,)), copied."""
+        null, bad, values = self.is_null, self.is_bad, self.values
+        return Cells(
+            values[is_kept] if isinstance(values, np.ndarray) else values.filter(pa.array(is_kept)),
+            None if null is None else null[is_kept],
+            None if bad is None else bad[is_kept],
+            self.why,
+        )
+
+
 def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array."""
     _, offsets, data = values.buffers()
@@ -120,6 +131,16 @@ def check_target(source: Source, target: TSDataType) -> None:
             column=source.label,
             hint=f"convert the column in pandas, or write it as {names}",
         )
+    if target == TSDataType.DATE and kind == "timestamp" and _values_type(source.type).tz:
+        raise ColumnTypeError(
+            f"column {source.label!r} ({source.dtype}) cannot go into DATE: a date has no zone",
+            column=source.label,
+            hint=f"df[{source.label!r}].dt.tz_localize(None) keeps the dates of its own zone",
+        )
+
+
+def _values_type(source: pa.DataType) -> pa.DataType:
+    return source.value_type if pa.types.is_dictionary(source) else source
 
 
 def is_total(source: Source, target: TSDataType) -> bool:
@@ -127,7 +148,11 @@ def is_total(source: Source, target: TSDataType) -> bool:
     kind, wire = kind_of(source.type), WIRE[target]
     if kind in ("int", "float") and not pa.types.is_dictionary(source.type):
         plain = np.dtype(source.type.to_pandas_dtype())
-        return source.dtype != "object" and wire is not None and np.can_cast(plain, wire, "safe")
+        if source.dtype == "object" or wire is None:
+            return False
+        # numpy calls int64 to float64 safe, which above 2^53 it is not.
+        is_rounded = wire.kind == "f" and plain.kind in "iu" and plain.itemsize == 8
+        return np.can_cast(plain, wire, "safe") and not is_rounded
     if kind in ("bool", "null", "string"):
         return source.dtype != "object"
     return kind == "bytes" and target == TSDataType.BLOB and source.dtype != "object"
@@ -146,8 +171,7 @@ def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Ce
     ColumnTypeError : values that do not even convert (`.row` is None).
     """
     try:
-        data = source.take(rows)
-        return _convert(data, target, rules)
+        return _convert(source.take(rows), source.type, target, rules)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise ColumnTypeError(
             f"column {source.label!r} ({source.dtype}) cannot go into {target.name}: {exc}",
@@ -155,7 +179,9 @@ def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Ce
         ) from exc
 
 
-def _convert(data: np.ndarray | pa.Array, target: TSDataType, rules: Rules) -> Cells:
+def _convert(
+    data: np.ndarray | pa.Array, source: pa.DataType, target: TSDataType, rules: Rules
+) -> Cells:
     wire = WIRE[target]
     if not isinstance(data, np.ndarray):
         if pa.types.is_null(data.type):
@@ -168,7 +194,7 @@ def _convert(data: np.ndarray | pa.Array, target: TSDataType, rules: Rules) -> C
     if data.dtype.kind == "M":
         unit: Any = np.datetime_data(data.dtype)[0]
         ticks = data.astype(f"M8[{unit}]", copy=False).view("i8")
-        return _times(ticks, unit, True, None, target, rules)
+        return _times(ticks, unit, source.tz is None, None, target, rules)
     is_null = None if rules.keep_nan or data.dtype.kind != "f" else _or_none(np.isnan(data))
     return _numbers(data, is_null, target, rules)
 
@@ -287,17 +313,32 @@ def _decimals(
     data: pa.Array, is_null: np.ndarray | None, target: TSDataType, rules: Rules
 ) -> Cells:
     """Decimals that come back the same at their own scale."""
+    wire = WIRE[target]
+    assert wire is not None
+    own = pa.decimal256(76, data.type.scale)
+    why = f"does not fit {target.name} exactly"
+    if wire.kind == "i":
+        # Without a detour over floats, which end at 2^53. Both casts cut or wrap what does not fit.
+        whole = pc.cast(data, pa.decimal256(76, 0), safe=False)
+        numbers = pc.cast(whole, pa.from_numpy_dtype(wire), safe=False)
+        is_bad = _differs(pc.cast(numbers, whole.type), whole)
+        if not rules.is_lossy:
+            is_bad |= _differs(pc.cast(whole, own), pc.cast(data, own))
+        return _bad_cells(_buffer(numbers, wire), is_null, is_bad, why)
     floats = pc.cast(data, pa.float64())
     cells = _numbers(_buffer(floats, np.dtype("f8")), is_null, target, rules)
     if rules.is_lossy:
         return cells
-    wide = pa.decimal256(76, data.type.scale)
     seen = pa.array(cells.values.astype("f8"), mask=is_null)
-    same = pc.equal(pc.cast(seen, wide, safe=False), pc.cast(data, wide))
-    is_bad = ~np.asarray(same.fill_null(True).to_numpy(zero_copy_only=False))
+    is_bad = _differs(pc.cast(seen, own, safe=False), pc.cast(data, own))
     if cells.is_bad is not None:
         is_bad |= cells.is_bad
-    return _bad_cells(cells.values, is_null, is_bad, f"does not fit {target.name} exactly")
+    return _bad_cells(cells.values, is_null, is_bad, why)
+
+
+def _differs(one: pa.Array, other: pa.Array) -> np.ndarray:
+    """Where two arrays differ, bool, shape (n,); nowhere where one is null."""
+    return np.asarray(pc.not_equal(one, other).fill_null(False).to_numpy(zero_copy_only=False))
 
 
 def _times(

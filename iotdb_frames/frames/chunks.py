@@ -13,6 +13,7 @@ import numpy as np
 
 from iotdb_frames.codec.cells import Cells, to_cells
 from iotdb_frames.codec.tablet import Tablet, encode_times, encode_values
+from iotdb_frames.frames.layout import row_positions
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
 
 MAX_TABLETS = 1_000
@@ -113,13 +114,20 @@ def _fitting(
 def encode(
     plan: WritePlan, part: PlannedPart, columns: Sequence[PlannedColumn], start: int, stop: int
 ) -> Request:
-    """The request of positions `start` to `stop` of the order."""
+    """The request of positions `start` to `stop` of the order.
+
+    Of a frame with columns of many devices, rows in which this device has nothing are left out;
+    the request has no tablets where that is all of them.
+    """
     rows = plan.order.frame_rows(start, stop)
-    ticks = plan.order.ticks[rows]
     cells = [_cells(plan, c, rows) for c in columns]
+    if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
+        cells = [c.filter(is_kept) for c in cells]
+        rows = row_positions(is_kept, rows)
+    ticks = plan.order.ticks[rows]
     if plan.layout.device is None:
         device = plan.target.table if plan.target.model == "table" else part.device or ""
-        pieces = [(device, 0, stop - start)]
+        pieces = [(device, 0, len(ticks))] if len(ticks) else []
     else:
         pieces = list(_devices(plan, start, stop))
     tablets = tuple(
@@ -130,11 +138,21 @@ def encode(
         tablets=tablets,
         rows=rows,
         n_points=_points(columns, cells),
-        start=int(ticks.min()),
-        end=int(ticks.max()),
+        start=int(ticks.min()) if len(ticks) else 0,
+        end=int(ticks.max()) if len(ticks) else 0,
         is_whole=len(plan.parts) == 1 and len(columns) == len(part.written),
         halve=_halver(plan, part, columns, start, stop),
     )
+
+
+def _has_values(cells: Sequence[Cells]) -> np.ndarray | None:
+    """Which rows have a value at all; None where all have."""
+    is_empty: np.ndarray | None = None
+    for c in cells:
+        if c.is_null is None:
+            return None
+        is_empty = c.is_null if is_empty is None else is_empty & c.is_null
+    return None if is_empty is None or not is_empty.any() else ~is_empty
 
 
 def _cells(plan: WritePlan, planned: PlannedColumn, rows: slice | np.ndarray) -> Cells:
@@ -202,52 +220,25 @@ def _halver(
 
 
 def _many_parts(plan: WritePlan, parts: Sequence[PlannedPart]) -> Iterator[Request]:
-    """Requests of several devices that have columns of their own; each joins small tablets.
-
-    Rows in which a device has nothing are left out: the frame has them for the other devices.
-    """
+    """Requests of several devices that have columns of their own; each joins small tablets."""
     limit = plan.options.chunk_bytes or (1 << 22)
     waiting: list[Request] = []
     for part in parts:
         if not part.written:
             continue
         for request in _rows(plan, part, 0, len(plan.order)):
-            kept = _without_empty_rows(plan, part, request)
-            if kept is None:
+            if not request.tablets:
                 continue
             is_full = (
-                sum(r.n_bytes for r in waiting) + kept.n_bytes > limit
+                sum(r.n_bytes for r in waiting) + request.n_bytes > limit
                 or len(waiting) >= MAX_TABLETS
             )
             if waiting and is_full:
                 yield _join(waiting)
                 waiting = []
-            waiting.append(kept)
+            waiting.append(request)
     if waiting:
         yield _join(waiting)
-
-
-def _without_empty_rows(plan: WritePlan, part: PlannedPart, request: Request) -> Request | None:
-    columns = part.written
-    cells = [_cells(plan, c, request.rows) for c in columns]
-    is_empty = np.ones(request.n_rows, bool)
-    for c in cells:
-        is_empty &= False if c.is_null is None else c.is_null
-    if not is_empty.any():
-        return request
-    if is_empty.all():
-        return None
-    positions = np.arange(len(plan.layout.times))[request.rows][~is_empty]
-    kept = [_cells(plan, c, positions) for c in columns]
-    ticks = plan.order.ticks[positions]
-    tablet = _tablet(plan, request.tablets[0].target, columns, ticks, kept)
-    return Request(
-        tablets=(tablet,),
-        rows=positions,
-        n_points=_points(columns, kept),
-        start=int(ticks.min()),
-        end=int(ticks.max()),
-    )
 
 
 def _join(requests: Sequence[Request]) -> Request:
@@ -258,17 +249,13 @@ def _join(requests: Sequence[Request]) -> Request:
         half = len(requests) // 2
         return [_join(requests[:half]), _join(requests[half:])]
 
-    rows = np.unique(
-        np.concatenate(
-            [
-                np.arange(r.rows.start, r.rows.stop) if isinstance(r.rows, slice) else r.rows
-                for r in requests
-            ]
-        )
-    )
+    rows = [
+        np.arange(r.rows.start, r.rows.stop) if isinstance(r.rows, slice) else r.rows
+        for r in requests
+    ]
     return Request(
         tablets=tuple(t for r in requests for t in r.tablets),
-        rows=rows,
+        rows=np.unique(np.concatenate(rows)),
         n_points=sum(r.n_points for r in requests),
         start=min(r.start for r in requests),
         end=max(r.end for r in requests),

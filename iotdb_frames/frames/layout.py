@@ -130,6 +130,8 @@ def layout(
     columns = dict(table.sources)
     columns.update({k: v for k, v in table.index.items() if k != time_label and v is not times})
     columns = {k: v for k, v in columns.items() if v is not times}
+    if not columns:
+        raise FrameError("the frame has no columns to write", hint="only times, no measurements")
     _require(columns, [device] if device is not None else [], "device")
     _require(columns, tags, "tags")
     _require(columns, attributes, "attributes")

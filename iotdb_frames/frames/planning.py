@@ -99,6 +99,11 @@ def plan_layout(
     if found.device is not None:
         codes = found.device.codes[order.first_rows]
         devices = tuple(found.device.paths[code] for code in codes)
+    other = [d for d, is_aligned in existing.aligned.items() if is_aligned != options.aligned]
+    if other:
+        how = "non-aligned" if options.aligned else "aligned"
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        notes.append(f"{other[0]}{more} exists as {how}, and is written so")
     for part in parts:
         empty = [str(c.column.source.label) for c in part.columns if c.state == "left out"]
         if empty:
