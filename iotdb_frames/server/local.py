@@ -7,7 +7,6 @@ operating system does whatever happens to this process.
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
@@ -29,6 +28,8 @@ from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.launcher import launcher_jar
 
 _POLL_S = 0.02
+_PROBE_LIMIT_S = 5.0  # a stranger that took the port may listen and never answer
+_LOG_LOOK_S = 0.5
 _GRACE_S = 1.0
 _ARGUMENTS = ("wal_mode", "timestamp_precision")
 _FIRST_STATEMENT = "SHOW VERSION"
@@ -256,17 +257,21 @@ class LocalServer:
         )
 
     def _wait_until_ready(self, port: int, password: str) -> None:
-        deadline = time.monotonic() + self._start_timeout_s
+        now = time.monotonic()
+        deadline, next_look = now + self._start_timeout_s, now + _LOG_LOOK_S
         said = "nobody listened on its port"
-        run = partial(probe.run_statement, tls=self._has_tls)
-        for polls in itertools.count(1):
+        run = partial(probe.run_statement, tls=self._has_tls, timeout_s=_PROBE_LIMIT_S)
+        while True:
             jvm = self._owned.jvm
             assert jvm is not None
             if jvm.exit_code is not None:
                 raise self._failure(f"the server ended as it started (exit code {jvm.exit_code})")
-            if polls % 25 == 0 and logs.has_crashed(self.data_dir):
-                raise self._failure("the server died of an exception as it started")
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > next_look:
+                next_look = now + _LOG_LOOK_S
+                if logs.has_crashed(self.data_dir):
+                    raise self._failure("the server died of an exception as it started")
+            if now > deadline:
                 raise self._failure(
                     f"the server was not ready within {self._start_timeout_s:g} s: {said}"
                 )
@@ -315,10 +320,10 @@ class _Owned:
 
     def end(self, *, gently: bool) -> None:
         jvm, self.jvm = self.jvm, None
-        if jvm is None or jvm.exit_code is not None:
+        if jvm is None:
             return
         try:
-            if gently:
+            if gently and jvm.exit_code is None:
                 jvm.terminate(timeout_s=_GRACE_S if self._flush() else self._stop_timeout_s)
         finally:
             jvm.kill()

@@ -24,6 +24,7 @@ _CAUSES = (
 
 _CRASH = re.compile(
     r'^Exception in thread "(main|datanode)"|ExitUtils: Terminating with exit status'
+    r"|ERROR \[.*(DataNode: Fail to start server|ConfigNode: Meet error while starting up)"
 )
 
 

@@ -68,9 +68,7 @@ def test_no_java_at_all_names_the_extra(no_java: Path, monkeypatch: pytest.Monke
         find_java()
 
 
-def test_lost_executable_bits_are_set_again(
-    no_java: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_executable_bits_are_set_again(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wheel that was unpacked without executable bits still gives a Java that runs."""
     command = make_java(no_java / "jdk", "echo 'openjdk version \"25\"' >&2")
     command.chmod(0o644)
