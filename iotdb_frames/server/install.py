@@ -66,6 +66,19 @@ def find_installation(version: str | None = None) -> Installation:
     return _from_cache(version or DEFAULT_VERSION)
 
 
+def look_for_installation() -> Installation | None:
+    """As `find_installation`; None where it would have to fetch one.
+
+    Raises
+    ------
+    LaunchError : ``IOTDB_HOME`` holds no whole server.
+    """
+    home = cache_directory() / f"iotdb-{DEFAULT_VERSION}"
+    if os.environ.get("IOTDB_HOME") or _is_whole(home):
+        return find_installation()
+    return None
+
+
 def cache_directory() -> Path:
     """Where servers are kept."""
     given = os.environ.get("IOTDB_FRAMES_CACHE")

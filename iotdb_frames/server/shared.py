@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,18 +160,66 @@ def keep(place: Path) -> None:
         _say({**failure, "log_tail": getattr(exc, "log_tail", "")})
         return
     with server:
-        state = {
-            "keeper": vars(ProcessIdentity.of(os.getpid())),
-            "port": server.port,
-            "version": server.version,
-        }
-        write_private(place / STATE_FILE, json.dumps(state))
+        _announce(place, server)
         _say({})
-        try:
-            _watch(server, place / STATE_FILE, idle_limit_s())
-        finally:
-            if _is_keeper(place, os.getpid()):
-                (place / STATE_FILE).unlink(missing_ok=True)
+        _attend(place, server, limit_s=idle_limit_s())
+
+
+def serve_local(
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    on_ready: Callable[[LocalServer], None],
+    **options: Any,
+) -> None:
+    """Run the user's own server in this process, for every process that names it.
+
+    Returns after `stop_local`; it does not end for want of use.
+
+    Parameters
+    ----------
+    directory : with its data; None takes the user's data directory
+    on_ready : called once it takes statements
+    options : of `LocalServer`
+
+    Raises
+    ------
+    LaunchError : one runs there already, it cannot be started, or it ended by itself.
+    """
+    place = _place(directory)
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
+            if _running(place, is_use=False):
+                raise LaunchError(
+                    f"a server runs on {place} already",
+                    hint='use it: iotf.use("local:"), or end it: iotdb-frames stop',
+                )
+            server = LocalServer(place, **options).start()
+            _announce(place, server)
+    except Locked as exc:
+        raise LaunchError(f"another process has been starting the server on {place}") from exc
+    with server:
+        on_ready(server)
+        _attend(place, server, limit_s=0.0)
+        if not server.is_running:
+            raise LaunchError("the server ended by itself", log_tail=server.log_tail())
+
+
+def _announce(place: Path, server: LocalServer) -> None:
+    state = {
+        "keeper": vars(ProcessIdentity.of(os.getpid())),
+        "port": server.port,
+        "version": server.version,
+    }
+    write_private(place / STATE_FILE, json.dumps(state))
+
+
+def _attend(place: Path, server: LocalServer, *, limit_s: float) -> None:
+    try:
+        _watch(server, place / STATE_FILE, limit_s)
+    finally:
+        if _is_keeper(place, os.getpid()):
+            (place / STATE_FILE).unlink(missing_ok=True)
 
 
 def _watch(server: LocalServer, state_file: Path, limit_s: float) -> None:
