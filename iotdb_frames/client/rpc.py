@@ -135,9 +135,9 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._in = BytesIO(b"".join([*parts, self._in.read()]))
         return self._in
 
-    def has_pending(self) -> bool:
-        """Whether something arrived unasked, which between requests can only be the end."""
-        return bool(select.select([self._sock], [], [], 0)[0])
+    def has_pending(self, wait_s: float = 0.0) -> bool:
+        """Whether something arrived; between requests that can only be the end."""
+        return bool(select.select([self._sock], [], [], wait_s)[0])
 
 
 def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
@@ -346,6 +346,13 @@ class Session:
         """Whether the connection still stands, as far as can be seen without a request."""
         return not self.is_broken and self._transport.isOpen() and not self._transport.has_pending()
 
+    def wait_for_answer(self, seconds: float) -> bool:
+        """Whether the answer to what was asked for begins within `seconds`."""
+        try:
+            return not self.is_broken and self._transport.has_pending(seconds)
+        except (OSError, ValueError):
+            return False
+
     def set_timeout(self, seconds: float | None) -> None:
         """Limit of each later request; None: the options' `timeout_s`."""
         self._transport._sock.settimeout(seconds or self._options.timeout_s)
@@ -463,7 +470,7 @@ class Session:
             statement=sql,
             statementId=self._statement_id,
             fetchSize=fetch_size or self._options.fetch_size,
-            timeout=int((timeout_s or self._options.timeout_s) * 1000),
+            timeout=round((timeout_s or self._options.timeout_s) * 1000),
         )
         response = self._call("executeStatementV2", request)
         check(response.status, QueryError)

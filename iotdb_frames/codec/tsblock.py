@@ -292,4 +292,4 @@ def _to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
     if is_wrong.any():
         wrong = int(dates[int(np.argmax(is_wrong))])
         raise FrameError(f"column {name!r} holds {wrong}, which is no date", column=name)
-    return days.astype(np.int64).astype(np.int32)
+    return np.asarray(days.astype(np.int64), np.int32)

@@ -1,0 +1,233 @@
+"""One query on a session lent by the pool: open it, fetch its blocks, end it whatever happens.
+
+- The next fetch is asked for before the last one is handed out, so that the server works while it
+  is decoded. No thread does that: with one, wide results came slower than without any overlap.
+- A server ends the queries of a connection that goes away; but while it computes, it does not
+  look. Such a query is killed from another session. It is found by its time limit, the only thing
+  of ours that SHOW QUERIES shows, so each query gets a limit of its own.
+- That limit is the life of the query, fetches and the pauses between them included, so it is long.
+  The wait for one answer is limited by the connection's `timeout_s`.
+
+Source: observed on IoTDB 2.0.10.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.pool import SessionPool
+from iotdb_frames.client.rpc import Model, ResultHeader, Session
+from iotdb_frames.codec.sql import quote_string
+from iotdb_frames.codec.tsblock import decode_blocks
+from iotdb_frames.errors import ConnectionLost, QueryError, QueryTimeout
+
+T = TypeVar("T")
+
+_LIFE_MS = 7 * 86_400_000
+_KILL_TIMEOUT_S = 5.0
+_DRAIN_WAIT_S = 0.05
+
+
+class Cursor:
+    """The blocks of one query, a fetch at a time; made by `open_cursor`.
+
+    It lends a session until the last fetch is there, it is closed or it fails.
+
+    Attributes
+    ----------
+    header : names and types
+    precision : the server's unit of time
+    n_rows : rows handed out, counted by whoever decodes them
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        pool: SessionPool,
+        session: Session,
+        *,
+        header: ResultHeader,
+        life_ms: int,
+    ) -> None:
+        self.header = header
+        self.precision = session.info.precision
+        self.n_rows = 0
+        self._connection = connection
+        self._pool = pool
+        self._session: Session | None = session
+        self._model = session.model
+        self._life_ms = life_ms
+        self._lock = threading.Lock()
+        self._is_first = True
+        self._is_asked = False
+        self._is_cancelled = False
+        if not header.has_more:
+            self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server still holds the query."""
+        return self._session is not None
+
+    def next_blocks(self) -> tuple[bytes, ...] | None:
+        """The blocks of the next fetch; None behind the last.
+
+        Raises
+        ------
+        ConnectionLost, QueryTimeout, QueryError : the query is ended then.
+        """
+        if self._is_cancelled:
+            raise QueryError("the query was cancelled")
+        if self._is_first:
+            self._is_first = False
+            blocks, has_more = self.header.blocks, self.header.has_more
+        elif self._session is None:
+            return None
+        else:
+            blocks, has_more = self._talk(lambda session: session.receive_fetch())
+            self._is_asked = False
+        if has_more:
+            self._is_asked = True
+            self._talk(lambda session: session.request_fetch(self.header.query_id))
+        else:
+            self.close()
+        return blocks
+
+    def _talk(self, call: Callable[[Session], T]) -> T:
+        session = self._session
+        try:
+            if session is None:
+                raise QueryError("the query was cancelled")
+            return call(session)
+        except ConnectionLost as exc:
+            self.abandon()
+            if self._is_cancelled:
+                raise QueryError("the query was cancelled") from exc
+            if _is_timeout(exc):
+                _kill(self._connection, self._model, self._life_ms)
+                raise _timeout_error(self._connection) from exc
+            raise ConnectionLost(
+                f"the connection was lost in mid-read, behind row {self.n_rows:,}: {exc.message}",
+                was_sent=True,
+                hint="run the query again; a shorter time range is read faster",
+            ) from exc
+        except Exception:
+            self._is_asked = False
+            self.close()
+            raise
+        except BaseException:
+            self.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the query and return the session; never raises an ordinary error."""
+        session = self._take_session()
+        if session is None:
+            return
+        try:
+            if self._is_asked and not session.wait_for_answer(_DRAIN_WAIT_S):
+                session.abandon()
+                _kill(self._connection, self._model, self._life_ms)
+                return
+            with suppress(Exception):
+                if self._is_asked:
+                    session.receive_fetch()
+                session.close_query(self.header.query_id)
+        except BaseException:
+            session.abandon()
+            raise
+        finally:
+            self._pool.give_back(session)
+
+    def cancel(self) -> None:
+        """End the query now, from any thread; who reads it gets a QueryError."""
+        self._is_cancelled = True
+        if self.abandon() and self._is_asked:
+            _kill(self._connection, self._model, self._life_ms)
+
+    def abandon(self) -> bool:
+        """Drop the session without a word; whether there was one."""
+        session = self._take_session()
+        if session is None:
+            return False
+        session.abandon()
+        self._pool.give_back(session)
+        return True
+
+    def _take_session(self) -> Session | None:
+        with self._lock:
+            session, self._session = self._session, None
+            return session
+
+
+def open_cursor(
+    connection: Connection, sql: str, *, model: Model, is_idempotent: bool = True
+) -> Cursor | None:
+    """Run a statement; None where it has no result.
+
+    Parameters
+    ----------
+    is_idempotent : False: a statement that may have reached the server is not sent again
+
+    Raises
+    ------
+    QueryError, QueryTimeout, PermissionDenied, ConnectionLost
+    """
+    pool = connection.pool(model)
+
+    def once() -> Cursor | None:
+        life_ms = _LIFE_MS + secrets.randbelow(100_000_000)
+        session = pool.take()
+        try:
+            header = session.execute(sql, timeout_s=life_ms / 1000)
+        except BaseException as exc:
+            pool.give_back(session)
+            if _is_timeout(exc) or not isinstance(exc, Exception):
+                _kill(connection, model, life_ms)
+            if _is_timeout(exc):
+                raise _timeout_error(connection) from exc
+            raise
+        if header is None:
+            pool.give_back(session)
+            return None
+        return Cursor(connection, pool, session, header=header, life_ms=life_ms)
+
+    return connection.try_again(once, pool=pool, is_idempotent=is_idempotent)
+
+
+def _is_timeout(exc: BaseException) -> bool:
+    return isinstance(exc, ConnectionLost) and isinstance(exc.__cause__, TimeoutError)
+
+
+def _timeout_error(connection: Connection) -> QueryTimeout:
+    return QueryTimeout(
+        f"no answer within {connection.options.timeout_s:g} s; the query was cancelled",
+        hint="narrow the time range, or raise timeout_s=",
+    )
+
+
+def _kill(connection: Connection, model: Model, life_ms: int) -> None:
+    """Let the server end the query with this time limit, if it still runs; never raises."""
+    with suppress(Exception):
+        session = connection.open_session(model)
+        try:
+            session.set_timeout(_KILL_TIMEOUT_S)
+            header = session.execute("SHOW QUERIES")
+            if header is None:
+                return
+            table = decode_blocks(header.blocks, header, precision=session.info.precision)
+            session.close_query(header.query_id)
+            # The tree model says QueryId and Timeout, the table model query_id and timeout.
+            labels = [name.lower().replace("_", "") for name in table.column_names]
+            limits = table.column(labels.index("timeout")).to_pylist()
+            ids = table.column(labels.index("queryid")).to_pylist()
+            for limit, query_id in zip(limits, ids, strict=True):
+                if limit == life_ms:
+                    session.execute(f"KILL QUERY {quote_string(query_id)}")
+        finally:
+            session.close()
