@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,12 +21,14 @@ def call_with_retry(
     *,
     policy: RetryPolicy,
     on_retry: Callable[[ServerError], None] = lambda _: None,
+    give_up: threading.Event | None = None,
 ) -> T:
     """The result of `call`, tried again as `policy` says.
 
     Parameters
     ----------
     on_retry : told each error that is about to be tried again; may raise to give up
+    give_up : once set, nothing is tried again, and a wait ends at once
 
     Raises
     ------
@@ -46,4 +49,7 @@ def call_with_retry(
             log.info(
                 "try %d of %d in %.2f s: %s", attempt + 1, policy.attempts, wait_s, exc.message
             )
-            time.sleep(wait_s)
+            if give_up is None:
+                time.sleep(wait_s)
+            elif give_up.wait(wait_s):
+                raise

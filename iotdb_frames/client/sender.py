@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,10 +25,17 @@ from iotdb_frames.options import RetryPolicy
 
 QUEUE = 2
 HALVE_FROM_BYTES = 1 << 20
-"""A drop on a request this large may be the server's frame limit: it is tried once in halves."""
+"""A drop on a request this large may be the server's frame limit: it is tried in halves."""
+LOSSES = 5
+"""So often a request that large may be lost where it cannot be cut, before it is given up."""
 
 OnDone = Callable[[Request, int, ServerError | None], None]
 """Told of each request when it is answered or given up: (request, retries, error)."""
+OnRefused = Callable[[Request, ServerError], Sequence[Request]]
+"""Asked of each request that was refused for good: what to send in its place, before any other of
+its lane; nothing to leave it refused."""
+OnEnd = Callable[[], None]
+"""Told once of each submitted request, after all of its answers, also where it was never sent."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class _Item:
     target: Target
     request: Request
     on_done: OnDone
+    on_refused: OnRefused | None = None
+    on_end: OnEnd | None = None
 
 
 class Sender:
@@ -59,6 +70,7 @@ class Sender:
         self._policy = policy
         self._stop_on_error = stop_on_error
         self._stop = threading.Event()
+        self._abort = threading.Event()
         self.error: BaseException | None = None
         self._queues: list[queue.Queue[_Item | None]] = [queue.Queue(QUEUE) for _ in range(n_lanes)]
         self._threads = [
@@ -83,9 +95,21 @@ class Sender:
         """Whether nothing more is sent."""
         return self._stop.is_set()
 
-    def submit(self, lane: int, target: Target, request: Request, on_done: OnDone) -> bool:
-        """Queue a request; blocks while its lane is full. False: the sender stopped."""
-        item = _Item(target, request, on_done)
+    def submit(
+        self,
+        lane: int,
+        target: Target,
+        request: Request,
+        on_done: OnDone,
+        *,
+        on_refused: OnRefused | None = None,
+        on_end: OnEnd | None = None,
+    ) -> bool:
+        """Queue a request; blocks while its lane is full. False: the sender stopped.
+
+        The callbacks are called in the lane's thread.
+        """
+        item = _Item(target, request, on_done, on_refused, on_end)
         while not self._stop.is_set():
             with suppress(queue.Full):
                 self._queues[lane].put(item, timeout=0.1)
@@ -96,17 +120,34 @@ class Sender:
         """Send nothing more than what is on the wire."""
         self._stop.set()
 
+    def abort(self) -> None:
+        """Stop, and give up what waits for another try; an answer on its way is not waited for."""
+        self._abort.set()
+        self._stop.set()
+        for q in self._queues:
+            with suppress(queue.Full):  # a full lane is awake and sees that it is over
+                q.put_nowait(None)
+
     def drain(self) -> None:
         """Wait until everything submitted is answered or given up."""
         for q in self._queues:
             q.join()
 
-    def close(self) -> None:
-        """Wait as `drain` does, and end the threads."""
+    def close(self, *, timeout_s: float | None = None) -> None:
+        """Wait as `drain` does, and end the threads; with a limit, abort what is left after it."""
+        if timeout_s is None:
+            for q in self._queues:
+                q.put(None)
+            for thread in self._threads:
+                thread.join()
+            return
+        deadline = time.monotonic() + timeout_s
         for q in self._queues:
-            q.put(None)
+            with suppress(queue.Full):
+                q.put(None, timeout=max(0.0, deadline - time.monotonic()))
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.abort()
 
     def _run(self, q: queue.Queue[_Item | None]) -> None:
         while (item := q.get()) is not None:
@@ -116,7 +157,11 @@ class Sender:
             except BaseException as exc:
                 self._give_up(exc)
             finally:
+                if item.on_end is not None:
+                    item.on_end()
                 q.task_done()
+            if self._abort.is_set() and q.empty():
+                return
         q.task_done()
 
     def _give_up(self, exc: BaseException) -> None:
@@ -124,22 +169,40 @@ class Sender:
         self._stop.set()
 
     def _send(self, item: _Item) -> None:
-        """One request through its retries; once in halves where it may be too large."""
-        retries, error = self._insert(item.target, item.request)
-        pieces = [(item.request, retries, error)]
-        may_be_too_large = isinstance(error, ConnectionLost) and error.was_sent
-        if may_be_too_large and item.request.n_bytes >= HALVE_FROM_BYTES and item.request.halve:
-            halves = item.request.halve()
-            pieces = [(half, *self._insert(item.target, half)) for half in halves]
-            pieces[0] = (pieces[0][0], pieces[0][1] + retries + 1, pieces[0][2])
-        for request, tries, failed in pieces:
-            item.on_done(request, tries, failed)
-            if failed is not None and self._stop_on_error:
-                self._give_up(failed)
+        """One request through its retries; in pieces where it may be too large, or was refused."""
+        todo = deque([item.request])
+        earlier = 0
+        while todo:
+            request = todo.popleft()
+            retries, error = self._insert(item.target, request)
+            pieces = self._pieces(item, request, error) if error is not None else ()
+            if pieces:
+                todo.extendleft(reversed(pieces))
+                earlier += retries + 1
+                continue
+            item.on_done(request, retries + earlier, error)
+            earlier = 0
+            if error is not None and self._stop_on_error:
+                self._give_up(error)
+
+    def _pieces(self, item: _Item, request: Request, error: ServerError) -> Sequence[Request]:
+        """What to send in place of a request that failed."""
+        if isinstance(error, ConnectionLost):
+            may_be_too_large = error.was_sent and request.n_bytes >= HALVE_FROM_BYTES
+            is_over = self._abort.is_set()
+            return request.halve() if may_be_too_large and request.halve and not is_over else ()
+        if item.on_refused is None or error.is_retryable:
+            return ()
+        refused = item.on_refused
+        return call_with_retry(
+            lambda: refused(request, error), policy=self._policy, give_up=self._abort
+        )
 
     def _insert(self, target: Target, request: Request) -> tuple[int, ServerError | None]:
         pool = self._connection.pool(target.model)
-        retries = 0
+        retries = losses = 0
+        is_large = request.n_bytes >= HALVE_FROM_BYTES
+        most_losses = LOSSES if request.halve is None else 1
 
         def once() -> None:
             with pool.session() as session:
@@ -148,15 +211,16 @@ class Sender:
                 session.insert(request.tablets)
 
         def on_retry(exc: ServerError) -> None:
-            nonlocal retries
+            nonlocal retries, losses
             retries += 1
             if isinstance(exc, ConnectionLost):
                 pool.drop_idle()
-                if exc.was_sent and retries > 1 and request.n_bytes >= HALVE_FROM_BYTES:
-                    raise exc  # twice lost in mid-request: try halves rather than the same again
+                losses += exc.was_sent
+                if is_large and losses > most_losses:
+                    raise exc  # lost in mid-request again: halves rather than the same once more
 
         try:
-            call_with_retry(once, policy=self._policy, on_retry=on_retry)
+            call_with_retry(once, policy=self._policy, on_retry=on_retry, give_up=self._abort)
         except ServerError as exc:
             return retries, exc
         return retries, None
