@@ -116,10 +116,12 @@ def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
     for path in paths:
         pattern = path if path.endswith("**") else path + ".*"
         found = query_table(connection, f"SHOW TIMESERIES {pattern}", model="tree")
-        parts = pc.extract_regex(found["Timeseries"], r"^(?P<d>.*)\.(?P<m>`(?:[^`]|``)+`|[^.`]+)$")
-        for cell, kind in zip(parts.to_pylist(), found["DataType"].to_pylist(), strict=True):
-            if cell["d"] in wanted:
-                types[cell["d"], cell["m"]] = TSDataType[kind]
+        paths_there = found["Timeseries"].combine_chunks()
+        node = pc.extract_regex(paths_there, r"^(?P<d>.*)\.(?P<m>`(?:[^`]|``)+`|[^.`]+)$")
+        columns = (node.field("d"), node.field("m"), found["DataType"])
+        for device, name, kind in zip(*(c.to_pylist() for c in columns), strict=True):
+            if device in wanted:
+                types[device, name] = TSDataType[kind]
     return Existing(types=types, aligned=aligned, was_seen=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Unpack
 
 import numpy as np
@@ -27,6 +28,7 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.frames.dead_letter import DeadLetter
+from iotdb_frames.frames.order import sort_rows
 from iotdb_frames.frames.plan import Existing, Refused, WritePlan
 from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
@@ -59,8 +61,11 @@ def plan_frame(
         precision=connection.server.precision,
         time_zone=connection.options.time_zone,
     )
-    existing, note = schema.look(connection, found)
-    planned = plan_layout(found, options, rules, existing)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(schema.look, connection, found)
+        rows = sort_rows(found, rules)  # while the server looks up its schema
+        existing, note = looking.result()
+    planned = plan_layout(found, options, rules, existing, rows=rows)
     if note:
         planned.notes = (*planned.notes, note)
     return planned
@@ -193,7 +198,7 @@ class FrameWriter:
         if error is not None:
             self._sender.stop()
         self._sender.close()
-        self._progress.close()
+        self._progress.close(is_complete=error is None and self._sender.error is None)
         if self._dead_letter is not None:
             self._dead_letter.close()
             if self._dead_letter.n_rows:

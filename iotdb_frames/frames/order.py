@@ -7,6 +7,7 @@ last.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,15 +153,48 @@ def _narrow(codes: np.ndarray, n_codes: int) -> np.ndarray:
     return codes.astype(np.uint16) if n_codes <= 1 << 16 else codes
 
 
-def make_order(
-    ticks: np.ndarray, codes: np.ndarray | None, is_dropped: np.ndarray | None = None
-) -> Order:
+@dataclass(frozen=True)
+class SortedRows:
+    """All rows of a frame in the order they would be sent in.
+
+    order : of all rows, those of `is_bad` too
+    key : labels of the device column or tags they are grouped by
+    is_bad, why : rows without an exact time, bool, shape (n_rows,), or None; what is wrong
+    """
+
+    order: Order
+    key: tuple[Hashable, ...]
+    is_bad: np.ndarray | None
+    why: str
+
+
+def key_labels(found: Layout) -> tuple[Hashable, ...]:
+    """Labels of what tells devices apart."""
+    if found.device is not None:
+        return (found.device.label,)
+    return tuple(c.source.label for c in found.columns if c.category == "tag")
+
+
+def sort_rows(found: Layout, rules: Rules) -> SortedRows:
+    """Times as ticks, and the rows in order; needs nothing of the server but its precision."""
+    ticks, is_bad, why = to_server_ticks(found.times, time_unit=found.time_unit, rules=rules)
+    return SortedRows(make_order(ticks, group_codes(found)), key_labels(found), is_bad, why)
+
+
+def leave_out(order: Order, is_dropped: np.ndarray | None) -> Order:
+    """The order without some rows (bool, shape (n_rows of the frame,))."""
+    if is_dropped is None or not is_dropped.any():
+        return order
+    kept = order.keep(~(is_dropped if order.rows is None else is_dropped[order.rows]))
+    return replace(kept, n_duplicates=int(np.count_nonzero(kept.same_time())))
+
+
+def make_order(ticks: np.ndarray, codes: np.ndarray | None) -> Order:
     """The order of rows by group, then time, stable.
 
     Parameters
     ----------
     codes : group of each row (see `group_codes`), or None where there is one
-    is_dropped : rows to leave out, bool, shape (n_rows,)
     """
     n_rows = len(ticks)
     rows: np.ndarray | None = None
@@ -180,11 +214,9 @@ def make_order(
         starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         bounds = np.concatenate([[0], starts, [n_rows]]) if n_rows else np.array([0, 0])
         first_rows = bounds[:-1] if rows is None else rows[bounds[:-1][bounds[:-1] < n_rows]]
+    if rows is not None and n_rows < 1 << 31:
+        rows = rows.astype(np.int32)
     order = Order(ticks, rows, bounds, first_rows)
-    if is_dropped is not None and is_dropped.any():
-        order = order.keep(~(is_dropped if rows is None else is_dropped[rows]))
-    if order.rows is not None and n_rows < 1 << 31:
-        order = replace(order, rows=order.rows.astype(np.int32))
     return replace(order, n_duplicates=int(np.count_nonzero(order.same_time())))
 
 

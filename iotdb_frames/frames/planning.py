@@ -26,12 +26,13 @@ from iotdb_frames.frames.layout import (
 )
 from iotdb_frames.frames.order import (
     Order,
+    SortedRows,
     bad_time,
     drop_duplicates,
     first_duplicate,
-    group_codes,
-    make_order,
-    to_server_ticks,
+    key_labels,
+    leave_out,
+    sort_rows,
 )
 from iotdb_frames.frames.plan import (
     CHECK_ROWS,
@@ -63,7 +64,12 @@ def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
 
 
 def plan_layout(
-    found: Layout, options: WriteOptions, rules: Rules, existing: Existing
+    found: Layout,
+    options: WriteOptions,
+    rules: Rules,
+    existing: Existing,
+    *,
+    rows: SortedRows | None = None,
 ) -> WritePlan:
     """Plan a write of an understood frame.
 
@@ -71,6 +77,7 @@ def plan_layout(
     ----------
     rules : how cells are made (the server's precision is in them)
     existing : what the server has of the target
+    rows : what `sort_rows` gave, where the caller has it already
 
     Raises
     ------
@@ -81,17 +88,18 @@ def plan_layout(
     problems: list[Refused | FrameError] = []
     found = _adopt_tags(found, existing)
     parts = tuple(_plan_part(part, found, options, existing, problems) for part in found.parts)
-    ticks, is_bad, why = to_server_ticks(found.times, time_unit=found.time_unit, rules=rules)
-    if is_bad is not None:
-        rows = np.flatnonzero(is_bad)
-        error = bad_time(found.times, int(rows[0]), why, time_zone=rules.time_zone)
-        problems.append(Refused(rows, error))
+    if rows is None or rows.key != key_labels(found):
+        rows = sort_rows(found, rules)
+    if rows.is_bad is not None:
+        bad = np.flatnonzero(rows.is_bad)
+        error = bad_time(found.times, int(bad[0]), rows.why, time_zone=rules.time_zone)
+        problems.append(Refused(bad, error))
     for part in parts:
         for planned in part.written:
             _check_values(planned, rules, problems)
     if found.device is not None:
         problems += _missing_devices(found.device)
-    order = make_order(ticks, group_codes(found), _dropped(problems, found.n_rows))
+    order = leave_out(rows.order, _dropped(problems, found.n_rows))
     problems += _check_duplicates(found, order, options)
     if options.duplicates in ("first", "last") and order.n_duplicates:
         order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
