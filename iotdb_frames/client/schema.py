@@ -92,11 +92,18 @@ def _look_at_table(connection: Connection, target: Target) -> Existing:
 
 
 def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
-    devices: Sequence[str]
     if layout.device is None:
-        devices = [part.device or "" for part in layout.parts]
-    else:
-        devices = [path for path in layout.device.paths if path]
+        return look_at_devices(connection, [part.device or "" for part in layout.parts])
+    return look_at_devices(connection, [path for path in layout.device.paths if path])
+
+
+def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
+    """What the server has of some devices of the tree model.
+
+    Raises
+    ------
+    PermissionDenied : the user may not look.
+    """
     paths = devices if len(devices) <= FEW_DEVICES else [_common_prefix(devices) + ".**"]
     aligned: dict[str, bool] = {}
     for path in paths:

@@ -7,7 +7,7 @@ frame with columns of many devices has many parts), or many devices told apart b
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -154,6 +154,38 @@ def layout(
     else:
         parts = _tree_parts(columns, target, table.n_column_levels)
     return Layout(target, table.n_rows, times, time_unit, parts, rows_of)
+
+
+def rows_layout(
+    times: Source,
+    columns: Mapping[Hashable, Source],
+    *,
+    devices: Sequence[str],
+    codes: np.ndarray,
+    time_unit: str | None = None,
+) -> Layout:
+    """The layout of rows that are columns already: what a stream collects of some devices.
+
+    Parameters
+    ----------
+    times, columns : their sources, of the same length
+    devices : normal paths of the tree model
+    codes : int, shape (n_rows,): each row's device, a position in `devices`
+    time_unit : "s", "ms", "us" or "ns" where times are integers
+
+    Raises
+    ------
+    FrameError, TimeIndexError : a label that names no measurement, times that are no times.
+    """
+    is_integer = kind_of(times.type) == "int"
+    _check_time_kind(times, time_unit if is_integer else None)
+    target = Target("tree", path="root")
+    unit = time_unit if is_integer else None
+    if len(devices) == 1:
+        part = Part(devices[0], _measurements(columns))
+        return Layout(target, len(times), times, unit, (part,))
+    found = DeviceColumn("device", codes, (*devices, ""))
+    return Layout(target, len(times), times, unit, (Part(None, _measurements(columns)),), found)
 
 
 def dictionary_codes(source: Source) -> tuple[np.ndarray, Any]:
@@ -333,7 +365,7 @@ def _name(label: Hashable) -> str:
     )
 
 
-def _measurements(columns: dict[Hashable, Source]) -> tuple[Column, ...]:
+def _measurements(columns: Mapping[Hashable, Source]) -> tuple[Column, ...]:
     return tuple(Column(quote_path_node(_name(k)), source) for k, source in columns.items())
 
 

@@ -70,6 +70,7 @@ def plan_layout(
     existing: Existing,
     *,
     rows: SortedRows | None = None,
+    is_stream: bool = False,
 ) -> WritePlan:
     """Plan a write of an understood frame.
 
@@ -78,6 +79,7 @@ def plan_layout(
     rules : how cells are made (the server's precision is in them)
     existing : what the server has of the target
     rows : what `sort_rows` gave, where the caller has it already
+    is_stream : rows of events, whose times may repeat without a key having been forgotten
 
     Raises
     ------
@@ -100,7 +102,8 @@ def plan_layout(
     if found.device is not None:
         problems += _missing_devices(found.device)
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
-    problems += _check_duplicates(found, order, options)
+    if not is_stream:
+        problems += _check_duplicates(found, order, options)
     if options.duplicates in ("first", "last") and order.n_duplicates:
         order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
     devices: tuple[str, ...] = ()
