@@ -53,7 +53,7 @@ class Readings:
         self.lock = RLock()  # sources made by `replace` share readings, maybe across threads
         self._draws = Draws(seed, device, "sensor", sensor.name)
         self._carries: dict[int, dict[Path, Any]] = {0: {}}
-        self._recent: Recent[Values] = Recent(self._evaluate, size=2)
+        self._recent: Recent[Values] = Recent(self._evaluate, size=1)
         self._sigma: float | None = None
 
     def block(self, index: int) -> Values:
@@ -75,8 +75,8 @@ class Readings:
         while True:
             values, carry = self._evaluate_from(at, self._carries[at])
             self._carries[at + 1] = carry
-            if at >= 2 and (at - 1) % _CHECKPOINT:
-                self._carries.pop(at - 1, None)
+            if at > 2 and (at - 2) % _CHECKPOINT:  # the block before may be asked for again
+                self._carries.pop(at - 2, None)
             if at == index:
                 return values
             at += 1

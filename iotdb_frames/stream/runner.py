@@ -402,7 +402,7 @@ class Runner:
         with self._changed:
             self._faults.update(faults)
             self._position = end
-            self._sent_s = due_s
+            self._sent_s = max(self._sent_s, due_s)  # a leap may have been asked for meanwhile
             self._pace.reach(due_s)
             behind = self._behind_s()
             self._max_behind_s = max(self._max_behind_s, behind)

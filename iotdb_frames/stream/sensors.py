@@ -54,6 +54,7 @@ _STORED_AS: dict[TSDataType, type] = {
     TSDataType.TIMESTAMP: np.int64,
     TSDataType.DATE: np.int32,
 }
+_HAS_STR = int(pd.__version__.split(".")[0]) >= 3  # before, strings are objects
 _TEXTS = (TSDataType.TEXT, TSDataType.STRING)
 _NUMBERS = (TSDataType.FLOAT, TSDataType.DOUBLE, TSDataType.INT32, TSDataType.INT64)
 
@@ -266,7 +267,7 @@ def to_column(
     if data_type in _TEXTS:
         if missing is not None:
             cells[missing] = None
-        return pd.array(cells, dtype="str") if pd.__version__ >= "3" else cells
+        return pd.array(cells, dtype="str") if _HAS_STR else cells
     if data_type is TSDataType.BLOB:
         if missing is not None:
             cells[missing] = None

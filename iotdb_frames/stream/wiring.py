@@ -112,7 +112,7 @@ def wire(
     where = f"device {device.name!r}" if device.name else "the source"
     delivery = Delivery(clock, _in_order(deliveries, where=where))
     # Late rows are of blocks long past: keep those that a window can hold at once.
-    n_recent = min(2 + delivery.max_late // BLOCK, 12)
+    n_recent = 1 if delivery.is_plain else min(2 + delivery.max_late // BLOCK, 12)
     streams = {
         sensor.name: SensorStream(
             Readings(sensor, device=device.name, clock=clock, seed=seed),

@@ -63,13 +63,14 @@ def test_the_rate_is_kept_without_drift() -> None:
     stats = runner.start().wait()
     late = np.array(receiver.at) - begin - 0.05 * np.arange(1, 61)
     assert late.min() >= 0
-    # A drift of the sending time would be 1.8 s in the end. The machine may be busy for a moment.
-    assert np.median(late) < 0.02
-    assert late[-1] < 0.2
+    # A drift of the sending time would be 0.9 s in the middle and 1.8 s in the end; what is
+    # allowed is what a busy machine takes to wake a thread.
+    assert np.median(late) < 0.1
+    assert np.median(late[-10:]) < 0.1
     assert stats.state == "finished"
     assert (stats.windows, stats.rows) == (60, 300)
     assert stats.rows_per_s == pytest.approx(300 / 3.03, rel=0.05)
-    assert stats.median_send_s == pytest.approx(0.03, abs=0.01)
+    assert 0.03 <= stats.median_send_s < 0.05
     assert not stats.is_behind
     assert_frame_equal(receiver.rows, source.frame())
 

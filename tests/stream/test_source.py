@@ -115,6 +115,18 @@ def test_any_window_alone_is_the_same(case: str, at: int, size: int, back: bool)
     assert_frame_equal(window, parts[-1])
 
 
+def test_far_away_and_back_again() -> None:
+    """A signal with a memory gives the same rows far ahead, far back and anywhere between."""
+    sensors = {"ar": sg.ar1(), "walk": sg.random_walk(low=0), "state": sg.states()}
+    whole = SensorSource(sensors).window(150 * BLOCK)
+    source = SensorSource(sensors, faults=[Fault("stuck", onset=100 * BLOCK - 5, duration=10)])
+    for block in (149, 140, 139, 138, 100, 99, 3, 2, 1, 0, 70, 141, 64, 65, 149):
+        at = block * BLOCK + 7
+        assert_frame_equal(source.window(20, at=at), whole.iloc[at : at + 20], check_freq=False)
+    held = source.window(10, at=100 * BLOCK - 5)
+    assert (held["ar"] == whole["ar"].iloc[100 * BLOCK - 6]).all()
+
+
 @given(
     rate_hz=st.sampled_from([1, 10, 3, 0.1, 1 / 3, 1000, 29.97, 7.3, 1 / 86400]),
     ticks=st.lists(st.integers(0, 10**9), min_size=1, max_size=20),
