@@ -1,7 +1,9 @@
 """What objects show of themselves: one structure, drawn as text or as HTML.
 
 Every `__repr__` and `_repr_html_` of the package goes through a `Card`, so that they look alike,
-everything is escaped, and nothing grows without bound.
+everything is escaped, and nothing grows without bound. The HTML takes its colours from what
+surrounds it (``currentColor``), so it is right on light and on dark, and it reads well without its
+style, too: a sanitizer may take that away.
 """
 
 from __future__ import annotations
@@ -11,23 +13,44 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import numpy as np
+
 MAX_ROWS = 20
 MAX_TEXT = 120
 
+_MARKS = {"ok": "✓", "warn": "!", "bad": "✗"}
+
 _STYLE = (
     "<style>"
-    ".iotf{font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);"
-    "color:var(--jp-ui-font-color1,inherit);max-width:60em}"
-    ".iotf h4{margin:0 0 .4em;font-size:14px;font-weight:600}"
-    ".iotf h4 small{font-weight:400;opacity:.7;margin-left:.6em}"
-    ".iotf table{border-collapse:collapse;margin:.3em 0 .6em;font-size:12.5px}"
-    ".iotf th,.iotf td{text-align:left;padding:.15em .9em .15em 0;vertical-align:top;"
-    "border:0;background:none}"
-    ".iotf th{font-weight:500;opacity:.7}"
+    ".iotf{--iotf-line:color-mix(in srgb,currentColor 16%,transparent);"
+    "font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);"
+    "color:var(--jp-ui-font-color1,inherit);max-width:64em;margin:2px 0 6px}"
+    ".iotf .head{display:flex;align-items:center;flex-wrap:wrap;gap:.2em .6em;"
+    "margin:0 0 8px;font-size:14px;line-height:20px}"
+    ".iotf .head b{font-weight:600}"
+    ".iotf .head code{font:12.5px/20px var(--jp-code-font-family,ui-monospace,monospace);"
+    "color:inherit;background:none;padding:0;opacity:.75;overflow-wrap:anywhere}"
+    ".iotf i{flex:none;width:18px;height:18px;border-radius:9px;color:#fff;background:#767676;"
+    "font:700 12px/18px system-ui,sans-serif;text-align:center}"
+    ".iotf i.ok{background:#2a8a5c}.iotf i.warn{background:#b36b00}.iotf i.bad{background:#d0433b}"
+    ".iotf dl{display:flex;flex-wrap:wrap;gap:8px 32px;margin:0 0 8px}"
+    ".iotf dl div{min-width:4em}"
+    ".iotf dt{font-size:11.5px;font-weight:400;line-height:16px;opacity:.68;margin:0}"
+    ".iotf dd{margin:0;line-height:20px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}"
+    ".iotf dd small{font-size:11.5px;opacity:.68;margin-left:.5em}"
+    ".iotf .grid{overflow-x:auto;margin:0 0 8px}"
+    ".iotf table{border-collapse:collapse;font-size:12.5px;line-height:18px;margin:0;border:0}"
+    ".iotf th,.iotf td{text-align:left;padding:3px 20px 3px 0;vertical-align:top;"
+    "border:0;border-bottom:1px solid var(--iotf-line);background:none;color:inherit}"
+    ".iotf th{font-size:11.5px;font-weight:400;white-space:nowrap;opacity:.68}"
+    ".iotf tr:last-child td{border-bottom:0}"
     ".iotf .n{text-align:right;font-variant-numeric:tabular-nums}"
-    ".iotf .ok{color:var(--jp-success-color1,#388e3c)}"
-    ".iotf .warn{color:var(--jp-warn-color1,#b26a00)}"
-    ".iotf .bad{color:var(--jp-error-color1,#c62828)}"
+    ".iotf .bar{height:4px;border-radius:2px;background:var(--iotf-line);margin:0 0 8px;"
+    "max-width:32em;overflow:hidden}"
+    ".iotf .bar b{display:block;height:4px;border-radius:2px;background:#3b7dd8}"
+    ".iotf .bar.ok b{background:#2a8a5c}.iotf .bar.warn b{background:#b36b00}"
+    ".iotf .bar.bad b{background:#d0433b}"
+    ".iotf p{margin:0 0 4px;padding-left:10px;border-left:2px solid #b36b00}"
     "</style>"
 )
 
@@ -39,8 +62,13 @@ def shorten(value: Any, limit: int = MAX_TEXT) -> str:
 
 
 def count(number: float) -> str:
-    """A count with thin thousands: 1234567 is ``1,234,567``."""
+    """A count with separated thousands: 1234567 is ``1,234,567``."""
     return f"{number:,.0f}"
+
+
+def plural(number: float, one: str, many: str | None = None) -> str:
+    """A count and its noun: ``1 chunk``, ``12 chunks``."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
 def size(n_bytes: float) -> str:
@@ -61,12 +89,23 @@ def rate(per_s: float, what: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration, e.g. ``0.42 s`` or ``3 min 05 s``."""
+    """A duration, e.g. ``3.1 ms``, ``0.42 s`` or ``3 min 05 s``."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1e3:.1f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _cell(value: Any) -> str:
+    """A cell as text; whole numbers with separated thousands."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float | np.floating):
+        return f"{value:,.6g}" if abs(value) < 1e9 else f"{value:.6g}"
+    return shorten(value)
 
 
 @dataclass(frozen=True)
@@ -79,7 +118,7 @@ class Grid:
     @property
     def shown(self) -> list[list[str]]:
         """The first rows as texts, and a last one that counts the others."""
-        rows = [[shorten(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
+        rows = [[_cell(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
         more = len(self.rows) - MAX_ROWS
         if more > 0:
             rows.append([f"… and {more:,} more"] + [""] * (len(self.header) - 1))
@@ -89,17 +128,22 @@ class Grid:
     def is_number(self) -> list[bool]:
         """Which columns hold numbers only."""
         return [
-            bool(self.rows) and all(isinstance(row[i], int | float) for row in self.rows)
+            bool(self.rows) and all(_is_number(row[i]) for row in self.rows)
             for i in range(len(self.header))
         ]
 
 
-@dataclass(frozen=True)
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float | np.number) and not isinstance(cell, bool)
+
+
+@dataclass(frozen=True, repr=False)
 class Card:
     """A title, a status, facts and tables.
 
-    status : "ok", "warn", "bad" or ""
-    facts : (label, value) pairs
+    status : "ok", "warn", "bad" or ""; it gives the title its mark
+    facts : (label, value) pairs; a value may be a pair, too: what counts, and a detail of it
+    bar : the part of something that is done, 0 to 1
     """
 
     title: str
@@ -108,12 +152,18 @@ class Card:
     facts: Sequence[tuple[str, Any]] = ()
     grids: Sequence[Grid] = ()
     notes: Sequence[str] = field(default=())
+    bar: float | None = None
 
     def text(self) -> str:
         """The card as plain text."""
-        lines = [f"{self.title}  {self.subtitle}".rstrip()]
+        mark = _MARKS.get(self.status)
+        title = f"{mark} {self.title}" if mark else self.title
+        lines = [f"{title}  {self.subtitle}".rstrip()]
         width = max((len(label) for label, _ in self.facts), default=0)
-        lines += [f"  {label:<{width}}  {shorten(value)}" for label, value in self.facts]
+        for label, value in self.facts:
+            main, detail = value if isinstance(value, tuple) else (value, "")
+            text = f"{_cell(main)} ({_cell(detail)})" if detail else _cell(main)
+            lines.append(f"  {label:<{width}}  {text}")
         for grid in self.grids:
             lines += _text_grid(grid)
         lines += [f"  note: {note}" for note in self.notes[:MAX_ROWS]]
@@ -121,18 +171,31 @@ class Card:
 
     def html(self) -> str:
         """The card as HTML; every value is escaped."""
-        status = f' class="{self.status}"' if self.status else ""
-        small = f"<small>{escape(self.subtitle)}</small>" if self.subtitle else ""
-        parts = [f'{_STYLE}<div class="iotf"><h4{status}>{escape(self.title)}{small}</h4>']
+        mark = _MARKS.get(self.status)
+        icon = f'<i class="{self.status}">{mark}</i>' if mark else ""
+        subtitle = f"<code>{escape(shorten(self.subtitle))}</code>" if self.subtitle else ""
+        head = f'<div class="head">{icon}<b>{escape(self.title)}</b>{subtitle}</div>'
+        parts = [f'{_STYLE}<div class="iotf">{head}']
+        if self.bar is not None:
+            width = f"{100 * min(max(self.bar, 0), 1):.1f}"
+            parts.append(f'<div class="bar {self.status}"><b style="width:{width}%"></b></div>')
         if self.facts:
-            rows = "".join(
-                f"<tr><th>{escape(label)}</th><td>{escape(shorten(value))}</td></tr>"
-                for label, value in self.facts
-            )
-            parts.append(f"<table>{rows}</table>")
+            parts.append(f"<dl>{''.join(_html_fact(*fact) for fact in self.facts)}</dl>")
         parts += [_html_grid(grid) for grid in self.grids]
-        parts += [f'<div class="warn">{escape(note)}</div>' for note in self.notes[:MAX_ROWS]]
+        parts += [f"<p>{escape(note)}</p>" for note in self.notes[:MAX_ROWS]]
         return "".join(parts) + "</div>"
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def _html_fact(label: str, value: Any) -> str:
+    main, detail = value if isinstance(value, tuple) else (value, "")
+    small = f"<small>{escape(_cell(detail))}</small>" if detail else ""
+    return f"<div><dt>{escape(label)}</dt><dd>{escape(_cell(main))}{small}</dd></div>"
 
 
 def _text_grid(grid: Grid) -> list[str]:
@@ -158,4 +221,5 @@ def _html_grid(grid: Grid) -> str:
         )
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in grid.shown)
-    return f"<table><thead><tr>{line(grid.header, 'th')}</tr></thead><tbody>{body}</tbody></table>"
+    head = f"<thead><tr>{line(grid.header, 'th')}</tr></thead>"
+    return f'<div class="grid"><table>{head}<tbody>{body}</tbody></table></div>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.errors import FrameError
-from iotdb_frames.frames.card import Card, Grid, count, size
+from iotdb_frames.frames.card import Card, Grid, count, plural, size
 from iotdb_frames.frames.layout import (
     Category,
     Column,
@@ -190,10 +190,10 @@ class WritePlan:
         kind = "kind" if self.target.model == "table" else "state"
         header = ("column", "from", "to", kind, "encoding", "compression", "nulls", "problem")
         chunks = sum(1 for _ in self.cuts(0, len(self.order))) * len(self.parts)
-        facts = [
-            ("rows", f"{count(self.layout.n_rows)}, {count(len(self.order))} to send"),
+        facts: list[tuple[str, Any]] = [
+            ("rows", (count(self.layout.n_rows), f"{count(len(self.order))} to send")),
             ("devices", count(self.n_devices)),
-            ("bytes", f"about {size(self.n_bytes)} in {count(chunks)} chunks at the most"),
+            ("bytes", f"about {size(self.n_bytes)} in at most {plural(chunks, 'chunk')}"),
         ]
         if self.order.n_duplicates:
             how = {"merge": "merged", "last": "the last kept", "first": "the first kept"}
@@ -204,14 +204,14 @@ class WritePlan:
                     f"{how.get(self.options.duplicates, 'refused')}",
                 )
             )
-        grids = [Grid(header, rows)]
+        says = [i for i in range(len(header)) if any(row[i] not in ("", "default") for row in rows)]
+        grids = [Grid([header[i] for i in says], [[row[i] for i in says] for row in rows])]
         if self.problems:
             grids.append(Grid(("problem",), [(str(e).replace("\n", " "),) for e in texts]))
         if self.ddl:
             grids.append(Grid(("would create",), [(line,) for line in self.ddl]))
         status = "bad" if self.problems else "ok"
-        mark = "✗" if self.problems else "✓"
-        return Card(f"{mark} plan", str(self.target), status, facts, grids, self.notes)
+        return Card("plan", str(self.target), status, facts, grids, self.notes)
 
     def __repr__(self) -> str:
         return self.card().text()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from iotdb_frames.frames.card import Card, Grid, count, duration, rate, size
+from iotdb_frames.frames.card import Card, Grid, count, duration, plural, rate, size
 
 State = Literal["refused", "partly stored", "in doubt"]
 MAX_FAILURES = 1_000
@@ -91,10 +91,10 @@ class WriteReport:
 
     def card(self) -> Card:
         """What it shows of itself."""
-        facts = [
+        facts: list[tuple[str, Any]] = [
             ("rows", f"{count(self.rows_written)} of {count(self.rows_in)} written"),
-            ("points", f"{count(self.points)} ({rate(self.points_per_s, 'points')})"),
-            ("sent", f"{size(self.bytes_sent)} in {count(self.chunks)} chunks"),
+            ("points", (count(self.points), rate(self.points_per_s, "points"))),
+            ("sent", f"{size(self.bytes_sent)} in {plural(self.chunks, 'chunk')}"),
             ("took", duration(self.seconds)),
         ]
         if self.duplicates:
@@ -102,7 +102,7 @@ class WriteReport:
         if self.retries:
             facts.append(("retries", count(self.retries)))
         if self.rows_refused:
-            facts.append(("refused", f"{count(self.rows_refused)} rows"))
+            facts.append(("refused", plural(self.rows_refused, "row")))
         if self.dead_letter:
             facts.append(("dead letter", self.dead_letter))
         grids = []
@@ -113,7 +113,7 @@ class WriteReport:
                     f.targets[0] + (f" and {len(f.targets) - 1} more" if f.targets[1:] else ""),
                     f.rows,
                     f.state,
-                    "" if f.code is None else f.code,
+                    "" if f.code is None else str(f.code),
                     f.message,
                 )
                 for f in self.failures
@@ -121,8 +121,7 @@ class WriteReport:
             grids.append(Grid(header, rows))
         is_empty = not self.rows_written and self.rows_in
         status = "ok" if self.is_complete else "bad" if is_empty else "warn"
-        mark = "✓" if self.is_complete else "✗" if is_empty else "!"
-        return Card(f"{mark} write", self.target, status, facts, grids, self.notes)
+        return Card("write", self.target, status, facts, grids, self.notes)
 
     def __repr__(self) -> str:
         return self.card().text()

@@ -1,0 +1,44 @@
+"""How a room asks for what is shown above it.
+
+Data walks one way, and so do imports: the notebook's room may import any other, and none may import
+it. What a room below offers a notebook (a progress display, a panel) it asks for here, by name; it
+is imported when it is asked for, and packages that it needs and nobody installed are named then.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from iotdb_frames.errors import missing_extra
+
+_VIEWS = {
+    "panel": "iotdb_frames.notebook.panel:open_panel",
+    "progress": "iotdb_frames.notebook.progress:NotebookProgress",
+    "watch": "iotdb_frames.notebook.watch:watch",
+}
+_EXTRA_PACKAGES = ("anywidget", "comm", "ipywidgets", "traitlets", "IPython", "ipykernel")
+
+
+def is_in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; imports nothing."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+def load_view(name: str) -> Any:
+    """The view of that name.
+
+    Raises
+    ------
+    MissingExtraError : it needs the extra ``[notebook]``.
+    """
+    module, _, attribute = _VIEWS[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] in _EXTRA_PACKAGES:
+            raise missing_extra("notebook", f"the {name} in a notebook") from exc
+        raise
