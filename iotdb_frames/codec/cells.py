@@ -7,7 +7,7 @@ bad.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -87,7 +87,6 @@ class Cells:
             None if bad is None else bad[start:stop],
             self.why,
         )
-
 
     def filter(self, is_kept: np.ndarray) -> Cells:
         """Some of the rows (bool, shape (n,)), copied."""
@@ -297,6 +296,8 @@ def _numbers(
         else:
             low, high = np.iinfo(wire).min, np.iinfo(wire).max
             if source.kind == "f":
+                if source.itemsize == 2:
+                    values = values.astype("f4")  # a bound of int32 would be an infinite float16
                 inside = (values >= float(low)) & (values < float(high) + (wire.itemsize == 4))
                 is_bad = ~inside
                 if not rules.is_lossy:
@@ -326,7 +327,10 @@ def _decimals(
             is_bad |= _differs(pc.cast(whole, own), pc.cast(data, own))
         return _bad_cells(_buffer(numbers, wire), is_null, is_bad, why)
     floats = pc.cast(data, pa.float64())
-    cells = _numbers(_buffer(floats, np.dtype("f8")), is_null, target, rules)
+    # Rounding is judged below, at the decimals' own scale; the range is judged here.
+    cells = _numbers(
+        _buffer(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)
+    )
     if rules.is_lossy:
         return cells
     seen = pa.array(cells.values.astype("f8"), mask=is_null)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.codec.types import REFUSED
+from iotdb_frames.codec.objects import SURROGATE, type_of_objects
+from iotdb_frames.codec.types import REFUSED, refuse
 from iotdb_frames.errors import ColumnTypeError
 
 Rows = slice | np.ndarray
-OBJECT_SLICE = 65_536
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,6 @@ class Source:
         return pa.array(values, type=self.type, from_pandas=True)
 
 
-def _refuse(label: Hashable, dtype: Any, why: str, row: int | None = None) -> ColumnTypeError:
-    return ColumnTypeError(
-        f"column {label!r} ({dtype}) cannot be written", column=label, row=row, hint=why
-    )
-
-
 def from_pandas(column: pd.Series | pd.Index, label: Hashable) -> Source:
     """The source of a pandas column.
 
@@ -82,44 +75,73 @@ def from_pandas(column: pd.Series | pd.Index, label: Hashable) -> Source:
     if isinstance(dtype, pd.SparseDtype):
         return from_pandas(column.astype(dtype.subtype), label)
     if isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype):
-        raise _refuse(label, dtype, REFUSED["period"])
+        raise refuse(label, dtype, REFUSED[dtype.name.split("[")[0]])
     if isinstance(dtype, np.dtype):
         return from_numpy(column.to_numpy(), label)
     if isinstance(dtype, pd.CategoricalDtype):
-        codes = np.asarray(pd.Series(column).cat.codes)
-        kinds = pa.array(dtype.categories, from_pandas=True)
-        indices = pa.array(codes, mask=codes < 0)
-        return from_arrow(pa.DictionaryArray.from_arrays(indices, kinds), label, dtype="category")
-    array = pa.array(column.array) if hasattr(column.array, "__arrow_array__") else None
-    if array is None:
+        return from_arrow(_categorical(column, dtype.categories, label), label, dtype="category")
+    if not hasattr(column.array, "__arrow_array__"):
         return from_numpy(np.asarray(column, dtype=object), label)
+    try:
+        array = pa.array(column.array)
+    except UnicodeError as exc:
+        raise refuse(label, dtype, SURROGATE) from exc
     return from_arrow(array, label, dtype=str(dtype))
+
+
+def _categorical(
+    column: pd.Series | pd.Index, categories: pd.Index, label: Hashable
+) -> pa.DictionaryArray:
+    try:
+        kinds = from_pandas(categories, label).take(slice(0, len(categories)))
+    except ColumnTypeError as exc:
+        exc.row = None  # that of a category
+        raise
+    if isinstance(kinds, np.ndarray):
+        kinds = pa.array(categories)
+    codes = np.asarray(pd.Series(column).cat.codes)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), kinds)
 
 
 def from_arrow(
     data: pa.Array | pa.ChunkedArray, label: Hashable, dtype: str | None = None
 ) -> Source:
-    """The source of an Arrow column; extension types count as their storage."""
+    """The source of an Arrow column; extension types count as their storage.
+
+    Views and run-ends become plain arrays: few of Arrow's kernels take them.
+    """
+    dtype = dtype or str(data.type)
     if isinstance(data.type, pa.ExtensionType):
         data = (
             pa.chunked_array([c.storage for c in data.chunks], type=data.type.storage_type)
             if isinstance(data, pa.ChunkedArray)
             else data.storage
         )
+    if pa.types.is_run_end_encoded(data.type):
+        data = pc.run_end_decode(data)
+    if pa.types.is_dictionary(data.type):
+        plain = _PLAIN.get(str(data.type.value_type))
+        if plain is not None:
+            data = data.cast(pa.dictionary(data.type.index_type, plain))
+    elif (plain := _PLAIN.get(str(data.type))) is not None:
+        data = data.cast(plain)
     if isinstance(data, pa.ChunkedArray) and data.num_chunks == 1:
         data = data.chunk(0)
-    return Source(label, dtype or str(data.type), data.type, data)
+    return Source(label, dtype, data.type, data)
+
+
+_PLAIN = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
 
 
 def from_numpy(values: np.ndarray, label: Hashable) -> Source:
     """The source of a numpy column, of objects too."""
     dtype = values.dtype
     if dtype.kind == "O":
-        return Source(label, "object", _infer_objects(values, label), values)
+        return Source(label, "object", type_of_objects(values, label), values)
     if dtype.kind == "c":
-        raise _refuse(label, dtype, REFUSED["complex"])
+        raise refuse(label, dtype, REFUSED["complex"])
     if dtype.kind == "m":
-        raise _refuse(label, dtype, REFUSED["duration"])
+        raise refuse(label, dtype, REFUSED["duration"])
     if dtype.kind in "SU":
         return from_numpy(values.astype(object), label)
     if dtype.kind == "M" and np.datetime_data(dtype)[0] not in ("s", "ms", "us", "ns"):
@@ -127,68 +149,7 @@ def from_numpy(values: np.ndarray, label: Hashable) -> Source:
     try:
         return Source(label, str(dtype), pa.from_numpy_dtype(dtype.newbyteorder("=")), values)
     except (pa.ArrowNotImplementedError, TypeError):
-        raise _refuse(label, dtype, "convert it to a type of the README's type table") from None
-
-
-def _infer_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
-    """The one Arrow type of an object column's values; null where all are missing.
-
-    Slices are typed apart, so that the column is never held twice, then brought together: ints and
-    floats meet in float64 (exactly, or `to_cells` refuses), everything else must agree.
-    """
-    types: list[pa.DataType] = []
-    for start in range(0, len(values), OBJECT_SLICE):
-        part = values[start : start + OBJECT_SLICE]
-        try:
-            found = pa.array(part, from_pandas=True).type
-        except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError) as exc:
-            raise _explain_mixed(values, label, start, exc) from exc
-        if not pa.types.is_null(found) and found not in types:
-            types.append(found)
-    if not types:
-        return pa.null()
-    if len(types) == 1:
-        return _plain(types[0])
-    if all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
-        return pa.float64()
-    if all(pa.types.is_decimal(t) for t in types):
-        scale = max(t.scale for t in types)
-        return pa.decimal256(min(76, scale + max(t.precision - t.scale for t in types)), scale)
-    if all(pa.types.is_timestamp(t) for t in types) and len({t.tz is None for t in types}) == 1:
-        unit = max((t.unit for t in types), key=["s", "ms", "us", "ns"].index)
-        return pa.timestamp(unit, types[0].tz and "UTC")
-    raise _explain_mixed(values, label, 0, None)
-
-
-def _plain(found: pa.DataType) -> pa.DataType:
-    return pa.timestamp(found.unit, "UTC") if pa.types.is_timestamp(found) and found.tz else found
-
-
-def _explain_mixed(
-    values: np.ndarray, label: Hashable, start: int, exc: BaseException | None
-) -> ColumnTypeError:
-    """The first value whose Python type differs from those before it."""
-    if isinstance(exc, UnicodeError):
-        return _refuse(label, "object", "a text holds a lone surrogate: clean it first")
-    if isinstance(exc, OverflowError):
-        return _refuse(
-            label, "object", 'an integer is outside int64: cast the column to "float64" or to str'
-        )
-    present = pd.Series(values).dropna()
-    names = present.map(lambda value: type(value).__name__)
-    others = names[names != names.iloc[0]] if len(names) else names
-    if len(others):
-        row = int(others.index[0])
-        return _refuse(
-            label,
-            "object",
-            f"row {row} holds {others.iloc[0]}, the rows before {names.iloc[0]}: "
-            "cast the column to one type",
-            row,
-        )
-    kind = names.iloc[0] if len(names) else "object"
-    why = REFUSED["complex"] if kind == "complex" else f"values of type {kind} have no IoTDB type"
-    return _refuse(label, "object", why, start)
+        raise refuse(label, dtype, "convert it to a type of the README's type table") from None
 
 
 def is_missing(data: np.ndarray | pa.Array) -> np.ndarray:

@@ -6,11 +6,13 @@ each); its *kind* decides. README prints `TABLE`.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import TSDataType
 
 WIRE: dict[TSDataType, np.dtype | None] = {
@@ -129,9 +131,17 @@ REFUSED = {
     "nested": "lists, structs and maps have no IoTDB type: expand them into columns, or write JSON",
     "complex": "complex numbers have no IoTDB type: write .real and .imag as two columns",
     "period": "periods are no times: use df[column].dt.to_timestamp()",
+    "interval": "intervals have no IoTDB type: write df[column].array.left and .right",
     "time": "a time of day has no IoTDB type: write it as text, or as seconds",
 }
 """What has no IoTDB type, and the remedy."""
+
+
+def refuse(label: Hashable, dtype: object, why: str, row: int | None = None) -> ColumnTypeError:
+    """The error for a column that has no IoTDB type."""
+    return ColumnTypeError(
+        f"column {label!r} ({dtype}) cannot be written", column=label, row=row, hint=why
+    )
 
 
 def kind_of(source: pa.DataType) -> str:

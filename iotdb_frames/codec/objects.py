@@ -1,0 +1,154 @@
+"""Which Arrow type the values of an object column have, or where two of them disagree.
+
+Arrow alone is too obliging: it takes a datetime among dates for a date, a text among bytes for
+bytes, an integer among dates for days, True among integers for 1, and the nanoseconds of a
+Timestamp for nothing. So the Python types are looked at, too.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Hashable
+from decimal import Decimal
+from operator import attrgetter
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.codec.types import REFUSED, kind_of, refuse
+from iotdb_frames.errors import ColumnTypeError
+
+OBJECT_SLICE = 65_536
+SURROGATE = "a text holds a lone surrogate: clean it first"
+
+_PURE = {
+    ("string", "string"),
+    ("bytes", "bytes"),
+    ("boolean", "bool"),
+    ("integer", "int"),
+    ("floating", "float"),
+    ("mixed-integer-float", "float"),
+    ("decimal", "decimal"),
+}
+"""What pandas and Arrow call a column of one kind, where both names together leave no doubt."""
+
+_FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("bool", (bool, np.bool_)),
+    ("int", (int, np.integer)),
+    ("float", (float, np.floating)),
+    ("decimal", (Decimal,)),
+    ("string", (str,)),
+    ("bytes", (bytes, bytearray, memoryview)),
+    ("datetime", (datetime.datetime, np.datetime64)),
+    ("date", (datetime.date,)),
+)
+_TOGETHER = ({"int", "float"}, {"int", "decimal"})
+"""Families that meet without loss, or are refused value by value."""
+
+
+def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
+    """The one Arrow type of an object column's values; null where all are missing.
+
+    Slices are typed apart, so that the column is never held twice, then brought together: ints and
+    floats meet in float64 (exactly, or `to_cells` refuses), everything else must agree.
+
+    Parameters
+    ----------
+    values : object, shape (n_rows,)
+
+    Raises
+    ------
+    ColumnTypeError : values of more than one kind, or of one that IoTDB has no type for.
+    """
+    types: list[pa.DataType] = []
+    for start in range(0, len(values), OBJECT_SLICE):
+        part = values[start : start + OBJECT_SLICE]
+        try:
+            found = pa.array(part, from_pandas=True).type
+        except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError) as exc:
+            raise _explain(values, label, start, exc) from exc
+        if pa.types.is_null(found):
+            continue
+        if _is_mixed(part, found):
+            raise _explain(values, label, start, None)
+        if pa.types.is_timestamp(found):
+            found = pa.timestamp(_finest_unit(part, found), found.tz and "UTC")
+        if found not in types:
+            types.append(found)
+    if not types:
+        return pa.null()
+    if len(types) == 1:
+        return types[0]
+    if all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
+        return pa.float64()
+    if all(pa.types.is_decimal(t) for t in types):
+        scale = max(t.scale for t in types)
+        return pa.decimal256(min(76, scale + max(t.precision - t.scale for t in types)), scale)
+    if all(pa.types.is_timestamp(t) for t in types) and len({t.tz is None for t in types}) == 1:
+        unit = max((t.unit for t in types), key=["s", "ms", "us", "ns"].index)
+        return pa.timestamp(unit, types[0].tz)
+    raise _explain(values, label, 0, None)
+
+
+def _present(part: np.ndarray) -> np.ndarray:
+    return part[~pd.isna(part)]
+
+
+def _family(kind: type) -> str:
+    return next((name for name, of in _FAMILIES if issubclass(kind, of)), kind.__name__)
+
+
+def _is_mixed(part: np.ndarray, found: pa.DataType) -> bool:
+    if (pd.api.types.infer_dtype(part, skipna=True), kind_of(found)) in _PURE:
+        return False
+    present = _present(part)
+    families = {_family(kind) for kind in set(map(type, present))}
+    if families == {"datetime"} and np.datetime64 not in set(map(type, present)):
+        return len({zone is None for zone in set(map(attrgetter("tzinfo"), present))}) > 1
+    return len(families) > 1 and families not in _TOGETHER
+
+
+def _finest_unit(part: np.ndarray, found: pa.DataType) -> str:
+    """ "ns" where a Timestamp has nanoseconds: Arrow's own guess of "us" would cut them."""
+    try:
+        fine = pa.array(part, type=pa.timestamp("ns", found.tz), from_pandas=True)
+    except (pa.ArrowException, OverflowError):
+        stamps = [t for t in _present(part) if isinstance(t, pd.Timestamp)]
+        return "ns" if any(map(attrgetter("nanosecond"), stamps)) else str(found.unit)
+    try:
+        fine.cast(found)
+    except pa.ArrowInvalid:
+        return "ns"
+    return str(found.unit)
+
+
+def _explain(
+    values: np.ndarray, label: Hashable, start: int, exc: BaseException | None
+) -> ColumnTypeError:
+    """The first value of another kind than those before it, or what else is wrong."""
+    if isinstance(exc, UnicodeError):
+        return refuse(label, "object", SURROGATE)
+    present = pd.Series(values, dtype=object).dropna()
+    families = present.map(lambda value: _family(type(value)))
+    others = families[families != families.iloc[0]]
+    if len(others) and set(families) not in _TOGETHER:
+        row, first = int(others.index[0]), families.iloc[0]
+        why = f"row {row} holds {others.iloc[0]}, the rows before {first}"
+        return refuse(label, "object", f"{why}: cast the column to one type", row)
+    family = families.iloc[0]
+    if family == "datetime" and exc is None:
+        is_naive = present.map(lambda value: value.tzinfo is None)
+        row = int(is_naive.index[is_naive != is_naive.iloc[0]][0])
+        why = f"row {row} mixes times with and without a zone: give all of them one"
+        return refuse(label, "object", why, row)
+    if isinstance(exc, OverflowError) or set(families) == {"int", "float"}:
+        why = 'an integer is outside int64, or what a float can hold: cast the column to "float64"'
+        return refuse(label, "object", f"{why} or to str")
+    remedies = {
+        "complex": REFUSED["complex"],
+        "decimal": 'infinity is no decimal of Arrow\'s: df[column].astype("float64")',
+        "datetime": "pd.to_datetime(df[column])",
+    }
+    why = remedies.get(family, f"values of type {family} have no IoTDB type")
+    return refuse(label, "object", why, start)
