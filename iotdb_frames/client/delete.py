@@ -91,10 +91,8 @@ def _groups(plan: WritePlan) -> Iterator[tuple[str, int, int, int]]:
         first, last = int(order.bounds[i]), int(order.bounds[i + 1]) - 1
         if last < first:
             continue
-        ends = [order.frame_rows(at, at + 1) for at in (first, last)]
-        start, end = (int(order.ticks[rows][0]) for rows in ends)
         device = plan.devices[i] if plan.devices else ""
-        yield device, start, end, int(order.first_rows[i])
+        yield device, int(order.ticks[first]), int(order.ticks[last]), int(order.first_rows[i])
 
 
 def _replace_table(plan: WritePlan) -> Iterator[str]:

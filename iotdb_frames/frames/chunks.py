@@ -120,11 +120,11 @@ def encode(
     the request has no tablets where that is all of them.
     """
     rows = plan.order.frame_rows(start, stop)
+    ticks = plan.order.ticks[start:stop]
     cells = [_cells(plan, c, rows) for c in columns]
     if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
         cells = [c.filter(is_kept) for c in cells]
-        rows = row_positions(is_kept, rows)
-    ticks = plan.order.ticks[rows]
+        rows, ticks = row_positions(is_kept, rows), ticks[is_kept]
     if plan.layout.device is None:
         device = plan.target.table if plan.target.model == "table" else part.device or ""
         pieces = [(device, 0, len(ticks))] if len(ticks) else []

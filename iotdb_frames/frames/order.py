@@ -26,7 +26,7 @@ SLICE = 1 << 20
 class Order:
     """Rows as they are sent; position i of the order is row `rows[i]` of the frame.
 
-    ticks : int64, shape (n_rows of the frame,), in the frame's order
+    ticks : int64, shape (n,), times of the positions
     rows : int positions in the frame, or None where the order is the frame's own
     bounds : int64, shape (n_groups + 1,): where each device's rows begin and end in the order
     first_rows : int64, shape (n_groups,): a row of the frame that shows the group's device or tags
@@ -51,8 +51,7 @@ class Order:
         same = np.zeros(len(self), bool)
         for start in range(1, len(self), SLICE):
             stop = min(start + SLICE, len(self))
-            ticks = self.ticks[self.frame_rows(start - 1, stop)]
-            same[start:stop] = ticks[1:] == ticks[:-1]
+            same[start:stop] = self.ticks[start:stop] == self.ticks[start - 1 : stop - 1]
         same[self.bounds[:-1][self.bounds[:-1] < len(self)]] = False
         return same
 
@@ -60,7 +59,9 @@ class Order:
         """The order without some of its positions (bool, shape (n,))."""
         rows = np.arange(len(self)) if self.rows is None else self.rows
         counts = np.concatenate([[0], np.cumsum(is_kept)])
-        return replace(self, rows=rows[is_kept], bounds=counts[self.bounds])
+        return replace(
+            self, ticks=self.ticks[is_kept], rows=rows[is_kept], bounds=counts[self.bounds]
+        )
 
 
 def to_server_ticks(
@@ -214,8 +215,9 @@ def make_order(ticks: np.ndarray, codes: np.ndarray | None) -> Order:
         starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         bounds = np.concatenate([[0], starts, [n_rows]]) if n_rows else np.array([0, 0])
         first_rows = bounds[:-1] if rows is None else rows[bounds[:-1][bounds[:-1] < n_rows]]
-    if rows is not None and n_rows < 1 << 31:
-        rows = rows.astype(np.int32)
+    if rows is not None:
+        ticks = ticks[rows]
+        rows = rows.astype(np.int32) if n_rows < 1 << 31 else rows
     order = Order(ticks, rows, bounds, first_rows)
     return replace(order, n_duplicates=int(np.count_nonzero(order.same_time())))
 
