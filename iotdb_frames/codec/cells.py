@@ -231,7 +231,7 @@ def _binary(data: pa.Array, target: TSDataType) -> Cells:
 
 def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
     """Arrow values other than texts: the values buffer as numpy, nulls beside."""
-    is_null = is_missing(data) if data.null_count else None
+    is_null = np.asarray(data.is_null()) if data.null_count else None
     source = data.type
     if pa.types.is_boolean(source):
         filled = data if is_null is None else data.fill_null(False)

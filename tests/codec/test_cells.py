@@ -350,6 +350,15 @@ def test_nan_is_missing_unless_kept(dtype: str) -> None:
     assert listed(cells_of(source, T.INT64, Rules("ms", keep_nan=True))) == [1, "bad"]
 
 
+def test_kept_nan_is_told_from_null() -> None:
+    """With nan="keep" a NaN beside a null stays a value."""
+    source = source_of(pa.array([1.0, None, np.nan]))
+    kept = cells_of(source, T.DOUBLE, Rules("ms", keep_nan=True))
+    assert kept.is_null is not None
+    assert kept.is_null.tolist() == [False, True, False]
+    assert np.isnan(kept.values[2])
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
