@@ -41,6 +41,8 @@ from iotdb_frames.options import (
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection, connect, use
     from iotdb_frames.client.delete import delete, drop
+    from iotdb_frames.client.reader import execute, query, read_sql
+    from iotdb_frames.client.result import QueryResult
     from iotdb_frames.client.writer import plan, write
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
@@ -49,12 +51,16 @@ if TYPE_CHECKING:
 _HOME = {
     "Connection": "client.connection",
     "LocalServer": "server",
+    "QueryResult": "client.result",
     "WritePlan": "frames.plan",
     "WriteReport": "frames.report",
     "connect": "client.connection",
     "delete": "client.delete",
     "drop": "client.delete",
+    "execute": "client.reader",
     "plan": "client.writer",
+    "query": "client.reader",
+    "read_sql": "client.reader",
     "use": "client.connection",
     "write": "client.writer",
 }
@@ -77,6 +83,7 @@ __all__ = [
     "PoolClosed",
     "PoolTimeout",
     "QueryError",
+    "QueryResult",
     "QueryTimeout",
     "RetryPolicy",
     "ServerError",
@@ -90,7 +97,10 @@ __all__ = [
     "connect",
     "delete",
     "drop",
+    "execute",
     "plan",
+    "query",
+    "read_sql",
     "use",
     "write",
 ]
