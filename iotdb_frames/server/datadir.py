@@ -25,7 +25,7 @@ from iotdb_frames.server.locking import Locked, hold
 from iotdb_frames.server.processes import ProcessIdentity
 
 LEAST_FREE_BYTES = 256 << 20
-_PREDECESSOR_LIMIT_S = 40.0
+_PREDECESSOR_LIMIT_S = 5.0
 _NO_DATA = {"lock", "start.lock", "keeper.log"}
 INITIAL_PASSWORD = "root"  # noqa: S105 - of every new IoTDB, replaced before anyone gets to know it
 _PREFIX = "iotdb-frames-"
@@ -136,7 +136,8 @@ class DataDir:
         self._write_meta(**{**self.meta, "process": vars(ProcessIdentity.of(pid))})
 
     def _await_predecessor(self) -> None:
-        # a JVM whose owner was killed closes its data by itself, which takes it a while
+        # a JVM whose owner was killed closes its data by itself; the part that matters, writing out
+        # what it holds, comes first, and then it says goodbye to itself for 6 to 39 s
         if "process" in self.meta:
             before = ProcessIdentity(**self.meta["process"])
             if not before.wait_gone(timeout_s=_PREDECESSOR_LIMIT_S):

@@ -17,7 +17,7 @@ def main() -> None:
         package = ModuleType(name)
         package.__path__ = [str(path)]
         sys.modules[name] = package
-    from iotdb_frames.server.shared import keep
+    from iotdb_frames.server.keep import keep
 
     keep(Path(sys.argv[1]))
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +26,11 @@ from iotdb_frames.server.install import Installation, find_installation
 from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.launcher import launcher_jar
+from iotdb_frames.server.owned import Owned
 
 _POLL_S = 0.02
 _PROBE_LIMIT_S = 5.0  # a stranger that took the port may listen and never answer
 _LOG_LOOK_S = 0.5
-_GRACE_S = 1.0
 _ARGUMENTS = ("wal_mode", "timestamp_precision")
 _FIRST_STATEMENT = "SHOW VERSION"
 
@@ -101,7 +101,7 @@ class LocalServer:
         self._direct_bytes = parse_bytes(direct_memory, name="direct_memory")
         self._start_timeout_s = start_timeout_s
         self._guard = threading.RLock()
-        self._owned = _Owned(stop_timeout_s)
+        self._owned = Owned(stop_timeout_s)
         self._version: str | None = None
         self._options: ConnectionOptions | None = None
         # at the end of the interpreter, or when nobody refers to this server any more
@@ -295,56 +295,3 @@ class LocalServer:
 
 class _PortLostError(LaunchError):
     """A port was taken between our look and the server's."""
-
-
-class _Owned:
-    """What must end with a `LocalServer`; the finalizer refers to this and not to the server."""
-
-    def __init__(self, stop_timeout_s: float) -> None:
-        self._stop_timeout_s = stop_timeout_s
-        self._owner_pid = os.getpid()
-        self._directory: DataDir | None = None
-        self.jvm: Jvm | None = None
-        self.run: Callable[..., tuple[int, str]] | None = None
-
-    @property
-    def directory(self) -> DataDir:
-        if self._directory is None:
-            raise LaunchError("the server has not been started", hint="use it as a context manager")
-        return self._directory
-
-    def open(self, path: Path | None) -> None:
-        self._owner_pid = os.getpid()
-        if self._directory is None:
-            self._directory = DataDir(path)
-
-    def end(self, *, gently: bool) -> None:
-        jvm, self.jvm = self.jvm, None
-        if jvm is None:
-            return
-        try:
-            if gently and jvm.exit_code is None:
-                jvm.terminate(timeout_s=_GRACE_S if self._flush() else self._stop_timeout_s)
-        finally:
-            jvm.kill()
-
-    def _flush(self) -> bool:
-        """Have the server write out what it holds, after which nothing is lost by killing it.
-
-        Its own orderly end does that too, and then spends 6 to 39 s on saying goodbye to itself.
-        """
-        if self.run is None:
-            return False
-        try:
-            code, _ = self.run(sql="FLUSH", timeout_s=self._stop_timeout_s)
-        except OSError:
-            return False
-        return code == probe.SUCCESS
-
-    def release(self, *, gently: bool = True) -> None:
-        if os.getpid() != self._owner_pid:
-            return  # a fork of the owner ends; the server is not its
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            self.end(gently=gently and not directory.is_temporary)
-            directory.close()

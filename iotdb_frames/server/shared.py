@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,20 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from iotdb_frames.errors import IoTDBFramesError, LaunchError, OptionsError
+from iotdb_frames.errors import LaunchError
 from iotdb_frames.options import ConnectionOptions
-from iotdb_frames.server.datadir import write_private
 from iotdb_frames.server.install import find_installation
 from iotdb_frames.server.java import find_java
+from iotdb_frames.server.keep import announce, attend, idle_limit_s
 from iotdb_frames.server.local import LocalServer
 from iotdb_frames.server.locking import Locked, hold
-from iotdb_frames.server.processes import ProcessIdentity, has_clients
+from iotdb_frames.server.processes import ProcessIdentity
+from iotdb_frames.server.state import SharedState, find_running, place_of, read_state, state_file
 
-STATE_FILE = "server.json"
-DEFAULT_IDLE_S = 1800.0
-_POLL_S, _CLIENTS_POLL_S = 0.25, 15.0
 _START_LIMIT_S, _STOP_LIMIT_S = 180.0, 60.0
 
 
@@ -70,8 +66,8 @@ def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionO
     LaunchError : it cannot be started.
     MissingExtraError : the extra ``[server]`` is needed and not installed.
     """
-    place = _place(directory)
-    found = _running(place)
+    place = place_of(directory)
+    found = find_running(place)
     if found:
         return _options(place, found)
     idle_limit_s()  # a wrong setting is better said here than by a process nobody watches
@@ -80,10 +76,10 @@ def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionO
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
-            found = _running(place)  # another process may have started it while we waited
+            found = find_running(place)  # another process may have started it while we waited
             if not found:
                 _start_keeper(place)
-                found = _running(place)
+                found = find_running(place)
     except Locked as exc:
         raise LaunchError(f"another process has been starting the server on {place}") from exc
     except OSError as exc:
@@ -97,72 +93,6 @@ def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionO
             log_tail=_keeper_log(place),
         )
     return _options(place, found)
-
-
-def stop_local(directory: str | os.PathLike[str] | None = None) -> bool:
-    """Stop the user's own server and wait for its end; whether there was one. Its data stays.
-
-    Raises
-    ------
-    LaunchError : it did not end within a minute.
-    """
-    place = _place(directory)
-    state = _read_state(place)
-    with suppress(FileNotFoundError):
-        (place / STATE_FILE).unlink()
-    if state is None or not state.keeper.is_alive():
-        return False
-    if not state.keeper.wait_gone(timeout_s=_STOP_LIMIT_S):
-        raise LaunchError(
-            f"the server on {place} did not end within {_STOP_LIMIT_S:g} s",
-            hint=f"end process {state.keeper.pid} by hand",
-        )
-    return True
-
-
-def local_status(directory: str | os.PathLike[str] | None = None) -> LocalStatus:
-    """Whether the user's own server runs, and where; nothing is started."""
-    place = _place(directory)
-    state = _running(place, is_use=False)
-    if state is None:
-        return LocalStatus(directory=place, is_running=False)
-    return LocalStatus(
-        directory=place,
-        is_running=True,
-        url=f"iotdb://root@127.0.0.1:{state.port}",
-        version=state.version,
-        keeper=state.keeper,
-        unused_s=max(0.0, time.time() - (place / STATE_FILE).stat().st_mtime),
-    )
-
-
-def idle_limit_s() -> float:
-    """Seconds without use after which the server ends, from ``IOTDB_FRAMES_IDLE_S``; 0: never."""
-    text = os.environ.get("IOTDB_FRAMES_IDLE_S")
-    try:
-        limit = float(text) if text else DEFAULT_IDLE_S
-    except ValueError:
-        limit = -1.0
-    if not limit >= 0:
-        raise OptionsError(f"IOTDB_FRAMES_IDLE_S={text!r} is no number of seconds")
-    return limit
-
-
-def keep(place: Path) -> None:
-    """The keeper: run a server on `place` until nobody uses it or its state file is removed.
-
-    Prints one line of JSON once the server is ready, or why it is not.
-    """
-    try:
-        server = LocalServer(place).start()
-    except IoTDBFramesError as exc:
-        failure = {"message": exc.message, "hint": exc.hint}
-        _say({**failure, "log_tail": getattr(exc, "log_tail", "")})
-        return
-    with server:
-        _announce(place, server)
-        _say({})
-        _attend(place, server, limit_s=idle_limit_s())
 
 
 def serve_local(
@@ -185,100 +115,64 @@ def serve_local(
     ------
     LaunchError : one runs there already, it cannot be started, or it ended by itself.
     """
-    place = _place(directory)
+    place = place_of(directory)
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
-            if _running(place, is_use=False):
+            if find_running(place, is_use=False):
                 raise LaunchError(
                     f"a server runs on {place} already",
                     hint='use it: iotf.use("local:"), or end it: iotdb-frames stop',
                 )
             server = LocalServer(place, **options).start()
-            _announce(place, server)
+            announce(place, server)
     except Locked as exc:
         raise LaunchError(f"another process has been starting the server on {place}") from exc
     with server:
         on_ready(server)
-        _attend(place, server, limit_s=0.0)
+        attend(place, server, limit_s=0.0)
         if not server.is_running:
             raise LaunchError("the server ended by itself", log_tail=server.log_tail())
 
 
-def _announce(place: Path, server: LocalServer) -> None:
-    state = {
-        "keeper": vars(ProcessIdentity.of(os.getpid())),
-        "port": server.port,
-        "version": server.version,
-    }
-    write_private(place / STATE_FILE, json.dumps(state))
+def stop_local(directory: str | os.PathLike[str] | None = None) -> bool:
+    """Stop the user's own server and wait for its end; whether there was one. Its data stays.
 
-
-def _attend(place: Path, server: LocalServer, *, limit_s: float) -> None:
-    try:
-        _watch(server, place / STATE_FILE, limit_s)
-    finally:
-        if _is_keeper(place, os.getpid()):
-            (place / STATE_FILE).unlink(missing_ok=True)
-
-
-def _watch(server: LocalServer, state_file: Path, limit_s: float) -> None:
-    last_look = time.monotonic()
-    while server.is_running and _is_keeper(state_file.parent, os.getpid()):
-        time.sleep(_POLL_S)
-        if time.monotonic() - last_look < min(_CLIENTS_POLL_S, limit_s / 4):
-            continue
-        last_look = time.monotonic()
-        with suppress(FileNotFoundError):
-            if has_clients(server.pid, port=server.port):
-                os.utime(state_file)
-            elif limit_s and time.time() - state_file.stat().st_mtime > limit_s:
-                return
-
-
-@dataclass(frozen=True, kw_only=True)
-class _State:
-    keeper: ProcessIdentity
-    port: int
-    version: str
-
-
-def _place(directory: str | os.PathLike[str] | None) -> Path:
-    if directory is None:
-        return platformdirs.user_data_path("iotdb-frames") / "server"
-    return Path(directory).expanduser().absolute()
-
-
-def _read_state(place: Path) -> _State | None:
-    try:
-        read = json.loads((place / STATE_FILE).read_text(encoding="utf-8"))
-        return _State(
-            keeper=ProcessIdentity(**read["keeper"]), port=read["port"], version=read["version"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _is_keeper(place: Path, pid: int) -> bool:
-    state = _read_state(place)
-    return state is not None and state.keeper.pid == pid
-
-
-def _running(place: Path, *, is_use: bool = True) -> _State | None:
-    """The state of a server that answers; looking counts as a use, so that it stays."""
-    state = _read_state(place)
+    Raises
+    ------
+    LaunchError : it did not end within a minute.
+    """
+    place = place_of(directory)
+    state = read_state(place)
+    with suppress(FileNotFoundError):
+        state_file(place).unlink()
     if state is None or not state.keeper.is_alive():
-        return None
-    try:
-        if is_use:
-            os.utime(place / STATE_FILE)
-        socket.create_connection(("127.0.0.1", state.port), timeout=5).close()
-    except OSError:
-        return None
-    return state
+        return False
+    if not state.keeper.wait_gone(timeout_s=_STOP_LIMIT_S):
+        raise LaunchError(
+            f"the server on {place} did not end within {_STOP_LIMIT_S:g} s",
+            hint=f"end process {state.keeper.pid} by hand",
+        )
+    return True
 
 
-def _options(place: Path, state: _State) -> ConnectionOptions:
+def local_status(directory: str | os.PathLike[str] | None = None) -> LocalStatus:
+    """Whether the user's own server runs, and where; nothing is started."""
+    place = place_of(directory)
+    state = find_running(place, is_use=False)
+    if state is None:
+        return LocalStatus(directory=place, is_running=False)
+    return LocalStatus(
+        directory=place,
+        is_running=True,
+        url=f"iotdb://root@127.0.0.1:{state.port}",
+        version=state.version,
+        keeper=state.keeper,
+        unused_s=max(0.0, time.time() - state_file(place).stat().st_mtime),
+    )
+
+
+def _options(place: Path, state: SharedState) -> ConnectionOptions:
     password = (place / "password").read_text("ascii").strip()
     return ConnectionOptions(hosts=(("127.0.0.1", state.port),), user="root", password=password)
 
@@ -314,7 +208,8 @@ def _start_keeper(place: Path) -> None:
         keeper.kill()
         keeper.wait()
         raise
-    keeper.returncode = 0  # it outlives us on purpose: no warning about a child left running
+    # it may outlive us; if it ends first, someone must take its exit status
+    threading.Thread(target=keeper.wait, name="iotdb-frames keeper", daemon=True).start()
 
 
 def _keeper_log(place: Path) -> str:
@@ -322,9 +217,3 @@ def _keeper_log(place: Path) -> str:
         return "\n".join((place / "keeper.log").read_text("utf-8", "replace").splitlines()[-30:])
     except OSError:
         return ""
-
-
-def _say(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-    os.close(1)  # what started us waits no longer
