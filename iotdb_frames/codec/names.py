@@ -40,19 +40,20 @@ class Target:
 
 def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[str]:
     names, at = [], 0
+    hint = f"names with dots, spaces or quotes go in {quote}…{quote}"
     while True:
         match = pattern.match(text, at)
         if not match:
             raise OptionsError(
                 f"{text!r} is no {what}: there is no name at position {at}",
-                hint=f"names with dots, spaces or quotes go in {quote}…{quote}",
+                hint=hint,
             )
         names.append(match[1].replace(quote * 2, quote) if match[1] else match[2].rstrip())
         at = match.end()
         if at == len(text):
             return names
         if text[at] != ".":
-            raise OptionsError(f"{text!r} is no {what}: expected a dot at position {at}")
+            raise OptionsError(f"{text!r} is no {what}: expected a dot at position {at}", hint=hint)
         at += 1
 
 

@@ -79,10 +79,9 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     is_null = values == NAT
     if zone == "UTC":
         return Ticks(values, _any(is_null))
-    first, last = (
-        max(-(1 << 63), min(int(day.view("i8")) * 86_400 * TICKS_PER_S[unit], (1 << 63) - 1))
-        for day in (np.datetime64("0001-01-02"), np.datetime64("9999-12-30"))
-    )
+    day = 86_400 * TICKS_PER_S[unit]
+    ends = (1 << 63) - 2 * day  # an offset must not lead out of int64
+    first, last = max(-ends, -719_161 * day), min(2_932_895 * day, ends)
     is_far = ~is_null & ((values < first) | (values > last))
     naive = pd.DatetimeIndex(np.where(is_far, NAT, values).view(f"M8[{unit}]"))
     # A ZoneInfo, for by its name pandas 2 takes pytz, whose summer times end in 2037.
