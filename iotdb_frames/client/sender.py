@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
@@ -55,7 +56,8 @@ class Sender:
     connection : where to
     n_lanes : sequences that go out side by side, each on a session of its own while it sends
     policy : how a request is tried again
-    stop_on_error : after the first failed request nothing more is sent (its error is `error`)
+    stop_on_error : after the first failed request nothing more is sent (its error is `error`);
+        "lost": only after one that might have succeeded at another time (nobody there, no memory)
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Sender:
         *,
         n_lanes: int = 1,
         policy: RetryPolicy,
-        stop_on_error: bool = True,
+        stop_on_error: bool | Literal["lost"] = True,
     ) -> None:
         self._connection = connection
         self._policy = policy
@@ -182,8 +184,11 @@ class Sender:
                 continue
             item.on_done(request, retries + earlier, error)
             earlier = 0
-            if error is not None and self._stop_on_error:
+            if error is not None and (self._stop_on_error is True or self._is_lost(error)):
                 self._give_up(error)
+
+    def _is_lost(self, error: ServerError) -> bool:
+        return self._stop_on_error == "lost" and error.is_retryable
 
     def _pieces(self, item: _Item, request: Request, error: ServerError) -> Sequence[Request]:
         """What to send in place of a request that failed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Unpack
 
@@ -71,6 +71,28 @@ def plan_frame(
     return planned
 
 
+class _Pending:
+    """Counts a frame's requests that are not answered; tells once when there are none left."""
+
+    def __init__(self, on_end: Callable[[bool], None] | None) -> None:
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._n = 1  # the frame itself, until all of it is submitted
+        self._is_all_sent = True
+
+    def begin(self) -> None:
+        with self._lock:
+            self._n += 1
+
+    def end(self, *, is_sent: bool) -> None:
+        with self._lock:
+            self._n -= 1
+            self._is_all_sent = self._is_all_sent and is_sent
+            is_last = self._n == 0
+        if is_last and self._on_end is not None:
+            self._on_end(self._is_all_sent)
+
+
 class FrameWriter:
     """Writes frames one after the other to one target, with one report.
 
@@ -78,19 +100,31 @@ class FrameWriter:
     ----------
     connection, target, options : of all frames
     n_rows : rows that will come, for the progress; 0: nobody knows
+    sender : of a longer job that this writer is a part of; None: one of its own
+    dead_letter : takes the refused rows; None: the file that the options name
     """
 
     def __init__(
-        self, connection: Connection, target: Target, options: WriteOptions, *, n_rows: int = 0
+        self,
+        connection: Connection,
+        target: Target,
+        options: WriteOptions,
+        *,
+        n_rows: int = 0,
+        sender: Sender | None = None,
+        dead_letter: DeadLetter | None = None,
     ) -> None:
         self.report = WriteReport(str(target))
         self._connection = connection
         self._target = target
         self._options = options
         self._lock = threading.Lock()
-        self._dead_letter = DeadLetter(options.dead_letter) if options.dead_letter else None
+        if dead_letter is None and options.dead_letter:
+            dead_letter = DeadLetter(options.dead_letter)
+        self._dead_letter = dead_letter
         self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
-        self._sender = Sender(
+        self._has_own_sender = sender is None
+        self._sender = sender or Sender(
             connection,
             n_lanes=options.workers,
             policy=options.retry,
@@ -105,8 +139,29 @@ class FrameWriter:
 
     def write(self, data: Any) -> None:
         """Plan and submit a frame; returns when all of it is encoded, not yet acknowledged."""
+        self.send(self.plan(data), data)
+
+    def plan(self, data: Any) -> WritePlan:
+        """The plan of a frame, checked; nothing of it is sent.
+
+        Raises
+        ------
+        FrameError, TimeIndexError, ColumnTypeError
+        """
         planned = plan_frame(self._connection, data, self._target, self._options)
         planned.check()
+        return planned
+
+    def send(
+        self, planned: WritePlan, data: Any, *, on_end: Callable[[bool], None] | None = None
+    ) -> None:
+        """Submit a planned frame; returns when all of it is encoded, not yet acknowledged.
+
+        Parameters
+        ----------
+        on_end : called once, from any thread, when the last answer is there; with False where
+            something was never sent
+        """
         report = self.report
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
@@ -114,13 +169,15 @@ class FrameWriter:
         self._collect_refused(planned, data)
         if len(planned.order) == 0:
             report.notes.append("there was nothing to write: no rows, or none that could be sent")
+            if on_end is not None:
+                on_end(True)
             return
         report.notes += schema.create(self._connection, planned)
         if self._options.replace:
             run_all(self._connection, list(replace_sql(planned)), self._target)
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
-        self._submit(planned, data)
+        self._submit(planned, data, _Pending(on_end))
 
     def _collect_refused(self, planned: WritePlan, data: Any) -> None:
         for problem in planned.problems:
@@ -131,10 +188,30 @@ class FrameWriter:
         if refused:
             self.report.rows_refused += len(np.unique(np.concatenate(refused)))
 
-    def _submit(self, planned: WritePlan, data: Any) -> None:
+    def _submit(self, planned: WritePlan, data: Any, pending: _Pending) -> None:
+        todo = list(enumerate(lanes(planned)))
         share = max(1, len(planned.parts))
+        while todo and not self._sender.is_stopped:
+            still = []
+            for lane, requests in todo:
+                request = next(requests, None)
+                if request is not None and self._submit_one(lane, request, data, share, pending):
+                    still.append((lane, requests))
+            todo = still
+        if not all_whole(planned):
+            self._sender.drain()
+            if not self.report.n_failures:
+                self.report.rows_written += len(planned.order)
+        pending.end(is_sent=not todo)
+
+    def _submit_one(
+        self, lane: int, request: Request, data: Any, share: int, pending: _Pending
+    ) -> bool:
+        is_answered = False
 
         def on_done(request: Request, retries: int, error: ServerError | None) -> None:
+            nonlocal is_answered
+            is_answered = True
             with self._lock:
                 self.report.retries += retries
                 if error is None:
@@ -147,20 +224,14 @@ class FrameWriter:
                     self._fail(request, error, data)
             self._progress.update(request.n_rows // share)
 
-        todo = list(enumerate(lanes(planned)))
-        while todo and not self._sender.is_stopped:
-            still = []
-            for lane, requests in todo:
-                request = next(requests, None)
-                if request is not None and self._sender.submit(
-                    lane, self._target, request, on_done
-                ):
-                    still.append((lane, requests))
-            todo = still
-        if not all_whole(planned):
-            self._sender.drain()
-            if not self.report.n_failures:
-                self.report.rows_written += len(planned.order)
+        def on_end() -> None:
+            pending.end(is_sent=is_answered)
+
+        pending.begin()
+        is_queued = self._sender.submit(lane, self._target, request, on_done, on_end=on_end)
+        if not is_queued:
+            pending.end(is_sent=False)
+        return is_queued
 
     def _fail(self, request: Request, error: ServerError, data: Any) -> None:
         codes = {error.code, *error.sub_codes}
@@ -197,7 +268,8 @@ class FrameWriter:
         """
         if error is not None:
             self._sender.stop()
-        self._sender.close()
+        if self._has_own_sender:
+            self._sender.close()
         self._progress.close(is_complete=error is None and self._sender.error is None)
         if self._dead_letter is not None:
             self._dead_letter.close()
