@@ -223,7 +223,7 @@ def _password(options: dict[str, Any]) -> Secret:
     if sys.stdin is not None and (sys.stdin.isatty() or "ipykernel" in sys.modules):
         return Secret(getpass.getpass(f"Password of IoTDB user {options['user']}: "))
     raise OptionsError(
-        f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD, or put it in the URL"
+        f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD"
     )
 
 

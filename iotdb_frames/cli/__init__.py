@@ -1,0 +1,5 @@
+"""``iotdb-frames``: the same calls from a shell."""
+
+from iotdb_frames.cli.app import app, main
+
+__all__ = ["app", "main"]

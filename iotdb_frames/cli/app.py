@@ -1,0 +1,79 @@
+"""The commands, and what happens to an error: one red line, a hint, exit code 1."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from iotdb_frames.cli import screen
+from iotdb_frames.cli.demo import demo
+from iotdb_frames.cli.doctor import doctor
+from iotdb_frames.cli.serve import serve, stop
+from iotdb_frames.cli.write import write
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors are shown, not thrown."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            # What typer raises for its own use (a usage error, an exit) carries an exit code; its
+            # classes are click's in some versions and its own in others.
+            if hasattr(exc, "exit_code") or isinstance(exc, typer.Abort):
+                raise
+            is_pipe_closed = isinstance(
+                exc, BrokenPipeError
+            )  # as by ``| head``: typer ends quietly
+            if ctx.params.get("traceback") or is_pipe_closed:
+                raise
+            screen.show_error(exc)
+            raise typer.Exit(1) from exc
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"iotdb-frames {version('iotdb-frames')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error comes from.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Pandas frames into Apache IoTDB and back.
+
+    Where to: --url, else the environment's IOTDB_URL, else the profile in your configuration file,
+    else iotdb://127.0.0.1:6667. The URL local: is a server of your own, started on first use. A
+    password comes from IOTDB_PASSWORD or is asked for.
+    """
+
+
+for command in (demo, serve, stop, write, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of ``iotdb-frames``."""
+    app()

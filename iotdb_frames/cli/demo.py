@@ -1,0 +1,109 @@
+"""``demo``: a real data set into a real IoTDB, and a summary of it back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+from iotdb_frames.cli import screen
+from iotdb_frames.frames.card import duration, rate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from iotdb_frames.client.connection import Connection
+
+TARGET = "root.demo.buoy"
+
+_SUMMARY = """\
+SELECT count(wind_speed_ms) AS n_values, avg(wind_speed_ms) AS wind, max_value(gust_ms) AS gust,
+       max_value(wave_height_m) AS wave, min_value(pressure_hpa) AS pressure,
+       avg(water_temperature_c) AS water
+FROM {target} GROUP BY ([{start}, {end}), 7d)"""
+
+
+def demo(url: screen.Url = "local:") -> None:
+    """Write a real data set into a real IoTDB and read a summary back.
+
+    The server is your own: fetched and started where it is not yet, and left running for what you
+    type next. It ends after half an hour without use, or by iotdb-frames stop; the data stays.
+    """
+    import iotdb_frames as iotf
+    from iotdb_frames.data import load_demo
+
+    assert url is not None  # it has a default
+    frame = load_demo()
+    started = time.perf_counter()
+    with iotf.connect(url) as connection:
+        _step("Server", f"IoTDB {connection.version} at {connection.options.url}")
+        _more(f"the URL {url}, ready after {duration(time.perf_counter() - started)}")
+        _step("Data", "what a weather buoy off Boston measured in 45 days, every ten minutes")
+        _more(
+            f"{frame.shape[0]:,} rows × {frame.shape[1]} columns, "
+            f"{frame.size - frame.count().sum():,} cells missing (NOAA, station 44013)"
+        )
+        report = frame.iotdb.write(TARGET, connection=connection)
+        _step("Write", f'df.iotdb.write("{TARGET}")')
+        _more(
+            f"{report.points:,} points in {duration(report.seconds)}, "
+            f"{rate(report.points_per_s, 'points')}"
+        )
+        stored = _count(connection)
+        _step("Read", f"{stored:,} points are there; week by week, summed up by the server:")
+        screen.show("", *_lines(_summary(connection, frame)), "")
+    if stored != report.points:
+        screen.say("✗ these are not the points that were written", style="red")
+        raise typer.Exit(1)
+    screen.show(
+        "What to type next, in python:",
+        "",
+        "    import iotdb_frames as iotf",
+        f'    iotf.use("{url}")',
+        f'    iotf.read_sql("SELECT gust_ms FROM {TARGET} WHERE gust_ms > 20")',
+        '    df.iotdb.write("root.mine.first")      # a frame of yours with a DatetimeIndex',
+        "",
+    )
+    if url.startswith("local:"):
+        screen.show("The server stays for that; iotdb-frames stop ends it, and its data stays.")
+
+
+def _step(label: str, text: str) -> None:
+    screen.show(f"{label:<8}{text}", style="bold")
+
+
+def _more(text: str) -> None:
+    screen.show(f"{'':<8}{text}")
+
+
+def _count(connection: Connection) -> int:
+    import iotdb_frames as iotf
+
+    counts = iotf.read_sql(f"SELECT count(*) FROM {TARGET}", connection=connection)
+    return int(counts.to_numpy().sum())
+
+
+def _summary(connection: Connection, frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    import iotdb_frames as iotf
+
+    start, end = frame.index[0].normalize(), frame.index[-1] + pd.Timedelta(days=1)
+    sql = _SUMMARY.format(target=TARGET, start=start.isoformat(), end=end.normalize().isoformat())
+    weeks: pd.DataFrame = iotf.read_sql(sql, connection=connection)
+    return weeks
+
+
+def _lines(weeks: pd.DataFrame) -> list[str]:
+    """The summary as a table of text."""
+    header = ("week of", "values", "wind m/s", "gust max", "wave max m", "hPa min", "water °C")
+    rows = [
+        (f"{week:%Y-%m-%d}", f"{row.iloc[0]:,.0f}", *(f"{value:.1f}" for value in row.iloc[1:]))
+        for week, row in weeks.iterrows()
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        f"{'':8}" + "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+        for row in (header, *rows)
+    ]

@@ -1,0 +1,174 @@
+"""``doctor``: what is installed, found and reachable, and what to do where something is not."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+import typer
+
+from iotdb_frames.cli import screen
+from iotdb_frames.errors import IoTDBFramesError
+
+_EXTRAS = {"server": "a local server", "notebook": "live panels in notebooks"}
+_TIMEOUT_S = 5.0
+_MARKS = {"ok": ("✓", "green"), "absent": ("-", "yellow"), "broken": ("✗", "red")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked for, what was found, and what to do about it.
+
+    state : "ok"; "absent": only needed for some things; "broken": what was asked for does not work
+    """
+
+    what: str
+    found: str
+    state: Literal["ok", "absent", "broken"] = "ok"
+    remedy: str | None = None
+
+    @classmethod
+    def from_error(cls, what: str, error: IoTDBFramesError, state: str = "broken") -> Finding:
+        """What an error says."""
+        return cls(what, error.message, "absent" if state == "absent" else "broken", error.hint)
+
+
+def doctor(url: screen.Url = None) -> None:
+    """Show what is installed, found and reachable, and what to do where something is not.
+
+    Starts nothing, fetches nothing and writes nothing.
+    """
+    findings = [*_packages(), *_extras(), *_java(), *_iotdb(), *_local(), *_address(url)]
+    width = max(len(f.what) for f in findings)
+    for finding in findings:
+        mark, style = _MARKS[finding.state]
+        screen.show(f"{mark} {finding.what:<{width}}  {finding.found}", style=style)
+        if finding.remedy and finding.state != "ok":
+            screen.show(f"  {'':<{width}}  → {finding.remedy}")
+    if any(f.state == "broken" for f in findings):
+        raise typer.Exit(1)
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for name in ("iotdb-frames", "pandas", "numpy", "pyarrow", "apache-iotdb"):
+        yield Finding(name, metadata.version(name))
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, purpose in _EXTRAS.items():
+        versions, missing = [], []
+        for name in packages_of(extra):
+            try:
+                versions.append(f"{name} {metadata.version(name)}")
+            except metadata.PackageNotFoundError:
+                missing.append(name)
+        what = f"extra [{extra}]"
+        if missing:
+            yield Finding(
+                what,
+                f"no {', '.join(missing)}: needed for {purpose}",
+                "absent",
+                f'pip install "iotdb-frames[{extra}]"',
+            )
+        else:
+            yield Finding(what, ", ".join(versions))
+
+
+def packages_of(extra: str) -> list[str]:
+    """The packages an extra installs, as the installed metadata names them."""
+    return [
+        match[1]
+        for text in metadata.requires("iotdb-frames") or ()
+        if (match := re.match(r"([\w.-]+)", text))
+        and re.search(rf"extra == ['\"]{extra}['\"]", text)
+    ]
+
+
+def _java() -> Iterator[Finding]:
+    from iotdb_frames.server.java import find_java
+
+    try:
+        java = find_java()
+    except IoTDBFramesError as exc:
+        yield Finding.from_error("Java", exc, "absent")
+    else:
+        yield Finding("Java", f"{java.major}, {java.command}")
+
+
+def _iotdb() -> Iterator[Finding]:
+    from iotdb_frames.server.install import DEFAULT_VERSION, look_for_installation
+
+    try:
+        found = look_for_installation()
+    except IoTDBFramesError as exc:
+        yield Finding.from_error("IoTDB", exc)
+        return
+    if found is None:
+        yield Finding(
+            "IoTDB",
+            f"{DEFAULT_VERSION} is not fetched yet",
+            "absent",
+            "the first local server fetches it (186 MB); or set IOTDB_HOME to one you have",
+        )
+    else:
+        yield Finding("IoTDB", f"{found.version}, {found.home}")
+
+
+def _local() -> Iterator[Finding]:
+    from iotdb_frames.server import local_status
+
+    try:
+        status = local_status()
+    except IoTDBFramesError as exc:
+        yield Finding.from_error("local:", exc, "absent")
+        return
+    if not status.is_running:
+        yield Finding("local:", "does not run; its first use starts it")
+        return
+    found = f"IoTDB {status.version} runs at {status.url}, data in {status.directory}"
+    yield Finding("local:", found)
+
+
+def _address(url: str | None) -> Iterator[Finding]:
+    """Whether a call that names no connection (or this URL) would reach a server."""
+    import iotdb_frames as iotf
+    from iotdb_frames.options import default_url
+
+    try:
+        asked = url or default_url()
+        shown = _shown(asked) if asked else "127.0.0.1:6667"
+        if asked and asked.startswith("local:"):
+            from iotdb_frames.server import local_status
+
+            directory = asked.partition("?")[0].removeprefix("local:").removeprefix("//")
+            if not local_status(directory or None).is_running:
+                yield Finding(shown, "does not run; its first use starts it")
+                return
+        with iotf.connect(asked, connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S) as connection:
+            version, precision = connection.version, connection.server.precision
+            yield Finding(shown, f"IoTDB {version}, times in {precision}, {connection.options.url}")
+    except IoTDBFramesError as exc:
+        # Nobody asked for the default address, so nobody there is no fault.
+        yield Finding.from_error(
+            "server" if url is None else "--url", exc, "absent" if _nobody_asked(url) else "broken"
+        )
+
+
+def _nobody_asked(url: str | None) -> bool:
+    from iotdb_frames.options import default_url
+
+    with suppress(IoTDBFramesError):
+        return not (url or default_url())
+    return False
+
+
+def _shown(url: str) -> str:
+    """A URL without its password and its options."""
+    address = url.partition("?")[0]
+    return re.sub(r"//([^:@/]*):[^@]*@", r"//\1@", address)

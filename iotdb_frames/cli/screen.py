@@ -1,0 +1,81 @@
+"""What the shell shows: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.frames.card import Card
+
+_STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
+
+
+def show(*lines: str | Text, style: str = "") -> None:
+    """Print lines as they are: nothing in them is taken for markup, nothing is wrapped."""
+    _print(Console(highlight=False), lines, style)
+
+
+def say(*lines: str | Text, style: str = "") -> None:
+    """The same on standard error, for what is no result."""
+    _print(Console(highlight=False, stderr=True), lines, style)
+
+
+def _print(console: Console, lines: tuple[str | Text, ...], style: str) -> None:
+    # A console is made each time: it looks at the streams once, and tests exchange them.
+    for line in lines:
+        console.print(line, style=style or None, markup=False, soft_wrap=True)
+
+
+def show_card(card: Card) -> None:
+    """Print a report or a plan, its first line in the colour of its status."""
+    first, *others = card.text().splitlines()
+    show(first, style=_STYLES.get(card.status, ""))
+    show(*others)
+
+
+def show_error(error: BaseException) -> None:
+    """Print what went wrong: a red line, the hint, and what is known of the consequences."""
+    if not isinstance(error, IoTDBFramesError):
+        what = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        say(f"✗ {' '.join(what.split())}", style="red")
+        if not isinstance(error, OSError):
+            say("  Hint: this should not happen; iotdb-frames --traceback … shows where it did")
+        return
+    say(f"✗ {' '.join(error.message.split())}", style="red")
+    if error.hint:
+        say(f"  Hint: {error.hint}")
+    if error.report is not None and error.report.rows_in:
+        say(*error.report.card().text().splitlines()[1:])
+    log_tail = getattr(error, "log_tail", "")
+    if log_tail:
+        say("  Its log ends:", *(f"  {line}" for line in log_tail.splitlines()[-12:]), style="dim")
+
+
+def _without_password(url: str | None) -> str | None:
+    login = (url or "").partition("//")[2].split("/", 1)[0].rpartition("@")[0]
+    if ":" in login:
+        raise OptionsError(
+            "a password in a command line shows in the process list",
+            hint="leave it out and be asked for it, or set IOTDB_PASSWORD",
+        )
+    return url
+
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        help="iotdb://user@host:6667/database, or local: for a server of your own.",
+        callback=_without_password,
+        show_default=False,
+    ),
+]
+
+
+def aligned(pairs: list[tuple[str, Any]], *, indent: str = "  ") -> list[str]:
+    """Labels and values in two columns."""
+    width = max(len(label) for label, _ in pairs)
+    return [f"{indent}{label:<{width}}  {value}" for label, value in pairs]
