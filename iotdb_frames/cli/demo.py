@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -57,16 +61,24 @@ def demo(url: screen.Url = "local:") -> None:
         screen.say("✗ these are not the points that were written", style="red")
         raise typer.Exit(1)
     screen.show(
-        "What to type next, in python:",
+        f"What to type next, in {_short(sys.executable)}:",
         "",
         "    import iotdb_frames as iotf",
         f'    iotf.use("{url}")',
-        f'    iotf.read_sql("SELECT gust_ms FROM {TARGET} WHERE gust_ms > 20")',
-        '    df.iotdb.write("root.mine.first")      # a frame of yours with a DatetimeIndex',
+        f'    iotf.read_sql("SELECT gust_ms FROM {TARGET} WHERE gust_ms > 15")',
+        '    df.iotdb.write("root.mine.first")  # df: a frame of yours with a DatetimeIndex',
         "",
     )
     if url.startswith("local:"):
-        screen.show("The server stays for that; iotdb-frames stop ends it, and its data stays.")
+        me = "iotdb-frames" if shutil.which("iotdb-frames") else _short(sys.argv[0])
+        screen.show(f"The server stays for that. {me} stop ends it; its data stays.")
+
+
+def _short(path: str) -> str:
+    """A path as it is typed here."""
+    with suppress(ValueError):  # on another drive
+        path = min(path, os.path.relpath(path), key=len)
+    return path
 
 
 def _step(label: str, text: str) -> None:
