@@ -52,7 +52,7 @@ class Callback:
 
 
 class Bar:
-    """A bar in a terminal; one that was not asked for goes away at the end."""
+    """A bar in a terminal; one that was not asked for goes away when all is done."""
 
     def __init__(self, total: int, *, label: str, stays: bool) -> None:
         from tqdm import tqdm
@@ -67,6 +67,7 @@ class Bar:
 
     def close(self, *, is_complete: bool = True) -> None:
         """Leave the bar as it is, or take it away."""
+        self._bar.leave = self._bar.leave or not is_complete
         self._bar.close()
 
 

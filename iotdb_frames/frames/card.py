@@ -104,7 +104,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float | np.floating):
-        return f"{value:,.6g}" if abs(value) < 1e9 else f"{value:.6g}"
+        return f"{float(value):,.6g}"
     return shorten(value)
 
 
