@@ -30,6 +30,9 @@ from iotdb_frames.stream.playing import Pace, Playable, State, StreamStats, chec
 _log = logging.getLogger(__name__)
 
 _OVER: tuple[State, ...] = ("stopped", "finished", "failed")
+Listener = Callable[[pd.DataFrame, Any, float], None]
+"""Told of a window that was sent, of what `send` gave for it, and of the seconds it took."""
+
 _TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
 
 
@@ -95,6 +98,7 @@ class Runner:
         self._was_behind = False
         self._send_s: deque[float] = deque(maxlen=1000)
         self._faults: Counter[str] = Counter()
+        self._listeners: tuple[Listener, ...] = ()
 
     # --- what it is ---
 
@@ -291,6 +295,20 @@ class Runner:
         self._version += 1
         self._changed.notify_all()
 
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener` of every window that was sent, until what is returned is called.
+
+        It is called in the stream's thread, between two windows: it should only take note.
+        """
+        with self._changed:
+            self._listeners = (*self._listeners, listener)
+
+        def end() -> None:
+            with self._changed:
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return end
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -419,14 +437,17 @@ class Runner:
             return
         begin = time.monotonic()
         try:
-            self._send(frame)
+            given = self._send(frame)
         except BaseException as exc:
             exc.add_note(f"while sending {len(frame)} rows, {frame.index[0]} … {frame.index[-1]}")
             raise
+        took_s = time.monotonic() - begin
         with self._changed:
-            self._send_s.append(time.monotonic() - begin)
+            self._send_s.append(took_s)
             self._windows += 1
             self._rows += len(frame)
+        for listener in self._listeners:
+            listener(frame, given, took_s)
 
     def _end(self, state: State) -> None:
         with self._changed:
