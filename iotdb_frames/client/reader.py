@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import pandas as pd
 import pyarrow as pa
 
+from iotdb_frames.client.ask import check_count
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.cursor import open_cursor
 from iotdb_frames.client.explain import explain
@@ -154,7 +155,7 @@ def read_sql(
     FrameError : a column that cannot be held exactly in what was asked for.
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
-    _check_chunk_rows(chunk_rows)
+    check_count(chunk_rows, name="chunk_rows")
     result = query(sql, params=params, model=model, connection=connection)
     if chunk_rows is None:
         return result.to_pandas(dtype_backend=dtype_backend, tz=tz)
@@ -190,10 +191,3 @@ def _check_model(model: Any) -> Literal["tree", "table"] | None:
     if model not in (None, "tree", "table"):
         raise OptionsError(f'model={model!r} is neither "tree" nor "table"')
     return model  # type: ignore[no-any-return]
-
-
-def _check_chunk_rows(chunk_rows: Any) -> None:
-    if chunk_rows is not None and (
-        isinstance(chunk_rows, bool) or not isinstance(chunk_rows, int) or chunk_rows < 1
-    ):
-        raise OptionsError(f"chunk_rows={chunk_rows!r} must be a number of rows")

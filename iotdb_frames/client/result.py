@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.client.cursor import Cursor
-from iotdb_frames.client.rpc import Model
+from iotdb_frames.client.rpc import Model, ResultHeader
 from iotdb_frames.codec.tsblock import decode_blocks, result_schema
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.frames.card import Card, Grid, shorten
@@ -33,7 +33,7 @@ class QueryResult:
         self._cursor = cursor
         self._sql = sql
         self._model = model
-        self._time_zone = time_zone
+        self.time_zone = time_zone
         self._first: pa.Table | None = None
         self._is_read = False
         self._schema = result_schema(cursor.header, precision=cursor.precision)
@@ -45,15 +45,9 @@ class QueryResult:
         return self._schema
 
     @property
-    def types(self) -> dict[str, str]:
-        """IoTDB type of each label, without the tree model's time."""
-        header = self._cursor.header
-        return dict(zip(header.names, header.type_names, strict=True))
-
-    @property
-    def precision(self) -> str:
-        """The server's unit of time: "ms", "us" or "ns"."""
-        return self._cursor.precision
+    def header(self) -> ResultHeader:
+        """What the server said of the columns."""
+        return self._cursor.header
 
     @property
     def time_column(self) -> int | None:
@@ -128,7 +122,7 @@ class QueryResult:
         return to_pandas(
             rows,
             index=self.time_column,
-            time_zone=self._time_zone,
+            time_zone=self.time_zone,
             tz=tz,
             dtype_backend=dtype_backend,
         )
