@@ -153,6 +153,11 @@ class DataDir:
         shutil.rmtree(self.path / "data", ignore_errors=True)
 
     @property
+    def timestamp_precision(self) -> str:
+        """What the data was made with; "ms" where there is none yet."""
+        return str(self.meta.get("timestamp_precision", "ms"))
+
+    @property
     def has_data(self) -> bool:
         """Whether a server was started here before."""
         return (self.path / "data").exists()

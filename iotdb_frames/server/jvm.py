@@ -35,6 +35,8 @@ class Jvm:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # paths in any script are read as UTF-8, and errors are said in English
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
                 **own_session,
             )
 

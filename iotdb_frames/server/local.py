@@ -49,7 +49,8 @@ class LocalServer:
     version : of IoTDB; None takes what ``IOTDB_HOME`` holds, else the version this package ships
     durable : acknowledge a write only when it is on the disk (``wal_mode=SYNC``). Otherwise the
         last moments before a crash may be lost.
-    timestamp_precision : "ms", "us" or "ns"; fixed by the first start on a directory
+    timestamp_precision : "ms", "us" or "ns"; fixed by the first start on a directory. None takes
+        what it was made with, "ms" for a new one
     port : of the client RPC on 127.0.0.1; None chooses a free one
     properties : more lines for ``iotdb-system.properties``
     heap, direct_memory : upper bounds of the JVM's memory, e.g. ``"1GiB"``; it starts with 64 MB
@@ -70,7 +71,7 @@ class LocalServer:
         *,
         version: str | None = None,
         durable: bool = False,
-        timestamp_precision: str = "ms",
+        timestamp_precision: str | None = None,
         port: int | None = None,
         properties: Mapping[str, Any] | None = None,
         heap: int | str = "1GiB",
@@ -78,7 +79,7 @@ class LocalServer:
         start_timeout_s: float = 60.0,
         stop_timeout_s: float = 30.0,
     ) -> None:
-        if timestamp_precision not in ("ms", "us", "ns"):
+        if timestamp_precision not in (None, "ms", "us", "ns"):
             raise OptionsError(f"timestamp_precision={timestamp_precision!r}; there are ms, us, ns")
         if port is not None and not 0 < port < 65536:
             raise OptionsError(f"port={port} is no port")
@@ -217,13 +218,13 @@ class LocalServer:
     def _launch_once(self, installation: Installation, java: Java, directory: DataDir) -> None:
         ports = directory.settle(
             version=installation.version,
-            timestamp_precision=self._precision,
+            timestamp_precision=self._precision or directory.timestamp_precision,
             port=self._wanted_port,
         )
         write_config(
             directory.path,
             ports=ports,
-            timestamp_precision=self._precision,
+            timestamp_precision=directory.timestamp_precision,
             durable=self._durable,
             properties=self._properties,
         )

@@ -78,6 +78,7 @@ def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionO
         with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
             found = find_running(place)  # another process may have started it while we waited
             if not found:
+                stop_local(place)  # a keeper whose server died a moment ago
                 _start_keeper(place)
                 found = find_running(place)
     except Locked as exc:

@@ -111,7 +111,8 @@ def test_killed_server_starts_again_on_its_data() -> None:
 @pytest.mark.server
 def test_kept_data_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data in a given directory is there after a stop, for one server at a time, as it was made."""
-    home = tmp_path / "a b"
+    monkeypatch.setenv("LC_ALL", "C")  # as in many containers; paths are not ASCII all the same
+    home = tmp_path / "a ä µ"
     with LocalServer(home, durable=True, timestamp_precision="us") as server:
         assert run(server, "CREATE DATABASE root.kept")[0] == probe.SUCCESS
         assert run(server, "INSERT INTO root.kept.d(time, s) VALUES (1, 2)")[0] == probe.SUCCESS
@@ -121,7 +122,7 @@ def test_kept_data_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         port = server.port
     assert (home / "password").stat().st_mode & 0o777 == 0o600
     with pytest.raises(LaunchError, match="timestamp_precision='us'"):
-        LocalServer(home).start()
+        LocalServer(home, timestamp_precision="ns").start()
     monkeypatch.setattr(datadir, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(LaunchError, match="make room"):
         LocalServer(home).start()
@@ -129,7 +130,7 @@ def test_kept_data_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     with (
         socket.create_server(("127.0.0.1", port)),  # someone took its port meanwhile
-        LocalServer(home, timestamp_precision="us") as server,
+        LocalServer(home) as server,
     ):
         assert server.port != port
         assert run(server, "CREATE DATABASE root.kept")[0] == 501
