@@ -1,4 +1,7 @@
-"""What all tests share: one real IoTDB a session. Where it cannot start, its tests fail."""
+"""What all tests share: one real IoTDB a session. Where it cannot start, its tests fail.
+
+Nothing is left out silently: the closing lines name every tier that did not run, and what runs it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,27 @@ from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.server import LocalServer
 from iotdb_frames.server.install import find_installation
 
+TIERS = {
+    "browser": "JupyterLab in a real browser",
+    "engines": "Dask, Spark and Flink, each with its own pins",
+    "slow": "minutes each",
+}
+"""Tests that need more than Python or much time; they run only if `--tier` names theirs."""
+
+_ELSEWHERE = "the oldest allowed pandas, pyarrow, numpy and RPC stubs: environments of their own"
+_left_out = pytest.StashKey[dict[str, int]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-server", action="store_true", help="leave out the tests that need a real IoTDB"
+    )
+    parser.addoption(
+        "--tier",
+        action="append",
+        default=[],
+        choices=sorted(TIERS),
+        help="run the tests of this tier, too; repeat it",
     )
 
 
@@ -32,10 +52,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
+    unwanted = {name for name in TIERS if name not in config.getoption("--tier")}
     if config.getoption("--no-server"):
-        left_out = [item for item in items if item.get_closest_marker("server")]
-        items[:] = [item for item in items if item not in set(left_out)]
-        config.hook.pytest_deselected(items=left_out)
+        unwanted.add("server")
+    counts = dict.fromkeys(sorted(unwanted), 0)
+    left_out = []
+    for item in items:
+        tier = next((name for name in counts if item.get_closest_marker(name)), None)
+        if tier is not None:
+            counts[tier] += 1
+            left_out.append(item)
+    config.stash[_left_out] = counts
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("left out here, run by .ci/run")
+    for name, n_tests in terminalreporter.config.stash.get(_left_out, {}).items():
+        what = TIERS.get(name, "everything that needs a real IoTDB (--no-server)")
+        if n_tests:
+            terminalreporter.line(f"{name}: {n_tests} tests, {what}")
+    terminalreporter.line(f"versions: {_ELSEWHERE}")
 
 
 @pytest.fixture(scope="session")

