@@ -35,6 +35,10 @@ _OFFLINE_HINT = (
     "without a network, set IOTDB_HOME to an unpacked IoTDB; behind a proxy, set HTTPS_PROXY; "
     "with a mirror, set IOTDB_FRAMES_MAVEN_MIRROR to its URL"
 )
+_TLS_HINT = (
+    "this network signs connections with a certificate of its own: set REQUESTS_CA_BUNDLE to the "
+    "file of its CA, or set IOTDB_HOME to an unpacked IoTDB"
+)
 
 
 def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
@@ -72,7 +76,8 @@ def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
         if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
             raise  # of the disk, not of the network
         raise LaunchError(
-            f"{artifact} {version} could not be downloaded: {_first_line(exc)}", hint=_OFFLINE_HINT
+            f"{artifact} {version} could not be downloaded: {_first_line(exc)}",
+            hint=_TLS_HINT if isinstance(exc, requests.exceptions.SSLError) else _OFFLINE_HINT,
         ) from exc
     if not is_right(file):
         n_bytes = file.stat().st_size
