@@ -44,6 +44,9 @@ class Playable(Protocol):
     def count_faults(self, low: int, high: int) -> dict[str, int]:
         """Faults that hit rows read in [low, high), by kind."""
 
+    def prepare(self, low: int, high: int) -> None:
+        """Do a share, as large as [low, high) is, of what later rows will need all at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamStats:
@@ -60,7 +63,11 @@ class StreamStats:
     max_behind_s : the latest that any window was sent
     is_behind : the receiver does not keep up: more than two windows, and a second, late
     window_s : seconds from window to window, by the clock on the wall
-    send_s, median_send_s, max_send_s : how long sending took: last, and of the last 1,000 windows
+    send_s, median_send_s, p99_send_s, max_send_s : how long sending took: last, and of the last
+        1,000 windows; into a target, from handing a window over to its last acknowledgement
+    points : cells that are not missing, acknowledged (into a target; else 0)
+    retries : requests that were sent again (into a target; else 0)
+    rejected : of `rows`, those the database refused, under ``on_error="collect"``
     faults : rows hit, by kind
     error : what `send` raised, or None
     """
@@ -77,7 +84,11 @@ class StreamStats:
     window_s: float
     send_s: float
     median_send_s: float
+    p99_send_s: float
     max_send_s: float
+    points: int = 0
+    retries: int = 0
+    rejected: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     error: BaseException | None = None
 
@@ -91,6 +102,9 @@ class StreamStats:
                 f"; behind by {self.behind_s:.1f} s: a window is due each {self.window_s:.3g} s, "
                 f"sending takes {self.median_send_s:.3g} s"
             )
+        for what, n in (("retries", self.retries), ("rejected rows", self.rejected)):
+            if n:
+                text += f"; {n:,} {what}"
         if self.faults:
             text += "; faults: " + ", ".join(f"{k} {n:,}" for k, n in self.faults.items())
         return f"{text}; {self.error!r}" if self.error else text

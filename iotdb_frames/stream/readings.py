@@ -23,16 +23,26 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The last few results of a function of the block index."""
+    """The last few results of a function of the block index, and maybe one made in advance."""
 
     def __init__(self, make: Callable[[int], T], *, size: int) -> None:
         self._make = make
         self._size = size
         self._kept: OrderedDict[int, T] = OrderedDict()
+        self._ahead: tuple[int, T] | None = None
+
+    def prepare(self, index: int) -> None:
+        """Make a result before it is asked for; nothing that is kept is dropped for it."""
+        if index not in self._kept and (self._ahead is None or self._ahead[0] != index):
+            self._ahead = index, self._make(index)
 
     def __getitem__(self, index: int) -> T:
         if index not in self._kept:
-            made = self._make(index)  # may come back here for an earlier block
+            if self._ahead is not None and self._ahead[0] == index:
+                made = self._ahead[1]
+                self._ahead = None
+            else:
+                made = self._make(index)  # may come back here for an earlier block
             self._kept[index] = made
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
@@ -75,8 +85,9 @@ class Readings:
         while True:
             values, carry = self._evaluate_from(at, self._carries[at])
             self._carries[at + 1] = carry
-            if at > 2 and (at - 2) % _CHECKPOINT:  # the block before may be asked for again
-                self._carries.pop(at - 2, None)
+            # One block may be made in advance, and the one before the current one asked for again.
+            if at > 3 and (at - 3) % _CHECKPOINT:
+                self._carries.pop(at - 3, None)
             if at == index:
                 return values
             at += 1
@@ -148,6 +159,11 @@ class SensorStream:
         """Block `index` as cells."""
         with self.readings.lock:
             return self._recent[index]
+
+    def prepare(self, index: int) -> None:
+        """Make block `index` before it is asked for."""
+        with self.readings.lock:
+            self._recent.prepare(index)
 
     def _store(self, index: int) -> StoredBlock:
         clean = self.readings.block(index)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
+from iotdb_frames.options import WriteArgs, show_options
 from iotdb_frames.stream.clock import UNITS_PER_S, to_naive_utc, to_seconds
+
+if TYPE_CHECKING:
+    from iotdb_frames.client.connection import Connection
+    from iotdb_frames.stream.runner import Runner
 
 _UNITS_PER_S = {"s": 1, **UNITS_PER_S}
 
@@ -194,6 +199,51 @@ class Replay:
     def count_faults(self, low: int, high: int) -> dict[str, int]:  # noqa: ARG002, as above
         """Nothing: what is broken in a recording is not known."""
         return {}
+
+    def prepare(self, low: int, high: int) -> None:
+        """Nothing: all rows are there."""
+
+    # --- into the database ---
+
+    @show_options
+    def stream(
+        self,
+        *,
+        to: Any,
+        window: Any = None,
+        speed: float | None = None,
+        duration: Any = None,
+        now: bool | None = None,
+        connection: Connection | str | None = None,
+        **options: Unpack[WriteArgs],
+    ) -> Runner:
+        """A `Runner` that sends the recording's windows; nothing runs before its start.
+
+        Parameters
+        ----------
+        to : a target as of `iotdb_frames.write`, or a sink
+        window : rows, or a span of the recording; None: a second
+        speed, now : as of `replay` (`now` is its `now_shift`), which they overrule
+        duration : seconds or a span of the recording; None: to its end
+        connection, options : as of `SensorSource.stream`, and the frame's own ``device=``,
+            ``tags=``, ``schema=`` as of `iotdb_frames.write`
+
+        Raises
+        ------
+        OptionsError : an option that cannot be meant, or not for a stream.
+        """
+        from iotdb_frames.stream.target import stream
+
+        return stream(
+            self,
+            to=to,
+            window=window,
+            speed=speed,
+            duration=duration,
+            now=now,
+            connection=connection,
+            **options,
+        )
 
     # --- inside ---
 

@@ -17,6 +17,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Condition, RLock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
@@ -137,13 +138,16 @@ class Runner:
                 window_s=self._window_s / self._pace.speed,
                 send_s=self._send_s[-1] if takes else 0.0,
                 median_send_s=takes[len(takes) // 2] if takes else 0.0,
+                p99_send_s=takes[len(takes) * 99 // 100] if takes else 0.0,
                 max_send_s=takes[-1] if takes else 0.0,
                 faults=dict(self._faults),
                 error=self._error,
             )
 
     def __repr__(self) -> str:
-        return f"Runner({self.stats})"
+        if self._state == "ready":
+            return f"{type(self).__name__}(ready; start() or run() it)"
+        return f"{type(self).__name__}({self.stats})"
 
     # --- what it does ---
 
@@ -252,7 +256,8 @@ class Runner:
             try:
                 self.stop()
             except KeyboardInterrupt:
-                self.stop(drain=False, timeout_s=5.0)
+                with suppress(Exception):
+                    self.stop(drain=False, timeout_s=5.0)
             raise
 
     def change(self, *, window: Any = None, speed: float | None = None, **source: Any) -> None:
@@ -371,6 +376,7 @@ class Runner:
                 self._window_s = due_s - self._sent_s
                 self._due_s = due_s
             frame = source.rows(self._position, end, since=self._since)
+            source.prepare(self._position, end)
             if self._wait_until(due_s, version):
                 self._send_window(frame, end, due_s)
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import TSDataType
+from iotdb_frames.options import TSDataType, WriteArgs, show_options
 from iotdb_frames.stream.assembly import (
     DeviceRows,
     build_frame,
@@ -28,11 +28,15 @@ from iotdb_frames.stream.assembly import (
     find_hits,
     merge_repeated,
 )
-from iotdb_frames.stream.clock import SampleClock, to_naive_utc, to_seconds
+from iotdb_frames.stream.clock import BLOCK, SampleClock, to_naive_utc, to_seconds
 from iotdb_frames.stream.expressions import unknown_name
 from iotdb_frames.stream.faults import as_faults
 from iotdb_frames.stream.sensors import Device, as_sensors
 from iotdb_frames.stream.wiring import adopt_readings, check_targets, columns_of, tags_of, wire
+
+if TYPE_CHECKING:
+    from iotdb_frames.client.connection import Connection
+    from iotdb_frames.stream.runner import Runner
 
 Span = int | str | Any
 """A window: rows (an int), or a span such as ``"10s"`` or a timedelta."""
@@ -97,6 +101,7 @@ class SensorSource:
         self._streams = [
             wire(device, plans, clock=self.clock, seed=self.seed) for device in self.devices
         ]
+        self._sensor_streams = [s for stream in self._streams for s in stream.sensors.values()]
 
     # --- what it is ---
 
@@ -310,6 +315,76 @@ class SensorSource:
         reach = position + max(stream.delivery.max_late for stream in self._streams) + 1
         before = self._up_to_end(position)
         return self._arriving(position, reach, since=since, before=before)
+
+    def prepare(self, low: int, high: int) -> None:
+        """Generate some sensors' next block, so that not all do it in the tick in which it begins.
+
+        In the second half of each block, and evenly: the same share of the sensors as [low, high)
+        is of the ticks left.
+        """
+        block, past = divmod(high, BLOCK)
+        if self.n_ticks is not None and (block + 1) * BLOCK >= self.n_ticks:
+            return
+        first = self._n_due_ahead(low - block * BLOCK)
+        last = self._n_due_ahead(past)
+        for sensor in self._sensor_streams[first:last]:
+            sensor.prepare(block + 1)
+
+    def _n_due_ahead(self, past: int) -> int:
+        """How many sensors have their next block `past` rows into one."""
+        half = BLOCK // 2
+        share = (past - half) / (half - BLOCK // 16)  # all are ready a little before its end
+        return math.ceil(len(self._sensor_streams) * min(max(share, 0.0), 1.0))
+
+    # --- into the database ---
+
+    @show_options
+    def stream(
+        self,
+        *,
+        to: Any,
+        window: Span | None = None,
+        speed: float | None = None,
+        duration: Any = None,
+        now: bool | None = None,
+        connection: Connection | str | None = None,
+        **options: Unpack[WriteArgs],
+    ) -> Runner:
+        """A `Runner` that sends this source's windows; nothing runs before its start.
+
+        ``.start()`` and a ``with`` block stream in the background, ``.run(60)`` for a minute in
+        the foreground; then ``pause``, ``resume``, ``change``, ``stop`` (``cancel``), and
+        ``stats`` at any time.
+
+        Parameters
+        ----------
+        to : a target as of `iotdb_frames.write` (of a fleet of the tree model the prefix of its
+            devices), or a sink
+        window : rows a device, or a span of the source's time; None: what comes in a second
+        speed : seconds of the source's time a second; None: as in life; ``math.inf``: no waiting
+        duration : seconds or a span of the source's time; None: to the source's end
+        now : move the source's times so that its first row is at the moment of the start
+        connection : a Connection or a URL; None: see `use`
+        options : see `WriteOptions`. Types are the sensors'; `device` and `tags` the fleet's. By
+            default a server that is away is waited for for 5 minutes. A refused window ends the
+            stream, or is collected with ``on_error="collect", dead_letter="file.parquet"``
+
+        Raises
+        ------
+        OptionsError : an option that cannot be meant, or not for a stream.
+        """
+        from iotdb_frames.stream.target import stream
+
+        return stream(
+            self,
+            to=to,
+            window=window,
+            speed=speed,
+            duration=duration,
+            now=now,
+            connection=connection,
+            **options,
+        )
 
     # --- inside ---
 

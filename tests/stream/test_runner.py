@@ -384,9 +384,9 @@ def test_stop_from_the_receiver() -> None:
 
 
 def test_the_repr_says_how_it_goes() -> None:
-    """A runner's repr names state, rows, time and rate."""
+    """A runner's repr names state, rows, time and rate; before the start, what to do."""
     runner = Runner(SensorSource(rate_hz=100, duration=1), lambda frame: None, speed=math.inf)
-    assert repr(runner).startswith("Runner(ready: 0 rows in 0 windows, 0.0 s")
+    assert repr(runner) == "Runner(ready; start() or run() it)"
     runner.run()
     assert repr(runner).startswith("Runner(finished: 100 rows in 1 windows")
 
