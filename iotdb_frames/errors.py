@@ -9,6 +9,7 @@ questions: whose fault is it, was anything sent, may I try again?
     │  ├─ TimeIndexError
     │  └─ ColumnTypeError(TypeError)
     ├─ PoolTimeout(TimeoutError), PoolClosed
+    ├─ SinkFull                          more waits than a sink may hold
     ├─ ServerError                       .code .sub_codes .is_retryable
     │  ├─ ConnectionLost(ConnectionError)
     │  ├─ AuthenticationError, PermissionDenied(PermissionError)
@@ -96,6 +97,10 @@ class PoolTimeout(IoTDBFramesError, TimeoutError):
 
 class PoolClosed(IoTDBFramesError):
     """The connection was closed."""
+
+
+class SinkFull(IoTDBFramesError):
+    """More rows wait for the server than a sink may hold; these were not taken, or dropped."""
 
 
 class ServerError(IoTDBFramesError):

@@ -1,0 +1,238 @@
+"""A share of a lane's entries on its way: made into columns, planned and encoded step by step."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+
+from iotdb_frames.codec.sources import is_missing
+from iotdb_frames.errors import FrameError, IoTDBFramesError, ServerError
+from iotdb_frames.frames.chunks import Request, lanes
+from iotdb_frames.frames.plan import Refused
+from iotdb_frames.stream.blocks import Block, Row, rows_to_blocks
+from iotdb_frames.stream.groups import Group, gather
+from iotdb_frames.stream.known import KnownSeries, wire_names
+from iotdb_frames.stream.sink_stats import N_BUCKETS, Tally, latency_bucket
+from iotdb_frames.stream.tickets import Entry
+
+_log = logging.getLogger(__name__)
+
+
+class Batch:
+    """Entries of one lane; `n_out` of its requests are with the sender.
+
+    is_submitted : there is no further request
+    is_lost : a request of it was never answered for, and will not be
+    """
+
+    def __init__(self, entries: list[Entry], known: KnownSeries) -> None:
+        self.entries = entries
+        self.n_out = 0
+        self.is_submitted = False
+        self.is_lost = False
+        self._known = known
+        self._blocks: list[tuple[Block, np.ndarray]] | None = None
+        self._groups: list[Group] = []
+        self._todo: deque[Group] | None = None
+        self._group: Group | None = None
+        self._requests: Iterator[Request] = iter(())
+        self._replanned: list[Request] = []
+        self._unfit: list[tuple[np.ndarray, IoTDBFramesError]] = []
+
+    def next_request(self) -> tuple[Group, Request] | None:
+        """The next request and the group of its rows; None at the end.
+
+        Raises
+        ------
+        ServerError : one that may succeed later; then nothing has changed.
+        """
+        if self._todo is None:
+            self._todo = deque(self._gather())
+        while True:
+            group = self._group
+            if group is not None:
+                try:
+                    request = next(self._requests, None)
+                except Exception as exc:
+                    request = None
+                    self._refuse_all(group, exc)
+                if request is not None:
+                    return group, request
+                self._group = None
+            if not self._todo:
+                return None
+            self._start(self._todo[0])
+
+    def _gather(self) -> list[Group]:
+        if self._blocks is None:
+            self._blocks = list(self._to_blocks())
+        wanted: dict[str, set[str]] = {}
+        for block, _ in self._blocks:
+            names = wire_names(block.names)
+            for device in block.devices:
+                wanted.setdefault(device, set()).update(names)
+        self._known.learn(wanted)
+        self._groups = gather(self._blocks, self._known.key)
+        self._blocks = []
+        return self._groups
+
+    def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
+        """Single rows become a block a device, which ends where a whole block of it comes."""
+        waiting: dict[str, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            if isinstance(entry.rows, Block):
+                for device in entry.rows.devices:
+                    if device in waiting:
+                        yield from self._rows_to_blocks(device, waiting.pop(device))
+                yield entry.rows, np.full(len(entry.rows), i, np.int32)
+            else:
+                waiting.setdefault(entry.device, []).append(i)
+        for device, owners in waiting.items():
+            yield from self._rows_to_blocks(device, owners)
+
+    def _rows_to_blocks(
+        self, device: str, owners: Sequence[int]
+    ) -> Iterator[tuple[Block, np.ndarray]]:
+        rows = [row for i in owners if isinstance(row := self.entries[i].rows, Row)]
+        of_row = np.array(owners, np.int32)
+        for block, at in rows_to_blocks(device, rows):
+            if isinstance(block, Block):
+                yield block, of_row[at]
+            else:
+                self._unfit.append((of_row[at], block))
+
+    def _start(self, group: Group) -> None:
+        """Plan a group; afterwards it is that of the requests, or refused."""
+        assert self._todo is not None
+        try:
+            requests = self._plan(group)
+        except ServerError as exc:
+            if exc.is_retryable:
+                raise
+            self._refuse_all(group, exc)
+            requests = iter(())
+        except Exception as exc:
+            self._refuse_all(group, exc)
+            requests = iter(())
+        self._todo.popleft()
+        self._group, self._requests = group, requests
+
+    def _refuse_all(self, group: Group, exc: Exception) -> None:
+        if not isinstance(exc, IoTDBFramesError):
+            _log.exception("rows could not be prepared")
+            exc = IoTDBFramesError(f"{type(exc).__name__}: {exc}")
+        group.refuse(slice(None), exc)
+
+    def _plan(self, group: Group) -> Iterator[Request]:
+        """The requests of a group; what can't be sent is refused, and keeps back nothing else."""
+        plan = self._known.plan(group)
+        for problem in plan.problems:
+            if not isinstance(problem, Refused):
+                return self._plan_rest(group, problem)
+        for problem in plan.problems:
+            assert isinstance(problem, Refused)
+            group.refuse(problem.rows, problem.error)
+        return chain.from_iterable(lanes(plan))
+
+    def _plan_rest(self, group: Group, problem: FrameError) -> Iterator[Request]:
+        """Refuse the rows that have a value in a column at fault, and plan the others."""
+        source = group.columns.get(problem.column)
+        if source is None:
+            group.refuse(slice(None), problem)
+            return iter(())
+        is_at_fault = ~is_missing(source.take(slice(0, len(source))))
+        group.refuse(np.flatnonzero(is_at_fault), problem)
+        rest = np.flatnonzero(~is_at_fault)
+        if not len(rest):
+            return iter(())
+        requests = self._plan(group.part(rest, without=problem.column))
+        return (replace(r, rows=rest[r.rows], halve=None) for r in requests)
+
+    def in_place_of(self, group: Group, request: Request) -> Sequence[Request]:
+        """What to send in place of a refused request: its devices apart, or a new plan of it.
+
+        A device is planned anew where the server has it otherwise than it was known.
+
+        Raises
+        ------
+        ServerError : one that may succeed later.
+        """
+        if len(request.tablets) > 1 and request.halve is not None:
+            return request.halve()
+        device = request.tablets[0].target
+        if any(request is known for known in self._replanned):
+            return ()
+        if not self._known.has_changed(device):
+            return ()
+        rows = np.arange(len(group))[request.rows]
+        try:
+            requests = self._plan(group.part(rows))
+            made = [replace(r, rows=rows[r.rows], halve=None) for r in requests]
+        except FrameError:
+            return ()
+        self._replanned += made
+        return made
+
+    def settle(self) -> None:
+        """Note in the entries why rows of theirs were refused."""
+        for owners, error in self._unfit:
+            for i in owners.tolist():
+                self.entries[i].error = error
+        for group in self._groups:
+            for rows, error in group.refused:
+                for i in np.unique(group.owners[rows]).tolist():
+                    self.entries[i].error = self.entries[i].error or error
+
+    def refused(self) -> Iterator[tuple[pa.Table, IoTDBFramesError]]:
+        """Rows that were refused, each once, and why."""
+        for owners, error in self._unfit:
+            yield self._unfit_table(owners), error
+        for group in self._groups:
+            is_told = np.zeros(len(group), bool)
+            for rows, error in group.refused:
+                new = rows[~is_told[rows]]
+                is_told[new] = True
+                if len(new):
+                    yield group.table(new), error
+
+    def _unfit_table(self, owners: np.ndarray) -> pa.Table:
+        """Rows that are no columns, as texts."""
+        entries = [self.entries[i] for i in owners.tolist()]
+        rows = [entry.rows for entry in entries if isinstance(entry.rows, Row)]
+        return pa.table(
+            {
+                "device": [entry.device for entry in entries],
+                "timestamp": [str(row.time) for row in rows],
+                "values": [repr(dict(row.values)) for row in rows],
+            }
+        )
+
+    def tallies(self, now: float) -> Mapping[str, Tally]:
+        """What became of its rows, by device."""
+        waited = now - np.array([entry.at for entry in self.entries])
+        bucket_of = latency_bucket(waited)
+        out: dict[str, Tally] = {}
+        for owners, _ in self._unfit:
+            for i in owners.tolist():
+                out.setdefault(self.entries[i].device, Tally()).rejected += 1
+        for group in self._groups:
+            is_refused = group.is_refused()
+            n_devices = len(group.devices)
+            rejected = np.bincount(group.codes[is_refused], minlength=n_devices)
+            codes, owners = group.codes[~is_refused], group.owners[~is_refused]
+            pairs, counts = np.unique(
+                codes.astype(np.int64) * N_BUCKETS + bucket_of[owners], return_counts=True
+            )
+            for code in np.flatnonzero(rejected).tolist():
+                out.setdefault(group.devices[code], Tally()).rejected += int(rejected[code])
+            for pair, n_rows in zip(pairs.tolist(), counts.tolist(), strict=True):
+                tally = out.setdefault(group.devices[pair // N_BUCKETS], Tally())
+                tally.acknowledged += n_rows
+                tally.latencies[pair % N_BUCKETS] += n_rows
+        return out
