@@ -23,11 +23,12 @@ from iotdb_frames.errors import OptionsError
 _BARE_NODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED_NODES = frozenset({"root", "time", "timestamp"})
 
-_QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`"
+# What is not closed goes on to the end: a value must not close it.
+_QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"
 _PLACE = r"(?P<place>\?|(?<![\w:]):(?P<name>[A-Za-z_]\w*))"
 _TOKENS = {
     "tree": re.compile(f"{_QUOTED}|{_PLACE}"),
-    "table": re.compile(rf"{_QUOTED}|--[^\n]*|/\*.*?\*/|{_PLACE}", re.DOTALL),
+    "table": re.compile(rf"{_QUOTED}|--[^\n]*|/\*.*?(?:\*/|$)|{_PLACE}", re.DOTALL),
 }
 
 

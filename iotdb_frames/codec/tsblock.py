@@ -101,7 +101,9 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
         slots, types = [-1, *slots], ["TIMESTAMP", *types]
     try:
         walk = _Walk(blocks)
-        columns = [walk.step(slot, is_wanted=slot in slots) for slot in range(-1, walk.n_columns)]
+        columns = {
+            slot: walk.step(slot, is_wanted=slot in slots) for slot in range(-1, walk.n_columns)
+        }
         walk.check_end()
     except (IndexError, ValueError) as exc:
         raise ServerError(f"the result holds no blocks of IoTDB's: {exc}") from exc
@@ -110,7 +112,7 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
     arrays: dict[tuple[int, str], pa.Array] = {}
     for slot, type_name, field in zip(slots, types, schema, strict=True):
         if (slot, type_name) not in arrays:
-            column = columns[slot + 1]
+            column = columns.get(slot)
             if column is None:
                 raise ServerError(f"the result has no column {field.name!r}")
             arrays[slot, type_name] = _to_arrow(column, walk, type_name, field)
@@ -139,6 +141,8 @@ class _Walk:
     def __init__(self, blocks: Sequence[bytes]) -> None:
         blocks = [block for block in blocks if block]
         self.data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if len(self.data) >= 1 << 31:
+            raise ValueError("over 2 GiB in one fetch")
         self.bytes = np.frombuffer(self.data, np.uint8)
         int32s = every_int32(self.data)
         self.ends = np.cumsum([len(block) for block in blocks], dtype=np.int64)
@@ -269,7 +273,12 @@ def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) 
     offsets[1::2] = column.text_end
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     pieces = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-    texts = pieces.take(places)
+    try:
+        texts = pieces.take(places)
+    except pa.ArrowException as exc:  # a long text in a run of many rows
+        raise ServerError(
+            f"column {field.name!r} is over 2 GiB in one fetch", hint="a smaller fetch_size="
+        ) from exc
     if field.type == pa.binary():
         return texts
     if texts.buffers()[2].to_pybytes().isascii():
