@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,13 +125,20 @@ def from_arrow(
         if plain is not None:
             data = data.cast(pa.dictionary(data.type.index_type, plain))
     elif (plain := _PLAIN.get(str(data.type))) is not None:
-        data = data.cast(plain)
+        data = _without_views(data, plain)
     if isinstance(data, pa.ChunkedArray) and data.num_chunks == 1:
         data = data.chunk(0)
     return Source(label, dtype, data.type, data)
 
 
 _PLAIN = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
+
+
+def _without_views(data: Any, plain: pa.DataType) -> Any:
+    try:
+        return data.cast(plain)
+    except pa.ArrowNotImplementedError:  # pyarrow before 18 has no kernel at all for views
+        return pa.array(data.to_pylist(), plain)
 
 
 def from_numpy(values: np.ndarray, label: Hashable) -> Source:
