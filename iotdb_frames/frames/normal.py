@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ DtypeBackend = Literal["pyarrow", "numpy"] | None
 
 INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
+_FIRST_DAY, _LAST_DAY = -719_161, 2_932_895  # in the years 1 and 9999, between which zones work
 
 
 def to_pandas(
@@ -66,49 +68,71 @@ def to_pandas(
     made: pd.Index = pd.RangeIndex(n_rows)
     if index is not None:
         ticks = columns.pop(index)
-        made = pd.DatetimeIndex(times.to_datetime64(ticks, names.pop(index)), name=INDEX_NAME)
+        made = pd.DatetimeIndex(times.to_pandas(ticks, names.pop(index)), name=INDEX_NAME)
     arrays: dict[int, Any] = {}
     for i, name in enumerate(names):
         # Let go of each column once it is converted: half the memory at the peak.
         column, columns[i] = columns[i], None
-        arrays[i] = _convert(column, name, times, dtype_backend)
-        del column
+        array = _convert(column, name, times, dtype_backend)
+        if isinstance(array, np.ndarray) and array.dtype == object:
+            array = pd.Series(array, index=made, dtype=object)  # else pandas 3 makes it str
+        arrays[i] = array
+        del column, array
     frame = pd.DataFrame(arrays, index=made, copy=False)
     frame.columns = pd.Index(names, dtype=str)
     return frame
 
 
 class _Times:
-    """Ticks to local times, naive or zoned."""
+    """Ticks to local times: naive ones of a zone, or zoned ones."""
 
     def __init__(self, time_zone: str, tz: str | None) -> None:
-        self.zone = tz or time_zone
-        self.is_naive = tz is None
+        self._is_naive = tz is None
+        self._name = tz or time_zone
+        try:
+            # A ZoneInfo: by its name pandas 2 takes pytz, whose summer times end in 2037.
+            self._zone = ZoneInfo(self._name)
+        except (KeyError, ValueError, OSError):
+            raise OptionsError(f"tz={tz!r} is not known", hint='e.g. "Europe/Berlin"') from None
 
-    def to_datetime64(self, column: pa.ChunkedArray, name: str) -> Any:
-        """datetime64 of the column's unit as an array, or a zoned DatetimeIndex."""
-        earliest = pc.min_max(column)["min"]
-        if earliest.is_valid and earliest.value == _NAT:
+    def to_pandas(self, column: pa.ChunkedArray, name: str) -> Any:
+        """datetime64 of the column's unit, as numpy or as a zoned DatetimeArray."""
+        ends = pc.min_max(column)
+        if ends["min"].is_valid and ends["min"].value == _NAT:
             raise FrameError(
                 f"column {name!r} holds the time {_NAT}, which pandas takes for a missing one",
                 column=name,
                 hint='read it with dtype_backend="pyarrow"',
             )
+        unit = column.type.unit
         ticks = _values(column, np.dtype(np.int64))
         if column.null_count:
             ticks[_is_null(column)] = _NAT
-        stamps = ticks.view(f"M8[{column.type.unit}]")
-        if self.zone == "UTC" and self.is_naive:
+        stamps = ticks.view(f"M8[{unit}]")
+        if self._name == "UTC" and self._is_naive:
             return stamps
-        local = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(self.zone)
-        return local.tz_localize(None).array if self.is_naive else local.array
+        zoned = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(self._zone)
+        if not self._is_naive:
+            return zoned.array
+        day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+        if ends["min"].is_valid and not (
+            _FIRST_DAY * day <= ends["min"].value and ends["max"].value < _LAST_DAY * day
+        ):
+            raise FrameError(
+                f"column {name!r} holds times that {self._name} is not known for",
+                column=name,
+                hint='read them in UTC: tz="UTC"',
+            )
+        return zoned.tz_localize(None).to_numpy()
 
-    def to_arrow(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        if self.zone == "UTC" and self.is_naive:
+    def to_arrow(self, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+        """timestamp of the column's unit."""
+        if not self._is_naive:
+            return column.cast(pa.timestamp(column.type.unit, self._name))
+        if self._name == "UTC":
             return column
-        zoned = column.cast(pa.timestamp(column.type.unit, "UTC"))
-        zoned = zoned.cast(pa.timestamp(column.type.unit, self.zone))
-        return pc.local_timestamp(zoned) if self.is_naive else zoned
+        # Not by `local_timestamp`, for which summer times end in 2037.
+        return pa.chunked_array([pa.array(self.to_pandas(column, name))], column.type)
 
 
 def _values(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -168,7 +192,7 @@ def _normal(column: pa.ChunkedArray, name: str, times: _Times) -> Any:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _text_dtype().__from_arrow__(column)
     if pa.types.is_timestamp(kind):
-        return times.to_datetime64(column, name)
+        return times.to_pandas(column, name)
     return pd.arrays.ArrowExtensionArray(column)
 
 
@@ -183,7 +207,7 @@ def _numpy(column: pa.ChunkedArray, name: str, times: _Times) -> Any:
     if pa.types.is_floating(kind):
         return _to_floats(column)
     if pa.types.is_timestamp(kind):
-        return times.to_datetime64(column, name)
+        return times.to_pandas(column, name)
     if pa.types.is_date(kind):
         days = _values(column, np.dtype(np.int32)).astype(np.int64)
         days[_is_null(column)] = _NAT
@@ -194,7 +218,7 @@ def _numpy(column: pa.ChunkedArray, name: str, times: _Times) -> Any:
 def _convert(column: pa.ChunkedArray, name: str, times: _Times, dtype_backend: DtypeBackend) -> Any:
     if dtype_backend == "pyarrow":
         if pa.types.is_timestamp(column.type):
-            column = times.to_arrow(column)
+            column = times.to_arrow(column, name)
         return pd.arrays.ArrowExtensionArray(column)
     convert: Callable[..., Any] = _numpy if dtype_backend == "numpy" else _normal
     return convert(column, name, times)
