@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.rpc import Model, Session
-from iotdb_frames.codec.names import Target
-from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.names import Target, join_path, split_path
+from iotdb_frames.codec.sql import quote_identifier, quote_path_node
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError, ServerError
 from iotdb_frames.frames.layout import Category, Layout
@@ -110,7 +110,7 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
         found = query_table(connection, f"SHOW DEVICES {path}", model="tree")
         aligned.update(
             zip(
-                found["Device"].to_pylist(),
+                _respelled(found["Device"], lambda path: join_path(split_path(path))),
                 pc.equal(found["IsAligned"], "true").to_pylist(),
                 strict=True,
             )
@@ -125,23 +125,32 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
         found = query_table(connection, f"SHOW TIMESERIES {pattern}", model="tree")
         paths_there = found["Timeseries"].combine_chunks()
         node = pc.extract_regex(paths_there, r"^(?P<d>.*)\.(?P<m>`(?:[^`]|``)+`|[^.`]+)$")
-        columns = (node.field("d"), node.field("m"), found["DataType"])
-        for device, name, kind in zip(*(c.to_pylist() for c in columns), strict=True):
+        columns = (
+            _respelled(node.field("d"), lambda path: join_path(split_path(path))),
+            _respelled(node.field("m"), lambda name: quote_path_node(split_path(name)[0])),
+            found["DataType"].to_pylist(),
+        )
+        for device, name, kind in zip(*columns, strict=True):
             if device in wanted:
                 types[device, name] = TSDataType[kind]
     return Existing(types=types, aligned=aligned, was_seen=True)
 
 
+def _respelled(names: pa.Array | pa.ChunkedArray, spell: Callable[[str], str]) -> list[str]:
+    """Names in our own spelling: the server leaves out back-quotes where it can read without."""
+    encoded = pc.dictionary_encode(names)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    ours = [spell(name) for name in encoded.dictionary.to_pylist()]
+    return [ours[code] for code in encoded.indices.to_pylist()]
+
+
 def _common_prefix(devices: Sequence[str]) -> str:
-    first, last = min(devices).split("."), max(devices).split(".")
+    """The longest path that all devices are below."""
+    ends = [split_path(device)[:-1] for device in (min(devices), max(devices))]
     n_same = next(
-        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
-        min(len(first), len(last)),
+        (i for i, pair in enumerate(zip(*ends, strict=False)) if len(set(pair)) > 1), None
     )
-    # A quoted node may hold dots: cut before the first, for half a node is no path.
-    shared = first[: max(1, n_same)]
-    quoted = next((i for i, node in enumerate(shared) if "`" in node), len(shared))
-    return ".".join(shared[: max(1, quoted)])
+    return join_path(min(ends, key=len)[:n_same])
 
 
 def ddl(plan: WritePlan) -> list[str]:

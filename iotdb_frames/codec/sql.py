@@ -21,7 +21,7 @@ import pandas as pd
 from iotdb_frames.errors import OptionsError
 
 _BARE_NODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED_NODES = frozenset({"root", "time", "timestamp"})
+_RESERVED_NODES = frozenset({"root", "time", "timestamp", "null", "true", "false", "nan"})
 
 # What is not closed goes on to the end: a value must not close it.
 _QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"

@@ -7,7 +7,8 @@ frame with columns of many devices has many parts), or many devices told apart b
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -16,7 +17,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.codec.names import Target, join_path, normal_path, split_path
+from iotdb_frames.codec.names import (
+    Target,
+    check_node,
+    is_utf8,
+    join_path,
+    normal_path,
+    split_path,
+)
 from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
 from iotdb_frames.codec.sql import quote_path_node
 from iotdb_frames.codec.types import kind_of
@@ -366,7 +374,26 @@ def _name(label: Hashable) -> str:
 
 
 def _measurements(columns: Mapping[Hashable, Source]) -> tuple[Column, ...]:
-    return tuple(Column(quote_path_node(_name(k)), source) for k, source in columns.items())
+    return tuple(
+        Column(quote_path_node(_measurement(k, source.label)), source)
+        for k, source in columns.items()
+    )
+
+
+def _measurement(name: Hashable, label: Hashable) -> str:
+    text = _name(name)
+    with _blame(label):
+        check_node(text)
+    return text
+
+
+@contextmanager
+def _blame(label: Hashable) -> Iterator[None]:
+    """A name that is no option's but the frame's is the frame's fault."""
+    try:
+        yield
+    except OptionsError as exc:
+        raise FrameError(exc.message, column=label, hint=exc.hint) from exc
 
 
 def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) -> tuple[Part, ...]:
@@ -380,7 +407,8 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
         for label, source in columns.items():
             if not isinstance(label, tuple):
                 raise FrameError(f"column {label!r} has one level", column=label)
-            path = normal_path(_name(label[0]), under=target.path)
+            with _blame(label):
+                path = normal_path(_name(label[0]), under=target.path)
             _put(grouped, path, _name(label[1]), source)
     else:
         full = [k for k in columns if isinstance(k, str) and k.startswith("root.")]
@@ -396,11 +424,12 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
                 hint="either all columns are full paths, or none",
             )
         for label in full:
-            nodes = split_path(label)
-            normal_path(label, under=target.path)
-            if len(nodes) < 3:
-                raise FrameError(f"{label!r} names no measurement of a device", column=label)
-            _put(grouped, join_path(nodes[:-1]), nodes[-1], columns[label])
+            with _blame(label):
+                nodes = split_path(label)
+                if len(nodes) < 3:
+                    raise OptionsError(f"{label!r} names no measurement of a device")
+                path = normal_path(join_path(nodes[:-1]), under=target.path)
+            _put(grouped, path, nodes[-1], columns[label])
     return tuple(Part(path, _measurements(found)) for path, found in grouped.items())
 
 
@@ -423,6 +452,10 @@ def _table_part(
     order = [*tags, *attributes, *(k for k in columns if k not in {*tags, *attributes})]
     for label in order:
         name = _name(label).lower()
+        if not is_utf8(name):
+            raise FrameError(
+                f"{label!r} holds a lone surrogate", column=label, hint="rename the column"
+            )
         if name == "time":
             raise FrameError(
                 f"a column of a table cannot be called {label!r}: that is the time itself",
