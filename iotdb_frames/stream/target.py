@@ -133,15 +133,16 @@ class WindowWriter:
     Attributes
     ----------
     report : what became of all windows so far; None before `open`
-    types : gives the IoTDB types of columns that the options say nothing about
+    source : gives what is streamed; its ``schema`` types the columns that the options do not
     """
 
     def __init__(self, connection: Connection, target: Target, options: WriteOptions) -> None:
         self.report: WriteReport | None = None
-        self.types: Callable[[], Types] = dict
+        self.source: Callable[[], Any] = lambda: None
         self._connection = connection
         self._target = target
         self._options = options
+        self._typed: tuple[Any, pd.Index[Any], WriteOptions] | None = None
         self._existing = Existing()
         self._seen: set[str] = set()
         self._notes: tuple[str, ...] = ()
@@ -207,14 +208,22 @@ class WindowWriter:
         return planned
 
     def _options_for(self, frame: pd.DataFrame) -> WriteOptions:
-        given: dict[Hashable, TimeseriesOption] = dict(self._options.series)
-        for name, data_type in self.types().items():
-            wish = given.get(name, TimeseriesOption(data_type=data_type))
+        """The options with the types of the source; the same object while both stay."""
+        source = self.source()
+        if self._typed is not None:
+            typed_source, columns, options = self._typed
+            if typed_source is source and columns.equals(frame.columns):
+                return options
+        types: Types = getattr(source, "schema", {})
+        series: dict[Hashable, TimeseriesOption] = dict(self._options.series)
+        for name in frame.columns.intersection(list(types)):  # a change may take a sensor away
+            wish = series.get(name, TimeseriesOption())
             if wish.data_type is None:
-                given[name] = replace(wish, data_type=data_type)
-            elif name in frame.columns:  # a change may have taken the sensor away
-                given[name] = wish
-        return replace(self._options, schema=given)
+                wish = replace(wish, data_type=types[name])
+            series[name] = wish
+        options = replace(self._options, schema=series)
+        self._typed = source, frame.columns, options
+        return options
 
     def _look(self, found: Layout) -> None:
         """Ask the server for what it has of devices (or the table) not yet looked up."""
@@ -256,7 +265,7 @@ class TargetRunner(Runner):
     def __init__(self, source: Playable, writer: WindowWriter, **options: Any) -> None:
         super().__init__(source, writer.send, finish=writer.close, **options)
         self._writer = writer
-        writer.types = lambda: getattr(self.source, "schema", {})
+        writer.source = lambda: self.source
 
     @property
     def report(self) -> WriteReport | None:
