@@ -1,4 +1,4 @@
-"""Reads the bytes of a tablet one value at a time: slow, plain, and written apart from the encoder."""
+"""Reads the bytes of a tablet a value at a time: slow, plain, written apart from the encoder."""
 
 from __future__ import annotations
 

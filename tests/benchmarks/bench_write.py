@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from harness import Call, Samples, alternate, measure, peak_bytes, print_table
 from iotdb.Session import Session as OfficialSession
 from iotdb.table_session import TableSession, TableSessionConfig
 from iotdb.utils.BitMap import BitMap
@@ -34,6 +33,7 @@ from iotdb.utils.NumpyTablet import NumpyTablet
 from iotdb.utils.Tablet import ColumnType, Tablet
 
 import iotdb_frames as iotf
+from harness import Call, Samples, alternate, measure, peak_bytes, print_table
 from iotdb_frames.client import schema
 from iotdb_frames.client.rpc import Session
 from iotdb_frames.frames.chunks import Request, lanes

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tablet_reader import read_times, read_values
 
 from iotdb_frames.codec.cells import Cells, Rules, to_cells
 from iotdb_frames.codec.sources import from_arrow, from_pandas
 from iotdb_frames.codec.tablet import encode_times, encode_values, pack_nulls
 from iotdb_frames.options import TSDataType as T
+from tablet_reader import read_times, read_values
 
 PLAIN = Rules("ms")
 
