@@ -13,6 +13,7 @@ import pandas as pd
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.options import WriteArgs, show_options
 from iotdb_frames.stream.clock import UNITS_PER_S, to_naive_utc, to_seconds
+from iotdb_frames.stream.showing import HasPanel
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
@@ -70,7 +71,7 @@ def replay(
     return Replay(frame, speed=speed, starts_now=now_shift, n_loops=n_loops)
 
 
-class Replay:
+class Replay(HasPanel):
     """A recorded frame as a source; made by `replay`.
 
     A position is a row number, counted on through the loops. Its windows are rows, or spans of the

@@ -27,6 +27,7 @@ import pandas as pd
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.stream.clock import to_seconds
 from iotdb_frames.stream.playing import Pace, Playable, State, StreamStats, checked_speed
+from iotdb_frames.views import load_view
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,16 @@ class Runner:
     def source(self) -> Playable:
         """What is streamed now."""
         return self._source
+
+    @property
+    def receiver(self) -> Any:
+        """The object that the windows go to, e.g. a sink; None where it is a function."""
+        return getattr(self._send, "__self__", None)
+
+    @property
+    def pace(self) -> tuple[Any, float]:
+        """Window and speed."""
+        return self._window, self._pace.speed
 
     @property
     def state(self) -> State:
@@ -299,6 +310,15 @@ class Runner:
             self._next_source = source
         self._version += 1
         self._changed.notify_all()
+
+    def panel(self, *, capacity: int = 10_000) -> Any:
+        """A live panel of this stream in a notebook; its chart keeps `capacity` rows.
+
+        Raises
+        ------
+        MissingExtraError : the extra ``[notebook]`` is needed and not installed.
+        """
+        return load_view("panel")(self, capacity=capacity)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of every window that was sent, until what is returned is called.

@@ -32,6 +32,7 @@ from iotdb_frames.stream.clock import BLOCK, SampleClock, to_naive_utc, to_secon
 from iotdb_frames.stream.expressions import unknown_name
 from iotdb_frames.stream.faults import as_faults
 from iotdb_frames.stream.sensors import Device, as_sensors
+from iotdb_frames.stream.showing import HasPanel
 from iotdb_frames.stream.wiring import adopt_readings, check_targets, columns_of, tags_of, wire
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ Span = int | str | Any
 _SLACK = 1e-6  # ticks: seconds in binary are not exact, so 0.3 s at 10 Hz must still be 3 ticks
 
 
-class SensorSource:
+class SensorSource(HasPanel):
     """Simulated sensors.
 
     With no arguments: one uniform random DOUBLE in [0, 1) a second, as ``s1``.

@@ -1,0 +1,170 @@
+"""The live chart: a thin view on a `Feed`, and the thread that keeps it up to date.
+
+At most `FRAMES_PER_S` updates a second go to the browser, each with all that came since the last.
+Views say hello, again and again; where none has for a while nothing is sent, since a server between
+would keep it for a page that never comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from iotdb_frames.notebook.panel.feed import Feed, Update
+
+_log = logging.getLogger(__name__)
+
+FRAMES_PER_S = 8.0
+STATE_EVERY_S = 0.5
+FORGET_VIEWS_S = 60.0
+"""Without a hello for so long nobody looks; views say it every 15 s."""
+
+_BUILT = files("iotdb_frames.notebook.panel")
+
+
+class LiveChart(anywidget.AnyWidget):
+    """The widget: `state` is shown as it is, rows and marks come as messages."""
+
+    _esm = (_BUILT / "panel.js").read_text(encoding="utf-8")
+    _css = (_BUILT / "panel.css").read_text(encoding="utf-8")
+    state = traitlets.Dict().tag(sync=True)
+
+
+class ChartView:
+    """Keeps a `LiveChart` up to date.
+
+    Parameters
+    ----------
+    feed : the rows
+    describe : gives `state`, called some times a second in a thread of the view
+    is_over : whether nothing more will come; the thread ends then, until `wake`
+    spans : seconds that the chart can show, the first at the start; None: all that is kept
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        describe: Callable[[], dict[str, Any]],
+        is_over: Callable[[], bool],
+        spans: list[float | None],
+    ) -> None:
+        self.feed = feed
+        self.spans = spans
+        self._describe = describe
+        self._is_over = is_over
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._seen_at: float | None = None
+        self.frames_sent = 0
+        self.widget = LiveChart(state=describe())
+        self.widget.on_msg(self._on_message)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether somebody looks."""
+        seen_at = self._seen_at
+        return seen_at is not None and time.monotonic() - seen_at < FORGET_VIEWS_S
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread follows the feed."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Follow the feed, from now on or again."""
+        with self._lock:
+            if not self.is_alive and not self._ended.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, name="iotdb-frames-chart", daemon=True
+                )
+                self._thread.start()
+
+    def refresh(self) -> None:
+        """Show the state of this moment."""
+        state = self._describe()
+        with self._lock:
+            if not self._ended.is_set() and state != self.widget.state:
+                self.widget.state = state
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        shown_at = 0.0
+        try:
+            while not self._ended.wait(1 / FRAMES_PER_S):
+                is_over = self._is_over()
+                self._send(self.feed.take())
+                now = time.monotonic()
+                if is_over or now - shown_at >= STATE_EVERY_S:
+                    shown_at = now
+                    self.refresh()
+                if is_over:
+                    return
+        except Exception:
+            _log.exception("the chart is no longer kept up to date")
+
+    def _send(self, update: Update | None, *, view: str | None = None) -> None:
+        if update is None or not (self.has_views or view):
+            return
+        to = {"view": view} if view else {}
+        with self._lock:
+            if self._ended.is_set():
+                return
+            if update.lines is not None:
+                self.widget.send({"kind": "series", **to, **self._lines(update)})
+            if update.rows is not None:
+                rows = update.rows
+                self.widget.send(
+                    {"kind": "rows", **to}, buffers=[rows.times.data, rows.values.tobytes()]
+                )
+                self.frames_sent += 1
+            if update.marks:
+                times = np.array([mark.time for mark in update.marks], dtype=np.float64)
+                self.widget.send(
+                    {
+                        "kind": "marks",
+                        **to,
+                        "series": [mark.series for mark in update.marks],
+                        "kinds": [mark.kind for mark in update.marks],
+                    },
+                    buffers=[times.data],
+                )
+
+    def _lines(self, update: Update) -> dict[str, Any]:
+        assert update.lines is not None
+        series = [
+            {"name": s.name, "unit": s.unit, "lane": s.lane, "color": s.color}
+            for s in update.lines.series
+        ]
+        return {
+            "series": series,
+            "lanes": list(update.lines.lanes),
+            "capacity": self.feed.capacity,
+            "spans": self.spans,
+        }
+
+    def _on_message(self, widget: Any, content: Any, buffers: Any) -> None:  # noqa: ARG002
+        kind = content.get("kind") if isinstance(content, dict) else None
+        if kind != "hello":
+            return
+        was_seen = self.has_views
+        self._seen_at = time.monotonic()
+        if not was_seen:
+            self._send(self.feed.replay())
+        elif not content.get("has"):
+            self._send(self.feed.replay(), view=str(content.get("view")))

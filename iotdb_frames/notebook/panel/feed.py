@@ -1,0 +1,250 @@
+"""What a chart shows: the latest rows of some series, taken from frames as they come.
+
+Any thread may `put` a frame, which costs it nothing; one thread of the view takes them out, picks
+the charted columns and keeps the last rows for views that come later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+Line = tuple[tuple[str, ...], Any] | None
+
+MAX_LANES = 4
+MAX_DEVICES = 6
+MAX_WAITING = 1_000
+"""Frames that wait for the view; where it is that far behind, it leaves out the oldest."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of the chart.
+
+    name, unit : as shown
+    column : of the frame
+    device : values of the frame's key columns; empty where it has none
+    lane : which plot it is in
+    color : which colour of the palette it has
+    """
+
+    name: str
+    column: Any
+    unit: str = ""
+    device: tuple[str, ...] = ()
+    lane: int = 0
+    color: int = 0
+
+
+@dataclass(frozen=True)
+class Lines:
+    """All lines of a chart, and the labels of its lanes."""
+
+    series: tuple[Series, ...] = ()
+    lanes: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of all series: seconds since 1970, shape (n,), and values, shape (n_series, n)."""
+
+    times: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A fault on a row: seconds since 1970, which series (-1: the whole row), and its kind."""
+
+    time: float
+    series: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is new since the last one.
+
+    lines : where they changed; the rows before are forgotten then
+    """
+
+    lines: Lines | None
+    rows: Rows | None
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass
+class Feed:
+    """The latest rows of some series.
+
+    Parameters
+    ----------
+    capacity : rows kept
+    max_series : lines of the chart; further columns are left out
+    units : of columns
+    keys : key columns of the frames: tags, or ``device``
+    """
+
+    capacity: int = 10_000
+    max_series: int = 20
+    units: Mapping[Any, str] = field(default_factory=dict)
+    keys: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[pd.DataFrame] = deque(maxlen=MAX_WAITING)
+        self._marks: deque[Mark] = deque(maxlen=2_000)
+        self._new_marks: list[Mark] = []
+        self._kept: deque[Rows] = deque()
+        self._n_kept = 0
+        self._columns: tuple[Any, ...] | None = None
+        self._is_new = False
+        self.lines = Lines()
+
+    def put(self, frame: pd.DataFrame) -> None:
+        """Hand over a frame with a DatetimeIndex; it must not be changed afterwards."""
+        self._waiting.append(frame)
+
+    def describe(self, *, units: Mapping[Any, str], keys: Sequence[str]) -> None:
+        """Change what is known of the columns; the rows before are forgotten."""
+        with self._lock:
+            if (dict(units), tuple(keys)) != (dict(self.units), tuple(self.keys)):
+                self.units, self.keys, self._columns = units, keys, None
+
+    def mark(self, times: Sequence[float], lines: Sequence[Line], kinds: Sequence[str]) -> None:
+        """Mark faults: of the line (device, column), or (None) of whole rows."""
+        with self._lock:
+            at = {(line.device, line.column): i for i, line in enumerate(self.lines.series)}
+            for time, line, kind in zip(times, lines, kinds, strict=True):
+                if line is None or line in at:
+                    mark = Mark(time, -1 if line is None else at[line], kind)
+                    self._new_marks.append(mark)
+                    self._marks.append(mark)
+
+    def take(self) -> Update | None:
+        """What has come since the last call; one thread's."""
+        with self._lock:
+            rows: list[Rows] = []
+            while self._waiting:
+                frame = self._waiting.popleft()
+                columns = tuple(frame.columns)
+                if columns != self._columns:
+                    self._columns = columns
+                    lines = choose_lines(
+                        frame, units=self.units, keys=self.keys, max_series=self.max_series
+                    )
+                    if lines != self.lines:
+                        rows = []
+                        self._reset(lines)
+                rows.append(pick(frame, self.lines.series, keys=self.keys))
+            marks, self._new_marks = tuple(self._new_marks), []
+            is_new, self._is_new = self._is_new, False
+            joined = _join(rows)
+            if joined is not None:
+                self._keep(joined)
+            if joined is None and not marks and not is_new:
+                return None
+            return Update(self.lines if is_new else None, joined, marks)
+
+    def replay(self) -> Update:
+        """All that is kept, for a view that is new."""
+        with self._lock:
+            return Update(self.lines, _join(list(self._kept)), tuple(self._marks))
+
+    def _reset(self, lines: Lines) -> None:
+        self.lines = lines
+        self._is_new = True
+        self._kept.clear()
+        self._n_kept = 0
+        self._marks.clear()
+        self._new_marks.clear()
+
+    def _keep(self, rows: Rows) -> None:
+        self._kept.append(rows)
+        self._n_kept += len(rows)
+        while self._n_kept - len(self._kept[0]) >= self.capacity:
+            self._n_kept -= len(self._kept.popleft())
+
+
+def choose_lines(
+    frame: pd.DataFrame, *, units: Mapping[Any, str], keys: Sequence[str], max_series: int
+) -> Lines:
+    """The lines that a chart of this frame has.
+
+    Columns of one unit share a lane. With key columns each sensor has a lane, of the first devices.
+    """
+    columns = [c for c in frame.columns if c not in keys and _is_charted(frame[c].dtype)]
+    if not keys:
+        lanes = list(dict.fromkeys(units.get(c, "") for c in columns))
+        shown = lanes[:MAX_LANES]
+        series = [
+            Series(str(c), c, units.get(c, ""), lane=shown.index(units.get(c, "")), color=i)
+            for i, c in enumerate(c for c in columns if units.get(c, "") in shown)
+        ]
+        return Lines(tuple(series[:max_series]), tuple(shown) or ("",))
+    columns = columns[:MAX_LANES]
+    n_devices = min(MAX_DEVICES, max(1, max_series // max(1, len(columns))))
+    names = [frame[key].astype(str) for key in keys]
+    devices = list(dict.fromkeys(zip(*names, strict=True)))[:n_devices]
+    series = [
+        Series(f"{device[-1]} {column}", column, units.get(column, ""), device, lane, color)
+        for lane, column in enumerate(columns)
+        for color, device in enumerate(devices)
+    ]
+    labels = [f"{c} {units[c]}" if c in units else str(c) for c in columns]
+    return Lines(tuple(series), tuple(labels) or ("",))
+
+
+def pick(frame: pd.DataFrame, series: Sequence[Series], *, keys: Sequence[str]) -> Rows:
+    """The charted cells of a frame; missing ones are NaN."""
+    index = pd.DatetimeIndex(frame.index)
+    times = index.asi8 / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[index.unit]
+    if not keys:
+        values = np.empty((len(series), len(times)))
+        for i, line in enumerate(series):
+            values[i] = _floats(frame[line.column])
+        return Rows(times, values)
+    masks = {}
+    for device in dict.fromkeys(line.device for line in series):
+        is_here = np.ones(len(times), dtype=bool)
+        for key, value in zip(keys, device, strict=True):
+            is_here &= (frame[key] == value).to_numpy(dtype=bool, na_value=False)
+        masks[device] = is_here
+    rows, inverse = np.unique(times, return_inverse=True)
+    values = np.full((len(series), len(rows)), np.nan)
+    for i, line in enumerate(series):
+        is_here = masks[line.device]
+        values[i, inverse[is_here]] = _floats(frame[line.column])[is_here]
+    return Rows(rows, values)
+
+
+def _floats(column: pd.Series[Any]) -> Floats:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _is_charted(dtype: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)
+
+
+def _join(rows: Sequence[Rows]) -> Rows | None:
+    rows = [part for part in rows if len(part)]
+    if not rows:
+        return None
+    if len(rows) == 1:
+        return rows[0]
+    return Rows(
+        np.concatenate([part.times for part in rows]),
+        np.concatenate([part.values for part in rows], axis=1),
+    )

@@ -1,0 +1,238 @@
+// The panel as a widget view: what it streams to, a live chart, counters, and what went wrong.
+//
+// Rows and marks come as messages with binary buffers, all else as the synced trait `state`. A view
+// says hello when it is made, and again from time to time: the kernel sends what it holds to a view
+// that is new, and nothing where nobody has been looking for a while.
+
+import { Chart } from "./chart.js";
+import { Ring } from "./ring.js";
+import { formatSpan, formatTime, formatValue } from "./text.js";
+
+const HELLO_EVERY_MS = 15_000;
+const MAX_MARKS = 2000;
+
+export default {
+  render({ model, el }) {
+    const view = new PanelView(model, el);
+    return () => view.destroy();
+  },
+};
+
+class PanelView {
+  constructor(model, el) {
+    this.model = model;
+    this.id = Math.random().toString(36).slice(2);
+    this.ring = null;
+    this.chart = null;
+    this.cursor = null;
+    this.isDirty = false;
+    this.isVisible = true;
+    this.span = null;
+    el.classList.add("iotf-panel");
+    el.innerHTML = `
+      <div class="iotf-head">
+        <i></i><b></b><span class="iotf-state" role="status"></span>
+        <span class="iotf-spans" role="group" aria-label="time shown"></span>
+      </div>
+      <div class="iotf-error" role="alert" hidden></div>
+      <div class="iotf-chart"><div class="iotf-empty"></div></div>
+      <div class="iotf-legend"></div>
+      <dl class="iotf-counters"></dl>`;
+    const find = (name) => el.querySelector(name);
+    this.dom = {
+      dot: find("i"),
+      title: find("b"),
+      state: find(".iotf-state"),
+      spans: find(".iotf-spans"),
+      error: find(".iotf-error"),
+      chart: find(".iotf-chart"),
+      empty: find(".iotf-empty"),
+      legend: find(".iotf-legend"),
+      counters: find(".iotf-counters"),
+    };
+    this.onMessage = (message, buffers) => this.receive(message, buffers);
+    this.onState = () => this.showState();
+    model.on("msg:custom", this.onMessage);
+    model.on("change:state", this.onState);
+    this.watcher = new IntersectionObserver(([entry]) => {
+      this.isVisible = entry.isIntersecting;
+      if (this.isVisible) this.schedule();
+    });
+    this.watcher.observe(el);
+    // JupyterLab's theme is an attribute of the body; elsewhere it follows the system.
+    this.themes = new MutationObserver(() => setTimeout(() => this.restyle(), 50));
+    this.themes.observe(document.body, { attributes: true });
+    this.system = matchMedia("(prefers-color-scheme: dark)");
+    this.onSystem = () => this.restyle();
+    this.system.addEventListener("change", this.onSystem);
+    this.showState();
+    const hello = () => model.send({ kind: "hello", view: this.id, has: this.ring !== null });
+    this.hellos = setInterval(hello, HELLO_EVERY_MS);
+    hello();
+  }
+
+  destroy() {
+    clearInterval(this.hellos);
+    this.model.off("msg:custom", this.onMessage);
+    this.model.off("change:state", this.onState);
+    this.watcher.disconnect();
+    this.themes.disconnect();
+    this.system.removeEventListener("change", this.onSystem);
+    this.chart?.destroy();
+    this.model.send({ kind: "bye", view: this.id });
+  }
+
+  receive(message, buffers) {
+    if (message.view && message.view !== this.id) return;
+    if (message.kind === "series") this.setSeries(message);
+    if (!this.ring) return;
+    if (message.kind === "rows") {
+      this.ring.add(floatsOf(buffers[0]), floatsOf(buffers[1]));
+      this.schedule();
+    }
+    if (message.kind === "marks") {
+      const times = floatsOf(buffers[0]);
+      message.series.forEach((series, i) => {
+        this.chart.marks.push({ time: times[i], series, kind: message.kinds[i] });
+      });
+      this.chart.marks.splice(0, this.chart.marks.length - MAX_MARKS);
+      this.schedule();
+    }
+  }
+
+  setSeries({ series, lanes, capacity, spans }) {
+    this.chart?.destroy();
+    this.series = series;
+    this.ring = new Ring(series.length, capacity);
+    this.chart = new Chart(this.dom.chart, {
+      series,
+      lanes,
+      ring: this.ring,
+      onCursor: (at) => {
+        this.cursor = at;
+        this.showValues();
+      },
+    });
+    this.dom.chart.append(this.dom.empty);
+    this.showSpans(spans);
+    this.showLegend();
+    this.draw();
+  }
+
+  showSpans(spans) {
+    this.span = spans.includes(this.span) ? this.span : spans[0];
+    const buttons = spans.map((span) => {
+      const button = document.createElement("button");
+      button.textContent = span === null ? "all" : formatSpan(span);
+      button.setAttribute("aria-pressed", span === this.span);
+      button.onclick = () => {
+        this.span = span;
+        this.showSpans(spans);
+        this.draw();
+      };
+      return button;
+    });
+    this.dom.spans.replaceChildren(...buttons);
+  }
+
+  showLegend() {
+    this.values = this.series.map(() => document.createElement("span"));
+    this.swatches = this.series.map(() => document.createElement("i"));
+    const chips = this.series.map((series, i) => {
+      const chip = document.createElement("button");
+      const name = document.createElement("span");
+      name.textContent = series.name;
+      this.values[i].className = "iotf-value";
+      chip.title = "show or hide";
+      chip.setAttribute("aria-pressed", "true");
+      chip.append(this.swatches[i], name, this.values[i]);
+      chip.onclick = () => {
+        this.chart.toggle(i);
+        chip.setAttribute("aria-pressed", !this.chart.isHidden[i]);
+      };
+      return chip;
+    });
+    this.when = document.createElement("span");
+    this.when.className = "iotf-when";
+    this.dom.legend.replaceChildren(...chips, this.when);
+    this.restyle();
+  }
+
+  restyle() {
+    if (!this.chart) return;
+    this.chart.readTheme();
+    this.swatches.forEach((swatch, i) => {
+      swatch.style.background = this.chart.color(i);
+      swatch.className = this.chart.dash(i).length ? "iotf-dashed" : "";
+    });
+  }
+
+  // The values under the cursor, or the latest of each series.
+  showValues() {
+    const at = this.cursor;
+    const { times, values } = this.ring;
+    this.series.forEach(({ unit }, i) => {
+      const value = at === null ? lastOf(values[i]) : values[i][at];
+      this.values[i].textContent = formatValue(value) + (unit ? ` ${unit}` : "");
+    });
+    const time = times[at === null ? times.length - 1 : at];
+    if (time === undefined) return;
+    const kinds = this.chart.marks.filter((mark) => at !== null && mark.time === time);
+    const faults = kinds.map(({ kind, series }) => {
+      return series < 0 ? kind : `${kind} of ${this.series[series].name}`;
+    });
+    this.when.textContent = [formatTime(time), ...new Set(faults)].join(" · ");
+  }
+
+  schedule() {
+    if (this.isDirty || !this.isVisible) return;
+    this.isDirty = true;
+    requestAnimationFrame(() => {
+      this.isDirty = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.chart) return;
+    this.dom.empty.hidden = this.ring.length > 0;
+    this.chart.span = this.span ?? Infinity;
+    this.chart.draw();
+    this.showValues();
+  }
+
+  showState() {
+    const state = this.model.get("state") ?? {};
+    this.dom.title.textContent = state.title ?? "";
+    this.dom.state.textContent = state.word ?? "";
+    this.dom.dot.className = `iotf-dot iotf-${state.tone ?? "idle"}`;
+    this.dom.empty.textContent = state.empty ?? "";
+    this.dom.error.hidden = !state.error;
+    this.dom.error.textContent = state.error ?? "";
+    this.dom.error.classList.toggle("iotf-warn", state.error_tone === "warn");
+    const tiles = (state.counters ?? []).map(([label, value, unit, tone]) => {
+      const tile = document.createElement("div");
+      const name = document.createElement("dt");
+      const number = document.createElement("dd");
+      const small = document.createElement("small");
+      name.textContent = label;
+      number.textContent = value;
+      small.textContent = unit ?? "";
+      if (tone) tile.className = `iotf-${tone}`;
+      number.append(small);
+      tile.append(name, number);
+      return tile;
+    });
+    this.dom.counters.replaceChildren(...tiles);
+  }
+}
+
+// A buffer is a view into a larger message, at any offset.
+function floatsOf(view) {
+  return new Float64Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}
+
+function lastOf(column) {
+  for (let i = column.length - 1; i >= 0; i--) if (column[i] !== null) return column[i];
+  return null;
+}

@@ -1,0 +1,284 @@
+"""`StreamPanel`: a stream with its controls, live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as w
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.notebook.panel.controls import Controls
+from iotdb_frames.notebook.panel.counters import Rates, Totals, tiles
+from iotdb_frames.notebook.panel.feed import Feed
+from iotdb_frames.notebook.panel.followed import Followed, keys_of
+from iotdb_frames.notebook.panel.shown import LivePanel, now, spans_of
+from iotdb_frames.stream.playing import Playable, StreamStats, checked_speed
+from iotdb_frames.stream.runner import Runner
+from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.stream.target import stream
+
+_TONES = {
+    "running": "live", "paused": "wait", "stopping": "wait", "finished": "done", "failed": "bad"
+}  # fmt: skip
+_WORDS = {"running": "streaming", "stopping": "stopping …", "ready": "ready"}
+
+
+class StreamPanel(LivePanel):
+    """A stream of a source, or one that runs already, with its controls.
+
+    Works without a front end, too: `start`, `pause`, `resume`, `stop`, `stats`, `totals`.
+
+    Parameters
+    ----------
+    source : what is streamed; it is what the controls change
+    to : the target, which the panel's text field may change before a start; or a sink
+    window, speed, duration, now, connection, options : as of `SensorSource.stream`
+    runner : a stream to attach to, in place of making one
+    capacity : rows that the chart keeps
+    """
+
+    def __init__(
+        self,
+        source: Playable,
+        *,
+        to: Any = "",
+        window: Any = None,
+        speed: float | None = None,
+        duration: Any = None,
+        now: bool = True,
+        connection: Connection | str | None = None,
+        runner: Runner | None = None,
+        capacity: int = 10_000,
+        **options: Any,
+    ) -> None:
+        self.source = source
+        self._sink = None if isinstance(to, str) else to
+        self._options = {"duration": duration, "now": now, "connection": connection, **options}
+        self._is_attached = runner is not None
+        self._rates = Rates()
+        self._last = Totals()
+        speed = checked_speed(source.speed if speed is None else speed)
+        self.controls = Controls(
+            source,
+            target=_name_of(runner.receiver if runner is not None else to),
+            window=source.default_window if window is None else window,
+            speed=speed,
+            can_restart=not self._is_attached,
+            can_retarget=not self._is_attached and self._sink is None,
+            on_press=self._press,
+            on_change=self._change,
+            on_error=self.say,
+        )
+        units = source.units if isinstance(source, SensorSource) else {}
+        feed = Feed(capacity=capacity, units=units, keys=keys_of(source))
+        self._followed = None if runner is None else Followed(runner, feed)
+        step_s = source.clock.period_s if isinstance(source, SensorSource) else 1.0
+        super().__init__(feed, spans=spans_of(step_s, capacity=capacity, speed=speed))
+        self._show_state()
+        if runner is not None:
+            self.view.wake()
+
+    # --- what it is ---
+
+    @property
+    def stream(self) -> Runner | None:
+        """The stream, once it was started."""
+        return None if self._followed is None else self._followed.runner
+
+    @property
+    def stats(self) -> StreamStats | None:
+        """The stream's own counters."""
+        return None if self.stream is None else self.stream.stats
+
+    @property
+    def totals(self) -> Totals:
+        """What was acknowledged, refused and waits."""
+        self._collect()
+        return Totals() if self._followed is None else self._followed.totals()
+
+    @property
+    def state(self) -> str:
+        """ready, running, paused, stopping, stopped, finished or failed."""
+        return "ready" if self.stream is None else self.stream.state
+
+    @property
+    def is_over(self) -> bool:
+        return self._followed is None or self._followed.is_over
+
+    @property
+    def title(self) -> str:
+        return str(self.controls.target.value) or "a stream"
+
+    # --- what it does ---
+
+    def start(self) -> StreamPanel:
+        """Start, or start a new stream where the last one is over.
+
+        Raises
+        ------
+        OptionsError : no target, or settings that cannot be meant.
+        ConnectionLost, AuthenticationError : the database is not there, or lets nobody in.
+        """
+        with self._guard:
+            if self.state not in ("ready", "stopped", "finished", "failed"):
+                return self
+            if self._is_attached:
+                if self.stream is not None and self.state == "ready":
+                    self.stream.start()
+            else:
+                self._start_new()
+            self.view.wake()
+        self.say(None)
+        self._show_state()
+        return self
+
+    def pause(self) -> None:
+        """Hold the stream's time."""
+        if self.stream is not None:
+            self.stream.pause()
+        self._show_state()
+
+    def resume(self) -> None:
+        """Go on; with the rows of the pause left out, so that times are those of the clock."""
+        if self.stream is not None:
+            self.stream.resume(skip=bool(self._options["now"]))
+        self._show_state()
+
+    def stop(self, *, timeout_s: float | None = 30.0) -> StreamStats | None:
+        """End the stream and wait for its last rows.
+
+        Raises
+        ------
+        TimeoutError : they are still on their way.
+        What ended the stream, if it failed.
+        """
+        if self.stream is None:
+            return None
+        self._show_state("stopping" if self.state in ("running", "paused") else None)
+        try:
+            return self.stream.stop(timeout_s=timeout_s)
+        finally:
+            self._collect()
+            self._show_state()
+            self._show_still()
+
+    def close(self) -> None:
+        """Stop a stream of its own, end its threads, and take its widgets away."""
+        if self.stream is not None and not self._is_attached:
+            try:
+                self.stream.stop(drain=False, timeout_s=10.0)
+            except BaseException as exc:
+                self._message = str(exc)
+        if self._followed is not None:
+            self._followed.collect()
+            self._followed.close()
+        super().close()
+
+    # --- inside ---
+
+    def _parts(self) -> list[w.Widget]:
+        return [self.controls.top, self.view.widget, self.controls.bottom]
+
+    def _start_new(self) -> None:
+        source = self._changed_source()
+        target = str(self.controls.target.value).strip()
+        if not target:
+            raise OptionsError(
+                "where should the rows go?",
+                hint="name a target: root.plant.press1, or database.table",
+            )
+        runner = stream(
+            source,
+            to=self._sink or target,
+            window=self.controls.window_value,
+            speed=self.controls.speed.value,
+            **self._options,
+        )
+        if self._followed is not None:
+            self._followed.close()
+        self._followed = Followed(runner, self.feed)
+        self._describe_source(source)
+        runner.start()
+
+    def _changes(self) -> dict[str, Any]:
+        settings = self.controls.settings()
+        if settings is None or not isinstance(self.source, SensorSource):
+            return {}
+        return settings.changes(self.source)
+
+    def _changed_source(self) -> Playable:
+        if not isinstance(self.source, SensorSource):
+            return self.source
+        return self.source.replace(**self._changes())
+
+    def _describe_source(self, source: Playable) -> None:
+        if isinstance(source, SensorSource):
+            self.feed.describe(units=source.units, keys=keys_of(source))
+
+    def _press(self, action: str) -> None:
+        try:
+            getattr(self, action)()
+        except Exception as exc:
+            self.say(exc)
+            self._show_state()
+
+    def _change(self) -> None:
+        """A control was changed: have the running stream follow, or say why it cannot."""
+        try:
+            source = self._changed_source()
+            if self.stream is not None and self.state in ("running", "paused"):
+                self._describe_source(source)
+                self.stream.change(
+                    window=self.controls.window_value,
+                    speed=self.controls.speed.value,
+                    **self._changes(),
+                )
+            else:
+                source.next_window(0, self.controls.window_value)
+        except (OptionsError, ValueError) as exc:
+            self.say(exc)
+        else:
+            self.say(None)
+
+    def _show_state(self, state: str | None = None) -> None:
+        self.controls.show_state(state or self.state)
+        self.view.refresh()
+
+    def _collect(self) -> None:
+        if self._followed is not None:
+            self._followed.collect()
+
+    def _is_over_now(self) -> bool:
+        is_over = super()._is_over_now()
+        if is_over:  # the stream has ended by itself, or failed
+            self._show_state()
+            if self._followed is not None and self._followed.error is not None:
+                self.say(self._followed.error)
+            self._show_still()
+        return is_over
+
+    def _state(self) -> dict[str, Any]:
+        state = self.state
+        totals = self._last = Totals() if self._followed is None else self._followed.totals()
+        rates = self._rates.add(now(), totals.rows, totals.points)
+        shown: dict[str, Any] = {
+            "word": _WORDS.get(state, state),
+            "tone": _TONES.get(state, "idle"),
+            "counters": [list(tile) for tile in tiles(totals, rates)],
+            "empty": "" if state == "running" else "press Start" if state == "ready" else "no rows",
+        }
+        if totals.behind_s:
+            shown["warning"] = (
+                f"The database does not keep up: the stream is {totals.behind_s:.1f} s late. "
+                "Try a larger window, a lower rate or fewer sensors."
+            )
+        return shown
+
+
+def _name_of(receiver: Any) -> str:
+    """What the target's field says."""
+    if isinstance(receiver, str):
+        return receiver
+    report = getattr(receiver, "report", None)
+    return getattr(report, "target", None) or type(receiver).__name__

@@ -1,0 +1,54 @@
+"""Sources show themselves in a notebook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+from iotdb_frames.options import WriteArgs
+from iotdb_frames.views import load_view
+
+if TYPE_CHECKING:
+    from iotdb_frames.client.connection import Connection
+
+
+class HasPanel:
+    """A source that a panel can stream."""
+
+    def panel(
+        self,
+        *,
+        to: Any = "",
+        window: Any = None,
+        speed: float | None = None,
+        duration: Any = None,
+        now: bool = True,
+        connection: Connection | str | None = None,
+        capacity: int = 10_000,
+        **options: Unpack[WriteArgs],
+    ) -> Any:
+        """A panel in a notebook: controls, a live chart of what is acknowledged, counters.
+
+        The last expression of a cell shows it. Without a front end it runs, too: ``start``,
+        ``pause``, ``resume``, ``stop``, ``totals``. Running its cell again closes it.
+
+        Parameters
+        ----------
+        to, window, speed, duration, connection, options : as of `stream`
+        now : the first row is at the moment of Start
+        capacity : rows that the chart keeps
+
+        Raises
+        ------
+        MissingExtraError : the extra ``[notebook]`` is needed and not installed.
+        """
+        return load_view("panel")(
+            self,
+            to=to,
+            window=window,
+            speed=speed,
+            duration=duration,
+            now=now,
+            connection=connection,
+            capacity=capacity,
+            **options,
+        )
