@@ -98,6 +98,7 @@ class WritePlan:
     row_bytes : encoded bytes of a row, about
     notes : what the user should know
     ddl : what would be created, as SQL
+    is_stream : one of many plans that follow each other
     """
 
     target: Target
@@ -112,6 +113,7 @@ class WritePlan:
     row_bytes: int
     notes: tuple[str, ...] = ()
     ddl: tuple[str, ...] = ()
+    is_stream: bool = False
 
     @property
     def n_devices(self) -> int:
@@ -136,10 +138,12 @@ class WritePlan:
     def cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Ranges of the order that make a request each.
 
-        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy.
+        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy; in a stream
+        it is already.
         """
         rows = self.chunk_rows
-        step = rows if self.options.chunk_bytes is None else max(1, rows // FIRST_SHARE)
+        is_first = self.options.chunk_bytes is not None and not self.is_stream
+        step = max(1, rows // FIRST_SHARE) if is_first else rows
         while start < stop:
             yield start, min(start + step, stop)
             start, step = start + step, min(rows, step * 2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.cells import Rules, check_target, is_total, to_cells
-from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
@@ -42,7 +43,7 @@ from iotdb_frames.frames.plan import (
     Refused,
     WritePlan,
 )
-from iotdb_frames.options import TSDataType, WriteOptions
+from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
 
 
 def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
@@ -56,11 +57,40 @@ def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
         tags=options.tags,
         attributes=options.attributes,
     )
-    labels = {c.source.label for c in found.columns}
-    for label in options.series:
-        if label not in labels:
-            raise FrameError(f"schema names {label!r}, and the frame has no such column")
+    wishes(found, options)
     return found
+
+
+def wishes(found: Layout, options: WriteOptions) -> dict[Hashable, TimeseriesOption]:
+    """What ``schema=`` asks for, by column label; it names columns by label or by full path.
+
+    Raises
+    ------
+    FrameError : a name that is no column's.
+    """
+    if not options.series:
+        return {}
+    labels = {c.source.label for c in found.columns}
+    paths = {
+        f"{part.device}.{c.name}": c.source.label
+        for part in found.parts
+        for c in part.columns
+        if part.device is not None
+    }
+    out: dict[Hashable, TimeseriesOption] = {}
+    for name, option in options.series.items():
+        label = name
+        if name not in labels and isinstance(name, str) and name.startswith("root."):
+            label = paths.get(join_path(split_path(name)), name)
+        if label not in labels:
+            close = get_close_matches(str(name), [str(label) for label in labels], n=1)
+            raise FrameError(
+                f"schema names {name!r}, and the frame has no such column",
+                column=name,
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+        out[label] = option
+    return out
 
 
 def plan_layout(
@@ -89,7 +119,8 @@ def plan_layout(
     notes: list[str] = []
     problems: list[Refused | FrameError] = []
     found = _adopt_tags(found, existing)
-    parts = tuple(_plan_part(part, found, options, existing, problems) for part in found.parts)
+    asked = wishes(found, options)
+    parts = tuple(_plan_part(part, found, asked, existing, problems) for part in found.parts)
     if rows is None or rows.key != key_labels(found):
         rows = sort_rows(found, rules)
     if rows.is_bad is not None:
@@ -134,6 +165,7 @@ def plan_layout(
         problems=tuple(problems),
         row_bytes=_row_bytes(parts),
         notes=tuple(notes),
+        is_stream=is_stream,
     )
 
 
@@ -170,7 +202,7 @@ def _adopt_tags(found: Layout, existing: Existing) -> Layout:
 def _plan_part(
     part: Part,
     found: Layout,
-    options: WriteOptions,
+    asked: Mapping[Hashable, TimeseriesOption],
     existing: Existing,
     problems: list[Refused | FrameError],
 ) -> PlannedPart:
@@ -186,7 +218,7 @@ def _plan_part(
             one = existing.types.get((part.device or "", column.name))
             types = set() if one is None else {one}
         try:
-            out.append(_plan_column(column, types, options, existing))
+            out.append(_plan_column(column, types, asked.get(column.source.label), existing))
         except FrameError as exc:
             problems.append(exc)
             out.append(PlannedColumn(column, None, state="exists" if types else "unknown"))
@@ -194,10 +226,9 @@ def _plan_part(
 
 
 def _plan_column(
-    column: Column, types: set[TSDataType], options: WriteOptions, existing: Existing
+    column: Column, types: set[TSDataType], asked: TimeseriesOption | None, existing: Existing
 ) -> PlannedColumn:
     label = column.source.label
-    asked = options.series.get(label)
     wanted = asked.data_type if asked is not None else None
     if len(types) > 1:
         names = " and ".join(sorted(t.name for t in types))
