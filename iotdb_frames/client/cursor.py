@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -213,21 +214,32 @@ def _timeout_error(connection: Connection) -> QueryTimeout:
 
 def _kill(connection: Connection, model: Model, life_ms: int) -> None:
     """Let the server end the query with this time limit, if it still runs; never raises."""
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
     with suppress(Exception):
         session = connection.open_session(model)
         try:
             session.set_timeout(_KILL_TIMEOUT_S)
-            header = session.execute("SHOW QUERIES")
-            if header is None:
-                return
-            table = decode_blocks(header.blocks, header, precision=session.info.precision)
-            session.close_query(header.query_id)
-            # The tree model says QueryId and Timeout, the table model query_id and timeout.
-            labels = [name.lower().replace("_", "") for name in table.column_names]
-            limits = table.column(labels.index("timeout")).to_pylist()
-            ids = table.column(labels.index("queryid")).to_pylist()
-            for limit, query_id in zip(limits, ids, strict=True):
-                if limit == life_ms:
-                    session.execute(f"KILL QUERY {quote_string(query_id)}")
+            while time.monotonic() < deadline:
+                try:
+                    _kill_once(session, life_ms)
+                except QueryError:
+                    time.sleep(0.1)  # the query may leave no memory for another one
+                else:
+                    return
         finally:
             session.close()
+
+
+def _kill_once(session: Session, life_ms: int) -> None:
+    header = session.execute("SHOW QUERIES")
+    if header is None:
+        return
+    table = decode_blocks(header.blocks, header, precision=session.info.precision)
+    session.close_query(header.query_id)
+    # The tree model says QueryId and Timeout, the table model query_id and timeout.
+    labels = [name.lower().replace("_", "") for name in table.column_names]
+    limits = table.column(labels.index("timeout")).to_pylist()
+    ids = table.column(labels.index("queryid")).to_pylist()
+    for limit, query_id in zip(limits, ids, strict=True):
+        if limit == life_ms:
+            session.execute(f"KILL QUERY {quote_string(query_id)}")

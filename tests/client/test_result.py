@@ -25,7 +25,8 @@ from proxy import proxy_to
 
 N_ROWS = 300_000
 SQL = "SELECT a, b FROM root.result.d"
-SLOW = f"SELECT {', '.join(f'avg(sin(cos(sin(cos(sin(a+{i}))))))' for i in range(250))} FROM root.result.d"
+NESTED = [f"avg({'sin(' * 20}a+{i}{')' * 20})" for i in range(30)]
+SLOW = f"SELECT {', '.join(NESTED)} FROM root.result.d"  # seconds, and little memory
 
 
 @pytest.fixture(scope="module", autouse=True)
