@@ -93,6 +93,8 @@ def _column_groups(plan: WritePlan, part: PlannedPart) -> list[list[PlannedColum
     n_groups = min(len(written), -(-plan.row_bytes // limit))
     keys = [c for c in written if c.column.category == "tag"]
     others = [c for c in written if c.column.category != "tag"]
+    if not others:
+        return [written]
     step = -(-len(others) // n_groups)
     return [[*keys, *others[i : i + step]] for i in range(0, len(others), step)]
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from iotdb_frames.codec.names import (
     Target,
@@ -25,10 +24,17 @@ from iotdb_frames.codec.names import (
     normal_path,
     split_path,
 )
-from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
+from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.sql import quote_path_node
 from iotdb_frames.codec.types import kind_of
-from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
+from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.frames.labelled import (
+    check_time_kind,
+    find_times,
+    labelled,
+    require,
+    without_dictionary,
+)
 
 Category = Literal["field", "tag", "attribute"]
 
@@ -97,16 +103,6 @@ class Layout:
         return [column for part in self.parts for column in part.columns]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A frame as labelled sources; `index` is what a pandas index gave."""
-
-    sources: dict[Hashable, Source]
-    index: dict[Hashable, Source]
-    n_rows: int
-    n_column_levels: int = 1
-
-
 def layout(
     data: Any,
     target: Target,
@@ -131,18 +127,17 @@ def layout(
     ------
     FrameError, TimeIndexError, ColumnTypeError, OptionsError
     """
-    table = _from_arrow_table(data) if isinstance(data, pa.Table | pa.RecordBatch) else None
-    if table is None:
-        table = _from_frame(data, time)
-    times, time_label = _find_times(table, time, time_unit)
+    table = labelled(data, time=time)
+    times, time_label = find_times(table, time, time_unit)
     columns = dict(table.sources)
     columns.update({k: v for k, v in table.index.items() if k != time_label and v is not times})
     columns = {k: v for k, v in columns.items() if v is not times}
+    times = without_dictionary(times)
     if not columns:
         raise FrameError("the frame has no columns to write", hint="only times, no measurements")
-    _require(columns, [device] if device is not None else [], "device")
-    _require(columns, tags, "tags")
-    _require(columns, attributes, "attributes")
+    require(columns, [device] if device is not None else [], "device")
+    require(columns, tags, "tags")
+    require(columns, attributes, "attributes")
     if target.model == "table":
         if device is not None:
             raise OptionsError(
@@ -186,7 +181,7 @@ def rows_layout(
     FrameError, TimeIndexError : a label that names no measurement, times that are no times.
     """
     is_integer = kind_of(times.type) == "int"
-    _check_time_kind(times, time_unit if is_integer else None)
+    check_time_kind(times, time_unit if is_integer else None)
     target = Target("tree", path="root")
     unit = time_unit if is_integer else None
     if len(devices) == 1:
@@ -203,9 +198,11 @@ def dictionary_codes(source: Source) -> tuple[np.ndarray, Any]:
         data = data.cast(pa.string())
     if not pa.types.is_dictionary(data.type):
         data = data.dictionary_encode()
-    indices = data.indices if data.indices.type.bit_width <= 32 else data.indices.cast(pa.int32())
+    elif pc.count_distinct(data.dictionary, mode="only_valid").as_py() < len(data.dictionary):
+        data = data.dictionary_decode().dictionary_encode()  # it had a text twice, or a null
+    indices = data.indices.cast(pa.int32())
     codes = np.asarray(indices.fill_null(len(data.dictionary)) if indices.null_count else indices)
-    return codes.astype(np.int32, copy=False), data.dictionary
+    return codes, data.dictionary
 
 
 def _device_column(source: Source, target: Target) -> DeviceColumn:
@@ -216,10 +213,11 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
             hint=f"df[{source.label!r}].astype(str)",
         )
     codes, names = dictionary_codes(source)
+    is_used = np.bincount(codes, minlength=len(names)) > 0  # a category need not occur
     paths = []
     for i, name in enumerate(names.to_pylist()):
         try:
-            paths.append("" if name is None else normal_path(name, under=target.path))
+            paths.append(normal_path(name, under=target.path) if is_used[i] else "")
         except OptionsError as exc:
             row = int(np.argmax(codes == i))
             raise FrameError(
@@ -236,134 +234,14 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
     return DeviceColumn(source.label, codes, (*place, ""))
 
 
-def _require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option: str) -> None:
-    if isinstance(labels, str):
-        raise OptionsError(f"{option}={labels!r} must be a list", hint=f"{option}=[{labels!r}]")
-    for label in labels:
-        if label not in columns:
-            names = [c for c in columns if isinstance(c, str)]
-            close = get_close_matches(str(label), names, n=1)
-            raise FrameError(
-                f"{option} names {label!r}, and the frame has no such column",
-                column=label,
-                hint=f"did you mean {close[0]!r}?" if close else None,
-            )
-
-
-def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> _Table:
-    _refuse_duplicates(pd.Index(data.schema.names))
-    sources: dict[Hashable, Source] = {}
-    for name, column in zip(data.schema.names, data.columns, strict=True):
-        if kind_of(column.type) == "string":
-            column.validate(full=True)  # a foreign buffer may not be UTF-8; the server won't look
-        sources[name] = from_arrow(column, name)
-    return _Table(sources, {}, data.num_rows)
-
-
-def _refuse_duplicates(index: pd.Index) -> None:
-    if not index.is_unique:
-        label = index[index.duplicated()][0]
-        raise FrameError(
-            f"column {label!r} is there more than once",
-            column=label,
-            hint="rename one: labels name measurements, and a second would overwrite the first",
-        )
-
-
-def _from_frame(data: Any, time: Hashable | None) -> _Table:
-    if isinstance(data, pd.Series):
-        data = data.to_frame(name="value" if data.name is None else data.name)
-    if not isinstance(data, pd.DataFrame):
-        raise OptionsError(
-            f"a {type(data).__name__} cannot be written",
-            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
-        )
-    _refuse_duplicates(data.columns)
-    sources: dict[Hashable, Source] = {
-        label: from_pandas(data[label], label) for label in data.columns
-    }
-    index = _index_sources(data.index, needs_time=time is None)
-    for label in index:
-        if label in sources:
-            raise FrameError(
-                f"{label!r} is a column and a level of the index", column=label, hint="rename one"
-            )
-    return _Table(sources, index, len(data), data.columns.nlevels)
-
-
-def _index_sources(index: pd.Index, *, needs_time: bool) -> dict[Hashable, Source]:
-    """Levels of the index that hold data: all of a MultiIndex, and any named or non-integer one."""
-    if isinstance(index, pd.MultiIndex):
-        if None in index.names or len(set(index.names)) < index.nlevels:
-            raise FrameError(
-                "every level of a MultiIndex needs a name of its own",
-                hint="df.index.names = [...], or df.reset_index()",
-            )
-        return {
-            name: from_pandas(index.get_level_values(i), name) for i, name in enumerate(index.names)
-        }
-    if not needs_time and index.name is None and pd.api.types.is_integer_dtype(index.dtype):
-        return {}  # row numbers, not data
-    return {index.name: from_pandas(index, index.name)}
-
-
-def _find_times(
-    table: _Table, time: Hashable | None, time_unit: str | None
-) -> tuple[Source, Hashable]:
-    if time is not None:
-        everything = {**table.sources, **table.index}
-        _require(everything, [time], "time")
-        source, label = everything[time], time
-    elif table.index:
-        found = [
-            (label, s)
-            for label, s in table.index.items()
-            if kind_of(s.type) == "timestamp" or len(table.index) == 1
-        ]
-        if len(found) != 1:
-            raise TimeIndexError(
-                f"{len(found)} levels of the index hold times, not one",
-                hint="name the time column: time='…', after df.reset_index()",
-            )
-        label, source = found[0]
-    elif "time" in table.sources:
-        source, label = table.sources["time"], "time"
-    else:
-        raise TimeIndexError("no column is called time", hint="name the time column: time='…'")
-    _check_time_kind(source, time_unit)
-    return source, label
-
-
-def _check_time_kind(source: Source, time_unit: str | None) -> None:
-    kind = kind_of(source.type)
-    where = "the index" if source.label is None else f"time {source.label!r}"
-    if kind == "timestamp" and time_unit is None and source.dtype != "object":
-        return
-    if kind == "int" and time_unit in ("s", "ms", "us", "ns"):
-        return
-    if len(source) == 0 and kind == "null":
-        return
-    if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
-        raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
-    if kind == "timestamp":
-        hint = (
-            "time_unit= is for integer times: leave it out"
-            if source.dtype != "object"
-            else "pd.to_datetime(…, utc=True)"
-        )
-    elif kind == "int":
-        hint = (
-            "set a DatetimeIndex, name the column (time='…'), or say what the integers count: "
-            "time_unit='ms'"
-        )
-    else:
-        hint = "set a DatetimeIndex (df.set_index('…')), or name the time column: time='…'"
-    raise TimeIndexError(f"{where} ({source.dtype}) holds no times", column=source.label, hint=hint)
-
-
 def _name(label: Hashable) -> str:
     if isinstance(label, str) and label:
         return label
+    if label is None:
+        raise FrameError(
+            "the index would be a column, and it has no name",
+            hint="df.reset_index(drop=True), or df.index.name = '…'",
+        )
     if label == "":
         raise FrameError("a column has an empty label", column=label, hint="give it a name")
     raise FrameError(

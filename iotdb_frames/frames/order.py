@@ -58,16 +58,21 @@ class Order:
     def keep(self, is_kept: np.ndarray) -> Order:
         """The order without some of its positions (bool, shape (n,))."""
         rows = np.arange(len(self)) if self.rows is None else self.rows
-        counts = np.concatenate([[0], np.cumsum(is_kept)])
+        bounds = np.concatenate([[0], np.cumsum(is_kept)])[self.bounds]
+        has_rows = bounds[1:] > bounds[:-1]
         return replace(
-            self, ticks=self.ticks[is_kept], rows=rows[is_kept], bounds=counts[self.bounds]
+            self,
+            ticks=self.ticks[is_kept],
+            rows=rows[is_kept],
+            bounds=np.concatenate([[0], bounds[1:][has_rows]]),
+            first_rows=self.first_rows[: len(has_rows)][has_rows],
         )
 
 
 def to_server_ticks(
     times: Source, *, time_unit: str | None, rules: Rules
 ) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """All times as ticks of the server, which rows have none that is exact, and why.
+    """All times as ticks of the server, which rows have none that is exact, and why the first.
 
     Parameters
     ----------
@@ -91,11 +96,13 @@ def to_server_ticks(
             out[rows] = cells.values
         else:
             out = np.asarray(cells.values)
-        for mask, text in ((cells.is_null, "is missing"), (cells.is_bad, cells.why)):
-            if mask is not None:
-                is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
-                is_bad[rows] |= mask
-                why = why or text
+        masks = [mask for mask in (cells.is_null, cells.is_bad) if mask is not None]
+        if masks:
+            bad = np.logical_or.reduce(masks)
+            is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
+            is_bad[rows] = bad
+            is_first_missing = cells.is_null is not None and cells.is_null[bad.argmax()]
+            why = why or ("is missing" if is_first_missing else cells.why)
     return out, is_bad, why
 
 

@@ -83,7 +83,8 @@ class WriteOptions:
             raise OptionsError('on_error="collect" and dead_letter="file.parquet" go together')
         if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
             raise OptionsError(f"workers={self.workers!r} must be a whole number from 1")
-        if isinstance(self.chunk, int) and (isinstance(self.chunk, bool) or self.chunk < 1):
+        is_count = isinstance(self.chunk, int) and not isinstance(self.chunk, bool)
+        if not isinstance(self.chunk, str) and (not is_count or self.chunk < 1):
             raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
         if isinstance(self.chunk, str):
             parse_bytes(self.chunk, name="chunk")

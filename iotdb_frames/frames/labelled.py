@@ -1,0 +1,197 @@
+"""A frame's columns and index levels as labelled sources, and which of them holds the times."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
+from iotdb_frames.codec.types import kind_of, refuse
+from iotdb_frames.errors import ColumnTypeError, FrameError, OptionsError, TimeIndexError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A frame as labelled sources; `index` is what a pandas index gave."""
+
+    sources: dict[Hashable, Source]
+    index: dict[Hashable, Source]
+    n_rows: int
+    n_column_levels: int = 1
+
+
+def labelled(data: Any, *, time: Hashable | None) -> Labelled:
+    """The sources of a frame: DataFrame, Series, pyarrow Table or RecordBatch."""
+    if isinstance(data, pa.Table | pa.RecordBatch):
+        return _from_arrow_table(data)
+    return _from_frame(data, time)
+
+
+def require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option: str) -> None:
+    """Refuse labels that the frame lacks, with the nearest that it has.
+
+    Raises
+    ------
+    FrameError, OptionsError
+    """
+    if isinstance(labels, str):
+        raise OptionsError(f"{option}={labels!r} must be a list", hint=f"{option}=[{labels!r}]")
+    for label in labels:
+        if label not in columns:
+            names = [c for c in columns if isinstance(c, str)]
+            close = get_close_matches(str(label), names, n=1)
+            raise FrameError(
+                f"{option} names {label!r}, and the frame has no such column",
+                column=label,
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+
+
+def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> Labelled:
+    _refuse_duplicates(pd.Index(data.schema.names))
+    sources: dict[Hashable, Source] = {}
+    for name, column in zip(data.schema.names, data.columns, strict=True):
+        if kind_of(column.type) == "string":
+            try:  # a foreign buffer may not be UTF-8, and the server won't look
+                column.validate(full=True)
+            except pa.ArrowInvalid as exc:
+                raise refuse(name, column.type, f"its texts are broken: {exc}") from exc
+        sources[name] = from_arrow(column, name)
+    return Labelled(sources, {}, data.num_rows)
+
+
+def _refuse_duplicates(index: pd.Index) -> None:
+    if not index.is_unique:
+        label = index[index.duplicated()][0]
+        raise FrameError(
+            f"column {label!r} is there more than once",
+            column=label,
+            hint="rename one: labels name measurements, and a second would overwrite the first",
+        )
+
+
+def _from_frame(data: Any, time: Hashable | None) -> Labelled:
+    if isinstance(data, pd.Series):
+        data = data.to_frame(name="value" if data.name is None else data.name)
+    if not isinstance(data, pd.DataFrame):
+        raise OptionsError(
+            f"a {type(data).__name__} cannot be written",
+            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
+        )
+    _refuse_duplicates(data.columns)
+    sources: dict[Hashable, Source] = {
+        label: from_pandas(column, label) for label, column in data.items()
+    }
+    index = _index_sources(data.index, needs_time=time is None)
+    for label in index:
+        if label in sources:
+            raise FrameError(
+                f"{label!r} is a column and a level of the index", column=label, hint="rename one"
+            )
+    return Labelled(sources, index, len(data), data.columns.nlevels)
+
+
+def _index_sources(index: pd.Index, *, needs_time: bool) -> dict[Hashable, Source]:
+    """Levels of the index that hold data: all of a MultiIndex, and any named or non-integer one."""
+    if isinstance(index, pd.MultiIndex):
+        if None in index.names or len(set(index.names)) < index.nlevels:
+            raise FrameError(
+                "every level of a MultiIndex needs a name of its own",
+                hint="df.index.names = [...], or df.reset_index()",
+            )
+        return {
+            name: from_pandas(index.get_level_values(i), name) for i, name in enumerate(index.names)
+        }
+    if not needs_time and index.name is None and pd.api.types.is_integer_dtype(index.dtype):
+        return {}  # row numbers, not data
+    try:
+        return {index.name: from_pandas(index, index.name)}
+    except ColumnTypeError as exc:
+        if not needs_time:
+            raise
+        is_period = isinstance(index.dtype, pd.PeriodDtype)
+        raise TimeIndexError(
+            f"the index ({index.dtype}) holds no times",
+            column=index.name,
+            row=exc.row,
+            hint="df.index.to_timestamp()" if is_period else "set a DatetimeIndex, or time='…'",
+        ) from exc
+
+
+def find_times(
+    table: Labelled, time: Hashable | None, time_unit: str | None
+) -> tuple[Source, Hashable]:
+    """The times and their label: of the column `time`, else of the index, else of ``time``.
+
+    Raises
+    ------
+    TimeIndexError, FrameError, OptionsError
+    """
+    if time is not None:
+        everything = {**table.sources, **table.index}
+        require(everything, [time], "time")
+        source, label = everything[time], time
+    elif table.index:
+        found = [
+            (label, s)
+            for label, s in table.index.items()
+            if kind_of(s.type) == "timestamp" or len(table.index) == 1
+        ]
+        if len(found) != 1:
+            raise TimeIndexError(
+                f"{len(found)} levels of the index hold times, not one",
+                hint="name the time column: time='…', after df.reset_index()",
+            )
+        label, source = found[0]
+    elif "time" in table.sources:
+        source, label = table.sources["time"], "time"
+    else:
+        raise TimeIndexError("no column is called time", hint="name the time column: time='…'")
+    check_time_kind(source, time_unit)
+    return source, label
+
+
+def without_dictionary(source: Source) -> Source:
+    """Times that are categories, as plain ones."""
+    if not pa.types.is_dictionary(source.type):
+        return source
+    data: Any = source.data
+    return replace(source, type=source.type.value_type, data=data.cast(source.type.value_type))
+
+
+def check_time_kind(source: Source, time_unit: str | None) -> None:
+    """Refuse what holds no times: datetimes, or integers with a unit.
+
+    Raises
+    ------
+    TimeIndexError, OptionsError
+    """
+    kind = kind_of(source.type)
+    where = "the index" if source.label is None else f"time {source.label!r}"
+    if kind == "timestamp" and time_unit is None and source.dtype != "object":
+        return
+    if kind == "int" and time_unit in ("s", "ms", "us", "ns"):
+        return
+    if len(source) == 0 and kind == "null":
+        return
+    if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
+        raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
+    if kind == "timestamp":
+        hint = (
+            "time_unit= is for integer times: leave it out"
+            if source.dtype != "object"
+            else "pd.to_datetime(…, utc=True)"
+        )
+    elif kind == "int":
+        hint = (
+            "set a DatetimeIndex, name the column (time='…'), or say what the integers count: "
+            "time_unit='ms'"
+        )
+    else:
+        hint = "set a DatetimeIndex (df.set_index('…')), or name the time column: time='…'"
+    raise TimeIndexError(f"{where} ({source.dtype}) holds no times", column=source.label, hint=hint)
