@@ -35,9 +35,10 @@ _STYLE = (
     ".iotf i.ok{background:#2a8a5c}.iotf i.warn{background:#b36b00}.iotf i.bad{background:#d0433b}"
     ".iotf dl{display:flex;flex-wrap:wrap;gap:8px 32px;margin:0 0 8px}"
     ".iotf dl div{min-width:4em}"
-    ".iotf dt{font-size:11.5px;font-weight:400;line-height:16px;opacity:.68;margin:0}"
-    ".iotf dd{margin:0;line-height:20px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}"
-    ".iotf dd small{font-size:11.5px;opacity:.68;margin-left:.5em}"
+    ".iotf dl dt,.iotf dl dd{display:block;float:none;width:auto;margin:0;padding:0}"
+    ".iotf dl dt{font-size:11.5px;font-weight:400;line-height:16px;opacity:.68}"
+    ".iotf dl dd{line-height:20px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}"
+    ".iotf dl dd small{font-size:11.5px;opacity:.68;margin-left:.5em}"
     ".iotf .grid{overflow-x:auto;margin:0 0 8px}"
     ".iotf table{border-collapse:collapse;font-size:12.5px;line-height:18px;margin:0;border:0}"
     ".iotf th,.iotf td{text-align:left;padding:3px 20px 3px 0;vertical-align:top;"
@@ -50,7 +51,7 @@ _STYLE = (
     ".iotf .bar b{display:block;height:4px;border-radius:2px;background:#3b7dd8}"
     ".iotf .bar.ok b{background:#2a8a5c}.iotf .bar.warn b{background:#b36b00}"
     ".iotf .bar.bad b{background:#d0433b}"
-    ".iotf p{margin:0 0 4px;padding-left:10px;border-left:2px solid #b36b00}"
+    ".iotf p{margin:0 0 4px 0;padding-left:10px;border-left:2px solid #b36b00}"
     "</style>"
 )
 

@@ -15,7 +15,7 @@ from iotdb_frames.stream.source import SensorSource
 
 SPEEDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 MAX_SENSORS = 20
-_LABEL = {"description_width": "64px"}
+_LABEL = {"description_width": "76px"}
 _WIDE = {"width": "auto"}
 
 
@@ -77,13 +77,13 @@ class Controls:
             groups = [self._signal_group(source), *groups, self._fault_group()]
         for control in (self.window, self.speed):
             self._follow(control)
-        bar = w.HBox([self._main, self._stop, self.target], layout={"gap": "4px"})
+        bar = w.HBox([self._main, self._stop, self.target], layout={"margin": "0 0 4px"})
         grid = w.GridBox(
             groups,
             layout={
                 "grid_template_columns": "repeat(auto-fit, minmax(250px, 1fr))",
                 "grid_gap": "4px 28px",
-                "padding": "4px 0 0",
+                "margin": "6px 0 0",
             },
         )
         self.top, self.bottom = bar, grid
@@ -165,14 +165,15 @@ class Controls:
             layout=_WIDE,
         )  # fmt: skip
         self.chance.tooltip = "that a row begins an episode of it"
-        self._add = w.Button(description="Add fault", icon="plus", layout={"width": "104px"})
+        self._add = w.Button(description="Add fault", icon="plus", layout={"width": "120px", "margin": "2px 2px 2px 86px"})
         self._add.on_click(lambda _: self._add_fault())
-        self._chips = w.HBox(layout={"flex_flow": "row wrap", "gap": "2px"})
+        self._chips = w.HBox(layout={"flex_flow": "row wrap"})
         self.fault.observe(lambda _: self._show_severity(), names="value")
         self._show_severity()
         self._show_chips()
-        foot = w.HBox([self._add, self._chips], layout={"gap": "4px"})
-        return self._group("Faults", [self.fault, self.severity, self.chance, foot])
+        return self._group(
+            "Faults", [self.fault, self.severity, self.chance, self._add, self._chips]
+        )
 
     def _group(self, title: str, controls: list[w.Widget]) -> w.Widget:
         head = w.HTML(f'<b style="font-size:12px;opacity:.72">{title}</b>')
@@ -184,7 +185,11 @@ class Controls:
     # --- faults ---
 
     def _show_severity(self) -> None:
-        default = KINDS[self.fault.value].severity
+        kind = KINDS[self.fault.value]
+        default = kind.severity
+        unit = {"dropout": "share", "duplicate": "copies"}.get(self.fault.value)
+        unit = unit or ("s" if kind.is_delivery else "σ")
+        self.severity.description = "severity" if default is None else f"severity, {unit}"
         self.severity.disabled = default is None
         self.severity.value = 0.0 if default is None else float(default)
 

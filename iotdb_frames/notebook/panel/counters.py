@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Tile = tuple[str, str, str, str]
-"""Label, number, unit, and a tone: "", "wait" or "bad"."""
+"""Label, number, unit, and a tone: "", "wait", "bad" or "fault"."""
 
 OVER_S = 5.0
 
@@ -69,7 +69,7 @@ def tiles(totals: Totals, rates: tuple[float, float]) -> list[Tile]:
         ("acknowledged", number(totals.rows), "rows", ""),
     ]
     hit = sorted((totals.faults or {}).items(), key=lambda item: -item[1])
-    return shown + [(kind, number(n), "faults", "") for kind, n in hit[:4]]
+    return shown + [(kind, number(n), "rows", "fault") for kind, n in hit[:4]]
 
 
 def number(value: Any) -> str:

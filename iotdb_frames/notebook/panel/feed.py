@@ -209,8 +209,7 @@ def choose_lines(
 
 def pick(frame: pd.DataFrame, series: Sequence[Series], *, keys: Sequence[str]) -> Rows:
     """The charted cells of a frame; missing ones are NaN."""
-    index = pd.DatetimeIndex(frame.index)
-    times = index.asi8 / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[index.unit]
+    times = seconds_of(pd.DatetimeIndex(frame.index))
     if not keys:
         values = np.empty((len(series), len(times)))
         for i, line in enumerate(series):
@@ -228,6 +227,11 @@ def pick(frame: pd.DataFrame, series: Sequence[Series], *, keys: Sequence[str]) 
         is_here = masks[line.device]
         values[i, inverse[is_here]] = _floats(frame[line.column])[is_here]
     return Rows(rows, values)
+
+
+def seconds_of(times: pd.DatetimeIndex) -> Floats:
+    """Seconds since 1970; naive times are UTC. The same moment gives the same number."""
+    return times.as_unit("ns").asi8 / 1e9
 
 
 def _floats(column: pd.Series[Any]) -> Floats:

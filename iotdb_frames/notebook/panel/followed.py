@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.notebook.panel.counters import Totals
-from iotdb_frames.notebook.panel.feed import Feed
+from iotdb_frames.notebook.panel.feed import Feed, seconds_of
 from iotdb_frames.stream.runner import Runner
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.source import SensorSource
@@ -117,7 +117,7 @@ class Followed:
         ledger = source.ledger(start, end)
         if not len(ledger):
             return
-        times = ledger["stamped"].to_numpy("datetime64[ns]").astype(np.int64) / 1e9
+        times = seconds_of(pd.DatetimeIndex(ledger["stamped"]))
         sensors = ledger["sensor"].astype(object)
         devices = {device.name: _key_of(source, device) for device in source.devices}
         names = ledger["device"].astype(str) if "device" in ledger else [""] * len(ledger)

@@ -38,7 +38,7 @@ class LivePanel:
         self._is_closed = False
         self._shown_as: str | None = None
         self.view = ChartView(feed, describe=self._describe, is_over=self._is_over_now, spans=spans)
-        self.widget: w.Widget = w.VBox(self._parts(), layout={"gap": "6px", "padding": "2px"})
+        self.widget: w.Widget = w.VBox(self._parts())
         cells.adopt(self)
 
     # --- what a kind of panel says ---
@@ -125,8 +125,8 @@ class LivePanel:
         state = self._state()
         warning = state.pop("warning", "")
         return {
-            **state,
             "title": self.title,
+            **state,
             "error": self._message or warning,
             "error_tone": "bad" if self._message else "warn",
         }

@@ -263,6 +263,7 @@ class StreamPanel(LivePanel):
         totals = self._last = Totals() if self._followed is None else self._followed.totals()
         rates = self._rates.add(now(), totals.rows, totals.points)
         shown: dict[str, Any] = {
+            "title": "",  # the target's field is above it
             "word": _WORDS.get(state, state),
             "tone": _TONES.get(state, "idle"),
             "counters": [list(tile) for tile in tiles(totals, rates)],

@@ -27,7 +27,7 @@ class PanelView {
     this.cursor = null;
     this.isDirty = false;
     this.isVisible = true;
-    this.span = null;
+    this.span = undefined;
     el.classList.add("iotf-panel");
     el.innerHTML = `
       <div class="iotf-head">
@@ -196,6 +196,7 @@ class PanelView {
   draw() {
     if (!this.chart) return;
     this.dom.empty.hidden = this.ring.length > 0;
+    this.dom.chart.classList.toggle("iotf-is-empty", !this.ring.length);
     this.chart.span = this.span ?? Infinity;
     this.chart.draw();
     this.showValues();
@@ -203,8 +204,8 @@ class PanelView {
 
   showState() {
     const state = this.model.get("state") ?? {};
-    this.dom.title.textContent = state.title ?? "";
-    this.dom.state.textContent = state.word ?? "";
+    this.dom.title.textContent = state.title || state.word || "";
+    this.dom.state.textContent = state.title ? (state.word ?? "") : "";
     this.dom.dot.className = `iotf-dot iotf-${state.tone ?? "idle"}`;
     this.dom.empty.textContent = state.empty ?? "";
     this.dom.error.hidden = !state.error;
