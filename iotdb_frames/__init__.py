@@ -41,8 +41,10 @@ from iotdb_frames.options import (
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection, connect, use
     from iotdb_frames.client.delete import delete, drop
+    from iotdb_frames.client.read import read
     from iotdb_frames.client.reader import execute, query, read_sql
     from iotdb_frames.client.result import QueryResult
+    from iotdb_frames.client.show import show
     from iotdb_frames.client.writer import plan, write
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
@@ -60,7 +62,9 @@ _HOME = {
     "execute": "client.reader",
     "plan": "client.writer",
     "query": "client.reader",
+    "read": "client.read",
     "read_sql": "client.reader",
+    "show": "client.show",
     "use": "client.connection",
     "write": "client.writer",
 }
@@ -100,7 +104,9 @@ __all__ = [
     "execute",
     "plan",
     "query",
+    "read",
     "read_sql",
+    "show",
     "use",
     "write",
 ]
