@@ -218,6 +218,7 @@ class Sender:
         def on_retry(exc: ServerError) -> None:
             nonlocal retries, losses
             retries += 1
+            self._on_trouble(exc)
             if isinstance(exc, ConnectionLost):
                 pool.drop_idle()
                 losses += exc.was_sent
