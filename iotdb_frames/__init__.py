@@ -27,6 +27,7 @@ from iotdb_frames.errors import (
     QueryError,
     QueryTimeout,
     ServerError,
+    SinkFull,
     TimeIndexError,
     WriteRejected,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "QueryTimeout",
     "RetryPolicy",
     "ServerError",
+    "SinkFull",
     "TSDataType",
     "TSEncoding",
     "TimeIndexError",
