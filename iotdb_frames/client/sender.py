@@ -58,6 +58,7 @@ class Sender:
     policy : how a request is tried again
     stop_on_error : after the first failed request nothing more is sent (its error is `error`);
         "lost": only after one that might have succeeded at another time (nobody there, no memory)
+    on_trouble : told in a lane's thread of each error after which a request is tried again
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Sender:
         n_lanes: int = 1,
         policy: RetryPolicy,
         stop_on_error: bool | Literal["lost"] = True,
+        on_trouble: Callable[[ServerError], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._policy = policy
+        self._on_trouble = on_trouble
         self._stop_on_error = stop_on_error
         self._stop = threading.Event()
         self._abort = threading.Event()
