@@ -34,10 +34,10 @@ class AsyncSink:
 
     async def send(self, event: Any) -> Ticket:
         """As `IoTDBSink.send`; where that would block, other coroutines go on."""
-        box = self._sink.box
-        ticket, entries = self._sink.entries_of(event, box)
-        while not box.offer(entries, may_block=False):
-            await asyncio.to_thread(box.wait_for_room)
+        pending = self._sink.pending
+        ticket, entries = self._sink.entries_of(event, pending)
+        while not pending.offer(entries, may_block=False):
+            await asyncio.to_thread(pending.wait_for_room)
         return ticket
 
     async def flush(self, timeout_s: float | None = None) -> None:

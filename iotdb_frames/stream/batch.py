@@ -222,17 +222,17 @@ class Batch:
             for i in owners.tolist():
                 out.setdefault(self.entries[i].device, Tally()).rejected += 1
         for group in self._groups:
-            is_refused = group.is_refused()
-            n_devices = len(group.devices)
-            rejected = np.bincount(group.codes[is_refused], minlength=n_devices)
-            codes, owners = group.codes[~is_refused], group.owners[~is_refused]
-            pairs, counts = np.unique(
-                codes.astype(np.int64) * N_BUCKETS + bucket_of[owners], return_counts=True
-            )
-            for code in np.flatnonzero(rejected).tolist():
-                out.setdefault(group.devices[code], Tally()).rejected += int(rejected[code])
-            for pair, n_rows in zip(pairs.tolist(), counts.tolist(), strict=True):
+            codes, owners = group.codes, group.owners
+            if group.refused:
+                is_refused = group.is_refused()
+                for code, n_rows in enumerate(np.bincount(codes[is_refused]).tolist()):
+                    if n_rows:
+                        out.setdefault(group.devices[code], Tally()).rejected += n_rows
+                codes, owners = codes[~is_refused], owners[~is_refused]
+            counts = np.bincount(codes.astype(np.int64) * N_BUCKETS + bucket_of[owners])
+            for pair in np.flatnonzero(counts).tolist():
                 tally = out.setdefault(group.devices[pair // N_BUCKETS], Tally())
+                n_rows = int(counts[pair])
                 tally.acknowledged += n_rows
                 tally.latencies[pair % N_BUCKETS] += n_rows
         return out

@@ -8,6 +8,7 @@ is never cast, it is told apart.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,7 @@ class Block:
     times : times of Arrow data
     time_unit : what integer times count; "" where integers are no times
     types : what was asked for new series
+    names : measurements
     key : the same where blocks can be put together as they are
     n_bytes : memory, about
     """
@@ -52,17 +54,12 @@ class Block:
     times: pa.Array | pa.ChunkedArray | None
     time_unit: str
     types: Types | None
+    names: tuple[str, ...]
     key: Hashable
     n_bytes: int
 
     def __len__(self) -> int:
         return self.data.num_rows if isinstance(self.data, pa.Table) else len(self.data)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The measurements."""
-        is_table = isinstance(self.data, pa.Table)
-        return tuple(self.data.column_names if is_table else self.data.columns)
 
     def row_devices(self) -> np.ndarray:
         """Each row's device, a position in `devices`: int32, shape (n_rows,)."""
@@ -113,10 +110,11 @@ def from_table(
     codes: np.ndarray,
 ) -> Block:
     """The block of Arrow columns."""
-    key = (tuple(data.schema.names), tuple(data.schema.types), times.type, time_unit)
-    _check(from_arrow(times, TIME), key[0], time_unit)
+    names = tuple(data.schema.names)
+    key = (names, tuple(data.schema.types), times.type, time_unit)
+    _check(from_arrow(times, TIME), names, time_unit)
     n_bytes = data.nbytes + times.nbytes + codes.nbytes
-    return Block(devices, codes, data, times, time_unit, types, key, n_bytes)
+    return Block(devices, codes, data, times, time_unit, types, names, key, n_bytes)
 
 
 def _from_frame(
@@ -127,16 +125,60 @@ def _from_frame(
     else:
         # A later change of the caller's frame must not change what is on its way.
         data = data.copy(deep=not _SHARES_LAZILY)
-    labels, dtypes = tuple(data.columns), tuple(data.dtypes)
-    key = (labels, dtypes, data.index.dtype, made.time_unit)
-    _check(from_pandas(data.index, data.index.name), labels, made.time_unit)
-    n_bytes = data.index.nbytes + codes.nbytes
-    for label, dtype in zip(labels, dtypes, strict=True):
-        if isinstance(dtype, np.dtype) and dtype.kind != "O":
-            n_bytes += dtype.itemsize * len(data)
-        else:
-            n_bytes += int(data[label].memory_usage(index=False, deep=True))
-    return Block(devices, codes, data, None, made.time_unit, made.types, key, n_bytes)
+    shape = _shape_of(data, made.time_unit)
+    n_bytes = shape.row_bytes * len(data) + codes.nbytes
+    for label in shape.unsized:
+        n_bytes += int(data[label].memory_usage(index=False, deep=True))
+    return Block(
+        devices, codes, data, None, made.time_unit, made.types, shape.names, shape, n_bytes
+    )
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class _Shape:
+    """What windows have in common: looked at once, and the key of their blocks.
+
+    row_bytes : of the columns of fixed size
+    unsized : the others
+    """
+
+    columns: pd.Index
+    dtypes: tuple[Any, ...]
+    time_type: Any
+    time_unit: str
+    names: tuple[str, ...]
+    row_bytes: int
+    unsized: tuple[str, ...]
+
+
+_shapes: deque[_Shape] = deque(maxlen=8)
+
+
+def _shape_of(data: pd.DataFrame, time_unit: str) -> _Shape:
+    dtypes = tuple(data.dtypes)
+    time_type = data.index.dtype
+    for shape in _shapes.copy():
+        if (
+            shape.columns.equals(data.columns)
+            and shape.dtypes == dtypes
+            and shape.time_type == time_type
+            and shape.time_unit == time_unit
+        ):
+            return shape
+    names = tuple(data.columns)
+    _check(from_pandas(data.index, data.index.name), names, time_unit)
+    is_sized = [isinstance(dtype, np.dtype) and dtype.kind != "O" for dtype in dtypes]
+    shape = _Shape(
+        data.columns,
+        dtypes,
+        time_type,
+        time_unit,
+        names,
+        8 + sum(d.itemsize for d, sized in zip(dtypes, is_sized, strict=True) if sized),
+        tuple(name for name, sized in zip(names, is_sized, strict=True) if not sized),
+    )
+    _shapes.appendleft(shape)
+    return shape
 
 
 def _check(times: Source, labels: tuple[Any, ...], time_unit: str) -> None:

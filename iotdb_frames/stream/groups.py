@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
+from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pandas
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.frames.layout import Layout, rows_layout
 from iotdb_frames.stream.blocks import TIME, Block, Types
@@ -157,21 +157,39 @@ def _join(some: list[tuple[Block, np.ndarray]]) -> Group:
     blocks = [block for block, _ in some]
     first = blocks[0]
     devices = tuple(dict.fromkeys(device for block in blocks for device in block.devices))
-    place = {device: i for i, device in enumerate(devices)}
-    codes = np.concatenate(
-        [np.array([place[d] for d in b.devices], np.int32)[b.row_devices()] for b in blocks]
-    )
+    owners = np.concatenate([owners for _, owners in some])
+    codes = np.zeros(len(owners), np.int32)
+    if len(devices) > 1:
+        place = {device: i for i, device in enumerate(devices)}
+        codes = np.concatenate(
+            [np.array([place[d] for d in b.devices], np.int32)[b.row_devices()] for b in blocks]
+        )
     columns: dict[Hashable, Source]
     if first.times is None:
-        frame = first.data if len(blocks) == 1 else pd.concat([b.data for b in blocks])
-        times = from_pandas(frame.index, frame.index.name)
-        columns = {name: from_pandas(frame[name], name) for name in first.names}
+        times, columns = _join_frames([b.data for b in blocks])
     else:
         table = first.data if len(blocks) == 1 else pa.concat_tables([b.data for b in blocks])
         times = from_arrow(_joined([b.times for b in blocks]), TIME)
         columns = {name: from_arrow(_whole(table[name]), name) for name in first.names}
-    owners = np.concatenate([owners for _, owners in some])
     return Group(columns, times, first.time_unit, first.types, devices, codes, owners)
+
+
+def _join_frames(frames: list[pd.DataFrame]) -> tuple[Source, dict[Hashable, Source]]:
+    """Times and columns of frames that have the same columns and dtypes."""
+    first = frames[0]
+    dtypes = set(first.dtypes)
+    index = first.index if len(frames) == 1 else first.index.append([f.index for f in frames[1:]])
+    times = from_pandas(index, index.name)
+    kind = next(iter(dtypes)) if len(dtypes) == 1 else None
+    if isinstance(kind, np.dtype) and kind.kind in "fiub":
+        # Of one dtype they are one array each: joined as such, every column is contiguous.
+        stack = np.concatenate([frame.to_numpy().T for frame in frames], axis=1)
+        return times, {
+            name: from_numpy(column, name)
+            for name, column in zip(first.columns, stack, strict=True)
+        }
+    frame = first if len(frames) == 1 else pd.concat(frames)
+    return times, {name: from_pandas(frame[name], name) for name in frame.columns}
 
 
 def _joined(arrays: list[pa.Array | pa.ChunkedArray]) -> pa.Array:

@@ -15,7 +15,6 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -29,7 +28,8 @@ from iotdb_frames.options import parse_bytes
 from iotdb_frames.stream.aio import AsyncSink
 from iotdb_frames.stream.blocks import Block, Row, to_array, to_block, to_time
 from iotdb_frames.stream.known import KnownSeries
-from iotdb_frames.stream.outbox import OnRefused, Outbox, Overflow
+from iotdb_frames.stream.outbox import OnRefused, Outbox
+from iotdb_frames.stream.pending import Overflow, Pending
 from iotdb_frames.stream.rejects import RejectFiles
 from iotdb_frames.stream.serializer import (
     DefaultIoTSerializationSchema,
@@ -185,23 +185,28 @@ class IoTDBSink:
             on_refused = self._on_error
         elif self._dead_letter is not None:
             on_refused = RejectFiles(self._dead_letter).add
-        box = Outbox(
-            connection,
-            KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy"),
+        pending = Pending(
             n_lanes=self._n_lanes,
             batch_size=self._batch_size,
-            flush_interval_s=self._interval_s,
-            max_pending_bytes=self._max_bytes,
+            interval_s=self._interval_s,
+            max_bytes=self._max_bytes,
             overflow=self._overflow,
-            on_refused=on_refused,
             spool=spool,
         )
         if spool is not None:
             for block, place in spool.replay():
-                ticket = Ticket(box.changed, box.told)
+                ticket = Ticket(pending.changed, pending.told)
                 entries = [self._block_entry(ticket, part) for part in self._split(block)]
                 ticket.stand_for(entries)
-                box.put_back(entries, place)
+                pending.put_back(entries, place)
+        box = Outbox(
+            connection,
+            KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy"),
+            pending,
+            n_lanes=self._n_lanes,
+            on_refused=on_refused,
+            spool=spool,
+        )
         box.start()
         return box
 
@@ -242,9 +247,8 @@ class IoTDBSink:
 
     def __del__(self) -> None:
         box = getattr(self, "_box", None)
-        if box is not None and not self._is_closed and not box.is_over:
-            with suppress(Exception):
-                box.close_later()
+        if box is not None and not self._is_closed and not box.pending.is_over:
+            box.pending.abandon()
             warnings.warn(
                 f"{self!r} was never closed; what waits in it is sent in the background",
                 ResourceWarning,
@@ -273,22 +277,24 @@ class IoTDBSink:
         PoolClosed : the sink is closed.
         What became of earlier rows under ``on_error="raise"``: nothing of this event was taken.
         """
-        box = self._box or self.box
-        ticket, entries = self.entries_of(event, box)
-        box.offer(entries)
+        pending = self.pending
+        ticket, entries = self.entries_of(event, pending)
+        pending.offer(entries)
         return ticket
 
     @property
-    def box(self) -> Outbox:
-        """Its core; opens it."""
-        self.open()
-        assert self._box is not None
-        return self._box
+    def pending(self) -> Pending:
+        """What is not delivered yet; opens the sink."""
+        box = self._box
+        if box is None:
+            box = self._box = self.open()._box
+        assert box is not None
+        return box.pending
 
-    def entries_of(self, event: Any, box: Outbox) -> tuple[Ticket, list[Entry]]:
+    def entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
         """The entries that an event becomes, under one ticket."""
         made: Any = self._serializer.serialize(event)
-        ticket = Ticket(box.changed, box.told)
+        ticket = Ticket(pending.changed, pending.told)
         if isinstance(made, DeviceColumns):
             entries = self._entries(ticket, made)
         else:
@@ -373,16 +379,16 @@ class IoTDBSink:
         IoTDBFramesError : the first failure that nobody was told of yet.
         """
         if self._box is not None:
-            self._box.flush(timeout_s)
+            self._box.pending.flush(timeout_s)
 
     @property
     def stats(self) -> SinkStats:
         """Counters of this moment."""
-        return self.box.stats()
+        return self.pending.stats()
 
     def device_stats(self) -> pd.DataFrame:
         """The same counters by device, a row each."""
-        return self.box.device_stats()
+        return self.pending.device_stats()
 
 
 def _is_one_row(made: DeviceColumns) -> bool:

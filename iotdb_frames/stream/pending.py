@@ -1,0 +1,440 @@
+"""What a sink has not delivered yet: all of its state, behind one lock.
+
+Entries wait in lanes, a device always in one. A lane is due when enough rows are there, when the
+timer is over, or when somebody waits; then its entries are taken as batches, in order, and leave
+memory when a batch is answered for.
+
+Rules: the lock is never held while planning, encoding, sending or calling a user's code. It can be
+taken again by its own thread, for the collector of garbage closes a sink in whichever it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition, RLock
+from typing import Literal
+
+import pandas as pd
+
+from iotdb_frames.client.sender import QUEUE
+from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, ServerError, SinkFull
+from iotdb_frames.stream.batch import Batch
+from iotdb_frames.stream.blocks import Row
+from iotdb_frames.stream.sink_stats import Counters, SinkStats
+from iotdb_frames.stream.spool import Place, Spool
+from iotdb_frames.stream.tickets import Entry
+
+Overflow = Literal["block", "raise", "drop_oldest"]
+
+TAKE_BYTES = 4 << 20
+"""Of what waits in a lane, so much is prepared at once: while it is sent, the next is prepared."""
+_log = logging.getLogger("iotdb_frames.sink")
+
+
+class Lane:
+    """What waits for one connection, and what is on its way there.
+
+    waiting : entries, in order
+    batch : the one being prepared
+    working : batches that are not answered for, in order, the one being prepared included
+    n_out : requests with the sender
+    retry_at, n_failed : when preparing may go on, and how often it failed in a row
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.waiting: deque[Entry] = deque()
+        self.is_due = False
+        self.batch: Batch | None = None
+        self.working: deque[Batch] = deque()
+        self.n_out = 0
+        self.retry_at = 0.0
+        self.n_failed = 0
+
+    @property
+    def first_number(self) -> float:
+        """Of the oldest entry that is not answered for."""
+        if self.working:
+            return self.working[0].entries[0].number
+        return self.waiting[0].number if self.waiting else math.inf
+
+
+class Pending:
+    """The entries that are not answered for.
+
+    Parameters
+    ----------
+    n_lanes : connections that send side by side
+    batch_size : rows that are collected before they go
+    interval_s : they go after so long in any case
+    max_bytes : memory, about, of all of them
+    overflow : what happens over that
+    spool : where rows are kept across a crash
+    """
+
+    def __init__(
+        self,
+        *,
+        n_lanes: int,
+        batch_size: int,
+        interval_s: float,
+        max_bytes: int,
+        overflow: Overflow,
+        spool: Spool | None,
+    ) -> None:
+        self._batch_size = batch_size
+        self._interval_s = interval_s
+        self._max_bytes = max_bytes
+        # What is taken can no longer be let go of: leave most of the room to what waits.
+        self._take_bytes = min(TAKE_BYTES, max_bytes // (4 * n_lanes))
+        self._overflow = overflow
+        self._spool = spool
+        self._pid = os.getpid()
+        self.lock = RLock()
+        self.changed = Condition(self.lock)  # something was answered for, or it is over
+        self._work = Condition(self.lock)  # there may be something to prepare
+        self._lanes = [Lane(i) for i in range(n_lanes)]
+        self._turn = 0
+        self.counters = Counters()
+        self._n_collected = 0
+        self._deadline = math.inf
+        self._number = 0
+        self._bytes = 0
+        self._failure: BaseException | None = None
+        self._broken: BaseException | None = None
+        self._trouble: ServerError | None = None
+        self.is_closing = False  # nothing more is taken
+        self.is_orphan = False  # and it ends by itself
+        self.is_over = False  # nothing more is sent
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that are not answered for."""
+        return self.counters.total.queued
+
+    # --- what is taken ---
+
+    def offer(self, entries: Sequence[Entry], *, may_block: bool = True) -> bool:
+        """Take entries of one send; False where they would have to wait and may not.
+
+        Raises
+        ------
+        SinkFull : under ``overflow="raise"``; nothing was taken.
+        PoolClosed : it is closed.
+        IoTDBFramesError : a failure that nobody was told of yet; nothing was taken.
+        """
+        n_bytes = sum(entry.n_bytes for entry in entries)
+        with self.lock:
+            self._check_open()
+            while self._bytes and self._bytes + n_bytes > self._max_bytes:
+                self.make_due()
+                if self._overflow == "raise":
+                    raise SinkFull(
+                        f"{self._bytes:,} bytes wait for the server, of {self._max_bytes:,}"
+                        + self._because(),
+                        hint='a larger max_pending=, or overflow="block"',
+                    )
+                if self._overflow == "drop_oldest":
+                    if not self._drop_oldest(self._bytes + n_bytes - self._max_bytes):
+                        break  # all of it is on its way
+                elif not may_block:
+                    return False
+                else:
+                    self.changed.wait()
+                    self._check_open()
+            if self._spool is not None:
+                _keep(entries, self._spool)
+            self._take(entries)
+        return True
+
+    def put_back(self, entries: Sequence[Entry], place: Place) -> None:
+        """Take entries of one block that is in the spool already, whatever their size."""
+        place.n_entries = len(entries)
+        for entry in entries:
+            entry.place = place
+        with self.lock:
+            self._take(entries)
+            self.counters.replayed += sum(entry.n_rows for entry in entries)
+            self.make_due()
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._number += 1
+            entry.number = self._number
+            self._lanes[entry.lane].waiting.append(entry)
+            self._bytes += entry.n_bytes
+            self._n_collected += entry.n_rows
+            self.counters.total.queued += entry.n_rows
+        if self._n_collected >= self._batch_size:
+            self.make_due()
+        elif self._deadline == math.inf and entries:
+            self._deadline = time.monotonic() + self._interval_s
+            self._work.notify()
+
+    def make_due(self) -> None:
+        """Let everything that waits go."""
+        with self.lock:
+            for lane in self._lanes:
+                lane.is_due = lane.is_due or bool(lane.waiting)
+            self._n_collected = 0
+            self._deadline = math.inf
+            self._work.notify()
+
+    def _check_open(self) -> None:
+        if self._pid != os.getpid():
+            raise OptionsError(
+                "this sink belongs to another process", hint="after a fork, open a new one"
+            )
+        if self.is_closing:
+            raise PoolClosed("the sink is closed", hint="open a new one")
+        self.raise_failure()
+
+    def _drop_oldest(self, n_bytes: int) -> bool:
+        """Let go of the oldest entries that wait; False where none does."""
+        n_rows = 0
+        while n_bytes > 0:
+            waiting = [lane for lane in self._lanes if lane.waiting]
+            if not waiting:
+                break
+            entry = min(waiting, key=lambda lane: lane.waiting[0].number).waiting.popleft()
+            n_bytes -= entry.n_bytes
+            n_rows += entry.n_rows
+            self._forget([entry])
+            self.counters.drop(entry)
+            if entry.place is not None and self._spool is not None:
+                self._spool.done([entry.place])
+            error = SinkFull(f"{entry.n_rows} rows were dropped for newer ones" + self._because())
+            for tell in entry.ticket.part_done(error):
+                tell()
+        if n_rows:
+            _log.warning("%d rows were dropped for newer ones%s", n_rows, self._because())
+            self.changed.notify_all()
+        return n_rows > 0
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._bytes -= entry.n_bytes
+            self.counters.total.queued -= entry.n_rows
+
+    # --- failures ---
+
+    def raise_failure(self) -> None:
+        """Raise what nobody was told of yet."""
+        if self._broken is not None:
+            raise self._broken
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def told(self, error: BaseException) -> None:
+        """Somebody was told of an error."""
+        with self.lock:
+            if self._failure is error:
+                self._failure = None
+
+    def break_down(self, exc: BaseException) -> None:
+        """Nothing will ever be delivered again."""
+        with self.lock:
+            self._broken = self._broken or exc
+            self.changed.notify_all()
+
+    def has_trouble(self, exc: ServerError) -> None:
+        """Something has to be tried again; said once, until something succeeds."""
+        with self.lock:
+            is_new, self._trouble = self._trouble is None, exc
+            n_rows = self.n_rows
+        if is_new:
+            _log.warning("%d rows wait for the server: %s", n_rows, exc.message)
+
+    def _because(self) -> str:
+        return f"; last trouble: {self._trouble.message}" if self._trouble is not None else ""
+
+    # --- those who wait ---
+
+    def flush(self, timeout_s: float | None) -> None:
+        """Wait until everything offered so far is answered for.
+
+        Raises
+        ------
+        TimeoutError : it is not after `timeout_s`.
+        IoTDBFramesError : the first failure that nobody was told of yet.
+        """
+        with self.lock:
+            self.make_due()
+            last = self._number
+            if not self.changed.wait_for(lambda: self._is_done(last), timeout_s):
+                raise TimeoutError(
+                    f"{self.n_rows:,} rows are not acknowledged after {timeout_s} s"
+                    + self._because()
+                )
+            self.raise_failure()
+
+    def _is_done(self, number: int) -> bool:
+        if self._broken is not None or self.is_over:
+            return True
+        return all(lane.first_number > number for lane in self._lanes)
+
+    def wait_for_room(self) -> None:
+        """Wait until something was answered for, or for a second."""
+        with self.lock:
+            if self._bytes and not self.is_closing:
+                self.changed.wait(1.0)
+
+    def drain(self, timeout_s: float | None) -> None:
+        """Take nothing more, and wait until all is answered for, at most so long."""
+        with self.lock:
+            self.is_closing = True
+            self.make_due()
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: not self.n_rows or self._broken is not None, timeout_s)
+
+    def end(self) -> bool:
+        """Nothing more is prepared; whether anything is left."""
+        with self.lock:
+            self.is_closing = self.is_over = True
+            self._work.notify_all()
+            self.changed.notify_all()
+            return self.n_rows > 0
+
+    def abandon(self) -> None:
+        """Take nothing more, and end when all is answered for."""
+        with self.lock:
+            self.is_closing = self.is_orphan = True
+            self.make_due()
+
+    def undelivered(self) -> PartialWriteError | None:
+        """What is to be said of rows that were not delivered, once."""
+        with self.lock:
+            failure, self._failure = self._broken or self._failure, None
+            total = self.counters.total
+            if not total.queued and failure is None:
+                return None
+            parts = []
+            if total.queued:
+                parts.append(f"{total.queued:,} rows are not acknowledged{self._because()}")
+            if total.rejected:
+                parts.append(f"{total.rejected:,} rows were refused")
+            text = " and ".join(parts) or "the sink failed"
+            if failure is not None:
+                text += f"; first failure: {failure}"
+            hint = None
+            if total.queued:
+                hint = "a longer close(timeout_s=…), or spool= to keep them for the next start"
+                if self._spool is not None:
+                    hint = "they are in the spool, for the next start"
+            error = PartialWriteError(text, hint=hint)
+            error.__cause__ = failure
+            error.report = self.counters.report()
+            return error
+
+    # --- the one who prepares ---
+
+    def next_lane(self) -> Lane | None:
+        """A lane that can go on; waits for one. None at the end."""
+        with self.lock:
+            while not self.is_over:
+                now = time.monotonic()
+                if now >= self._deadline:
+                    self.make_due()
+                wake_at = self._deadline
+                self._turn += 1  # another lane is the first each time
+                for i in range(len(self._lanes)):
+                    lane = self._lanes[(self._turn + i) % len(self._lanes)]
+                    if lane.n_out < QUEUE and (lane.batch or (lane.is_due and lane.waiting)):
+                        if now >= lane.retry_at:
+                            return lane
+                        wake_at = min(wake_at, lane.retry_at)
+                if self.is_orphan and not self.n_rows:
+                    return None
+                self._work.wait(None if wake_at == math.inf else max(0.0, wake_at - now))
+        return None
+
+    def take_batch(self, lane: Lane, make: Callable[[list[Entry]], Batch]) -> Batch:
+        """What waits in a lane, up to a limit, as the batch that is being prepared."""
+        with self.lock:
+            entries: list[Entry] = []
+            n_bytes = 0
+            while lane.waiting and (not entries or n_bytes < self._take_bytes):
+                entry = lane.waiting.popleft()
+                # A row that is a mapping is some ten times larger than as columns.
+                n_bytes += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
+                entries.append(entry)
+            lane.is_due = bool(lane.waiting)
+            lane.batch = make(entries)
+            lane.working.append(lane.batch)
+            return lane.batch
+
+    def postpone(self, lane: Lane, wait_s: float) -> None:
+        """Let a lane's preparing rest for so long."""
+        with self.lock:
+            lane.retry_at = time.monotonic() + wait_s
+            lane.n_failed += 1
+
+    def request_out(self, lane: Lane, batch: Batch) -> None:
+        """A request is with the sender."""
+        with self.lock:
+            lane.n_failed = 0
+            lane.n_out += 1
+            batch.n_out += 1
+
+    def request_back(self, lane: Lane, batch: Batch) -> bool:
+        """A request is answered for; whether it was the last of its batch."""
+        with self.lock:
+            lane.n_out -= 1
+            batch.n_out -= 1
+            self._work.notify()
+            return batch.is_submitted and not batch.n_out
+
+    def all_submitted(self, lane: Lane, batch: Batch) -> bool:
+        """A batch has no further request; whether all of them are answered for."""
+        with self.lock:
+            lane.batch = None
+            batch.is_submitted = True
+            return not batch.n_out
+
+    def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
+        """A batch is answered for: its entries leave memory, their tickets are told."""
+        tallies = batch.tallies(time.monotonic())
+        with self.lock:
+            lane.working.remove(batch)
+            self._forget(batch.entries)
+            self.counters.add(tallies)
+            tell = [t for e in batch.entries for t in e.ticket.part_done(e.error)]
+            self._failure = self._failure or failure
+            is_over, self._trouble = self._trouble is not None, None
+            self.changed.notify_all()
+            self._work.notify()
+        if is_over:
+            _log.info("the server takes rows again")
+        for callback in tell:
+            callback()
+
+    # --- what is counted ---
+
+    def stats(self) -> SinkStats:
+        """Counters of this moment."""
+        with self.lock:
+            return self.counters.stats(self._bytes)
+
+    def device_stats(self) -> pd.DataFrame:
+        """Counters of this moment, a row a device."""
+        with self.lock:
+            waiting = [e for lane in self._lanes for e in lane.waiting]
+            waiting += [e for lane in self._lanes for b in lane.working for e in b.entries]
+            return self.counters.by_device(waiting)
+
+
+def _keep(entries: Sequence[Entry], spool: Spool) -> None:
+    """All of the entries into the spool, or none."""
+    blocks = [entry.block() for entry in entries]
+    try:
+        for entry, block in zip(entries, blocks, strict=True):
+            entry.place = spool.append(block)
+    except BaseException:
+        spool.done([entry.place for entry in entries if entry.place is not None])
+        raise

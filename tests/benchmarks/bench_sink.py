@@ -1,0 +1,194 @@
+"""How fast the sink takes events, against `write` of the same rows; and the soak.
+
+    python tests/benchmarks/bench_sink.py                  # ratios, best of 5, one run
+    python tests/benchmarks/bench_sink.py --seconds 600    # the soak: is everything flat?
+
+The targets of the project: windows of 1,000 rows × 10 DOUBLE at 0.8 of `write`, lists of 1,000
+row mappings at 200k rows/s of 5 fields, one mapping a send at 50k/s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+import iotdb_frames as iotf
+from iotdb_frames.server import LocalServer
+from iotdb_frames.stream.serializer import DefaultIoTSerializationSchema
+from iotdb_frames.stream.sink import IoTDBSink
+from iotdb_frames.stream.sink_options import IoTDBOptions
+
+N_ROWS, N_COLUMNS, WINDOW, BATCH = 500_000, 10, 1_000, 20_000
+N_MAPPINGS = 200_000
+_NAMES = iter(f"root.bench{i}" for i in range(10_000))
+
+
+def options(server: LocalServer, database: str, *, aligned: bool) -> IoTDBOptions:
+    """The server, as a sink's options."""
+    return IoTDBOptions(
+        url=server.url, password=server.options.password, storage_group=database, aligned=aligned
+    )
+
+
+def wide_frame(n_rows: int = N_ROWS) -> pd.DataFrame:
+    """Random DOUBLEs at 1 kHz."""
+    values = np.random.default_rng(0).normal(size=(n_rows, N_COLUMNS))
+    index = pd.date_range("2026-01-01", periods=n_rows, freq="ms", name="time")
+    return pd.DataFrame(values, columns=[f"s{i}" for i in range(N_COLUMNS)], index=index)
+
+
+def mappings(n_rows: int, n_devices: int = 1) -> list[dict[str, object]]:
+    """Rows of 5 fields."""
+    return [
+        {
+            "device": f"d{i % n_devices}",
+            "timestamp": 1_767_225_600_000 + i,
+            "temperature": 20.0 + i % 7,
+            "pressure": 1.5 * (i % 11),
+            "cycles": i,
+            "state": "running" if i % 3 else "idle",
+            "ok": i % 2 == 0,
+        }
+        for i in range(n_rows)
+    ]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def warm_up(server: LocalServer, database: str, frame: pd.DataFrame, *, aligned: bool) -> None:
+    """The first rows of a database also create its region: not what is measured."""
+    with IoTDBSink(options(server, database, aligned=aligned)) as sink:
+        sink.send(frame.iloc[:1].assign(device="d0"))
+        sink.send(mappings(1))
+
+
+def windows_against_write(server: LocalServer, *, aligned: bool, runs: int) -> None:
+    """The same rows, by `write` and by windows; a database each, alternating."""
+    frame = wide_frame()
+    windows = [frame.iloc[i : i + WINDOW] for i in range(0, N_ROWS, WINDOW)]
+    connection = iotf.connect(server.url, password=server.options.password)
+    took: dict[str, list[float]] = {"write": [], "sink": []}
+
+    def write(database: str) -> None:
+        iotf.write(
+            frame,
+            f"{database}.d0",
+            aligned=aligned,
+            connection=connection,
+            chunk=BATCH,
+            progress=False,
+        )
+
+    def feed(database: str) -> None:
+        serializer = DefaultIoTSerializationSchema(device=f"{database}.d0")
+        target = options(server, database, aligned=aligned)
+        with IoTDBSink(target, serializer, batch_size=BATCH) as sink:
+            for window in windows:
+                sink.send(window)
+
+    for _ in range(runs):
+        for name, call in (("write", write), ("sink", feed)):
+            database = next(_NAMES)
+            warm_up(server, database, frame, aligned=aligned)
+            took[name].append(seconds(lambda call=call, db=database: call(db)))
+            connection.run(lambda s, db=database: s.execute(f"DELETE DATABASE {db}"), model="tree")
+    best = {name: min(times) for name, times in took.items()}
+    print(
+        f"windows of {WINDOW:,} × {N_COLUMNS} DOUBLE, {'aligned' if aligned else 'non-aligned'}: "
+        f"write {N_ROWS / best['write']:,.0f} rows/s, sink {N_ROWS / best['sink']:,.0f} rows/s, "
+        f"ratio {best['write'] / best['sink']:.2f} "
+        f"(median {np.median(took['write']) / np.median(took['sink']):.2f})"
+    )
+    connection.close()
+
+
+def lists_and_single(server: LocalServer, *, runs: int) -> None:
+    """Row mappings, 1,000 and one a send, of one device and of 100."""
+    for n_devices in (1, 100):
+        rows = mappings(N_MAPPINGS, n_devices)
+        lists = [rows[i : i + 1000] for i in range(0, len(rows), 1000)]
+        for name, events in (("lists of 1,000", lists), ("one a send", rows)):
+            best = 0.0
+            for _ in range(runs):
+                database = next(_NAMES)
+                warm_up(server, database, wide_frame(10), aligned=False)
+
+                def feed(database: str = database, events: list = events) -> None:
+                    target = options(server, database, aligned=False)
+                    with IoTDBSink(target, batch_size=BATCH) as sink:
+                        for event in events:
+                            sink.send(event)
+
+                best = max(best, N_MAPPINGS / seconds(feed))
+            print(f"mappings of 5 fields, {n_devices} devices, {name}: {best:,.0f} rows/s")
+
+
+def soak(server: LocalServer, *, n_seconds: float) -> None:
+    """Streams for so long, and prints memory, threads and file descriptors as it goes."""
+    import psutil
+
+    process = psutil.Process()
+    frame = wide_frame(100_000)
+    stop = time.monotonic() + n_seconds
+    seen: list[tuple[float, int, int]] = []
+
+    def windows() -> Iterator[pd.DataFrame]:
+        shift = pd.Timedelta(0)
+        while time.monotonic() < stop:
+            for i in range(0, len(frame), WINDOW):
+                part = frame.iloc[i : i + WINDOW]
+                yield part.set_axis(part.index + shift).assign(device=f"d{i // WINDOW % 20}")
+            shift += pd.Timedelta(len(frame), "ms")
+
+    rows = mappings(10_000, 50)
+    with IoTDBSink(options(server, next(_NAMES), aligned=False), batch_size=BATCH) as sink:
+        shown = 0.0
+        for i, window in enumerate(windows()):
+            sink.send(window)
+            for row in rows[i * 20 % 10_000 : i * 20 % 10_000 + 20]:
+                sink.send({**row, "timestamp": row["timestamp"] + i * 1000})
+            time.sleep(0.01)
+            if time.monotonic() >= shown:
+                shown = time.monotonic() + max(1.0, n_seconds / 20)
+                seen.append(
+                    (
+                        process.memory_info().rss / 2**20,
+                        threading.active_count(),
+                        process.num_fds() if os.name != "nt" else process.num_handles(),
+                    )
+                )
+                print(
+                    f"{n_seconds - (stop - time.monotonic()):6.0f} s: {seen[-1][0]:.0f} MiB, "
+                    f"{seen[-1][1]} threads, {seen[-1][2]} files, {sink.stats.acknowledged:,} rows",
+                    flush=True,
+                )
+        sink.flush()
+        print(sink.stats)
+    late = seen[len(seen) // 2 :]
+    growth = max(s[0] for s in late) - min(s[0] for s in late)
+    print(f"memory of the second half differs by {growth:.0f} MiB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=0.0, help="soak for so long")
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    with LocalServer() as running:
+        if arguments.seconds:
+            soak(running, n_seconds=arguments.seconds)
+        else:
+            for is_aligned in (True, False):
+                windows_against_write(running, aligned=is_aligned, runs=arguments.runs)
+            lists_and_single(running, runs=arguments.runs)
