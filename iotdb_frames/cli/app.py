@@ -12,6 +12,7 @@ from iotdb_frames.cli import screen
 from iotdb_frames.cli.demo import demo
 from iotdb_frames.cli.doctor import doctor
 from iotdb_frames.cli.serve import serve, stop
+from iotdb_frames.cli.simulate import simulate
 from iotdb_frames.cli.write import write
 
 
@@ -70,7 +71,7 @@ def options(
     """
 
 
-for command in (demo, serve, stop, write, doctor):
+for command in (demo, serve, stop, write, simulate, doctor):
     app.command()(command)
 
 

@@ -65,8 +65,8 @@ def demo(url: screen.Url = "local:") -> None:
         "",
         "    import iotdb_frames as iotf",
         f'    iotf.use("{url}")',
-        f'    iotf.read_sql("SELECT gust_ms FROM {TARGET} WHERE gust_ms > 15")',
-        '    df.iotdb.write("root.mine.first")  # df: a frame of yours with a DatetimeIndex',
+        f'    df = iotf.read("{TARGET}")        # the frame that was written',
+        '    df.iotdb.write("root.mine.first")      # or one of yours, with a DatetimeIndex',
         "",
     )
     if url.startswith("local:"):
