@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
     from iotdb_frames.server import LocalServer
+    from iotdb_frames.stream.showing import watch
 
 _HOME = {
     "Connection": "client.connection",
@@ -67,6 +68,7 @@ _HOME = {
     "read_sql": "client.reader",
     "show": "client.show",
     "use": "client.connection",
+    "watch": "stream.showing",
     "write": "client.writer",
 }
 """Where a public name that is loaded at its first use lives."""
@@ -110,6 +112,7 @@ __all__ = [
     "read_sql",
     "show",
     "use",
+    "watch",
     "write",
 ]
 

@@ -14,9 +14,10 @@ from typing import Any
 from iotdb_frames.errors import missing_extra
 
 _VIEWS = {
+    "backfill": "iotdb_frames.notebook.backfill:BackfillProgress",
     "panel": "iotdb_frames.notebook.panel:open_panel",
     "progress": "iotdb_frames.notebook.progress:NotebookProgress",
-    "watch": "iotdb_frames.notebook.watch:watch",
+    "watch": "iotdb_frames.notebook.panel.watching:Watch",
 }
 _EXTRA_PACKAGES = ("anywidget", "comm", "ipywidgets", "traitlets", "IPython", "ipykernel")
 

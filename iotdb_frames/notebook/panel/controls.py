@@ -165,7 +165,11 @@ class Controls:
             layout=_WIDE,
         )  # fmt: skip
         self.chance.tooltip = "that a row begins an episode of it"
-        self._add = w.Button(description="Add fault", icon="plus", layout={"width": "120px", "margin": "2px 2px 2px 86px"})
+        self._add = w.Button(
+            description="Add fault",
+            icon="plus",
+            layout={"width": "120px", "margin": "2px 2px 2px 86px"},
+        )
         self._add.on_click(lambda _: self._add_fault())
         self._chips = w.HBox(layout={"flex_flow": "row wrap"})
         self.fault.observe(lambda _: self._show_severity(), names="value")

@@ -159,9 +159,11 @@ class Feed:
             return Update(self.lines if is_new else None, joined, marks)
 
     def replay(self) -> Update:
-        """All that is kept, for a view that is new."""
+        """All that is kept, ascending and each time once, for a view that is new."""
         with self._lock:
-            return Update(self.lines, _join(list(self._kept)), tuple(self._marks))
+            joined = _join(list(self._kept))
+            rows = None if joined is None else _settle(joined)
+            return Update(self.lines, rows, tuple(self._marks))
 
     def _reset(self, lines: Lines) -> None:
         self.lines = lines
@@ -199,7 +201,14 @@ def choose_lines(
     names = [frame[key].astype(str) for key in keys]
     devices = list(dict.fromkeys(zip(*names, strict=True)))[:n_devices]
     series = [
-        Series(f"{device[-1]} {column}", column, units.get(column, ""), device, lane, color)
+        Series(
+            f"{device[-1].rpartition('.')[2]} {column}",
+            column,
+            units.get(column, ""),
+            device,
+            lane,
+            color,
+        )
         for lane, column in enumerate(columns)
         for color, device in enumerate(devices)
     ]
@@ -252,3 +261,17 @@ def _join(rows: Sequence[Rows]) -> Rows | None:
         np.concatenate([part.times for part in rows]),
         np.concatenate([part.values for part in rows], axis=1),
     )
+
+
+def _settle(rows: Rows) -> Rows:
+    """Rows as the database has them: ascending, each time once, the last cell that is not missing."""
+    if not len(rows) or bool(np.all(np.diff(rows.times) > 0)):
+        return rows
+    order = np.argsort(rows.times, kind="stable")
+    times, groups = np.unique(rows.times[order], return_inverse=True)
+    values = np.full((len(rows.values), len(times)), np.nan)
+    for settled, given in zip(values, rows.values, strict=True):
+        cells = given[order]
+        is_there = ~np.isnan(cells)
+        settled[groups[is_there]] = cells[is_there]
+    return Rows(times, values)

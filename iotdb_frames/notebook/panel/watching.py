@@ -1,0 +1,198 @@
+"""`Watch`: what is in the database, live; beside a panel, the database's view of the same rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import ipywidgets as w
+import pandas as pd
+
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.read import read
+from iotdb_frames.client.reader import read_sql
+from iotdb_frames.codec.names import parse_target
+from iotdb_frames.errors import FrameError, OptionsError, QueryError
+from iotdb_frames.notebook.panel.counters import Rates, number
+from iotdb_frames.notebook.panel.feed import Feed
+from iotdb_frames.notebook.panel.shown import LivePanel
+from iotdb_frames.stream.clock import to_seconds
+
+_UNWATCHED = 10
+"""Where nobody has looked for a while, it asks so many times less often."""
+_LATE = 10
+"""So many intervals back are asked for again: late rows, and cells written later."""
+
+
+class Watch(LivePanel):
+    """A chart of what queries give, the newest rows each time; made by `iotdb_frames.watch`."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        every: float | str,
+        last: Any,
+        columns: Any,
+        connection: Connection | str | None,
+        capacity: int,
+    ) -> None:
+        self._every_s = to_seconds(every, name="every")
+        self._last_s = to_seconds(last, name="last")
+        if not self._every_s > 0 or not self._last_s > 0:
+            raise OptionsError("every= and last= must be more than 0")
+        self._connection = resolve_connection(connection)
+        self._target = parse_target(target, database=self._connection.options.database)
+        self._name, self._columns = target, columns
+        self._newest: pd.Timestamp | None = None
+        self._before: pd.DataFrame | None = None
+        self._rows = 0
+        self._query_s: float | None = None
+        self._rates = Rates()
+        self._changed = threading.Condition()
+        self._word = "watching"
+        self._pause = w.Button(description="Pause", icon="pause", layout={"width": "104px"})
+        self._pause.on_click(lambda _: self._toggle())
+        self._stop = w.Button(description="Stop", icon="stop", layout={"width": "104px"})
+        self._stop.on_click(lambda _: self.stop())
+        super().__init__(Feed(capacity=capacity), spans=[self._last_s, None])
+        self._thread = threading.Thread(target=self._run, name="iotdb-frames-watch", daemon=True)
+        self._thread.start()
+        self.view.wake()
+
+    @property
+    def title(self) -> str:
+        return self._name
+
+    @property
+    def is_over(self) -> bool:
+        return self._word == "stopped"
+
+    @property
+    def n_rows(self) -> int:
+        """Rows seen so far."""
+        return self._rows
+
+    def pause(self) -> None:
+        """Ask no more, for now."""
+        self._become("paused", unless="stopped")
+
+    def resume(self) -> None:
+        """Ask again; what came meanwhile comes, too."""
+        self._become("watching", unless="stopped")
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._become("stopped")
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=10.0)
+        self._show_still()
+
+    def close(self) -> None:
+        """Stop, end its threads, and take its widgets away."""
+        self._become("stopped")
+        self._thread.join(timeout=10.0)
+        super().close()
+
+    def _parts(self) -> list[w.Widget]:
+        return [w.HBox([self._pause, self._stop], layout={"margin": "0 0 4px"}), self.view.widget]
+
+    def _toggle(self) -> None:
+        if self._word == "paused":
+            self.resume()
+        else:
+            self.pause()
+
+    def _become(self, word: str, *, unless: str = "") -> None:
+        with self._changed:
+            if self._word == unless:
+                return
+            self._word = word
+            self._changed.notify_all()
+        is_paused = word == "paused"
+        self._pause.description = "Resume" if is_paused else "Pause"
+        self._pause.icon = "play" if is_paused else "pause"
+        self._pause.disabled = self._stop.disabled = word == "stopped"
+        self.view.refresh()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while self._word != "stopped":
+            if self._word == "watching":
+                self._ask()
+            is_looked_at = self.view.has_views or self._shown_as is None
+            wait_s = self._every_s * (1 if is_looked_at else _UNWATCHED)
+            with self._changed:
+                self._changed.wait_for(lambda: self._word == "stopped", timeout=wait_s)
+
+    def _ask(self) -> None:
+        began = time.monotonic()
+        try:
+            start = self._start()
+            if start is not None:
+                rows = read(
+                    self._name, columns=self._columns, start=start, connection=self._connection
+                )
+                self._take(rows, start)
+        except (QueryError, FrameError) as exc:
+            # Before the first row it may not have been made yet.
+            self._message = exc.message if self._newest is not None else ""
+        except Exception as exc:
+            self.say(exc)
+        else:
+            self._message = ""
+        self._query_s = time.monotonic() - began
+
+    def _start(self) -> pd.Timestamp | None:
+        """From when on rows are asked for; None where there are none yet."""
+        if self._newest is not None:
+            return self._newest - pd.Timedelta(seconds=_LATE * self._every_s)
+        newest = self._find_newest()
+        return None if newest is None else newest - pd.Timedelta(seconds=self._last_s)
+
+    def _find_newest(self) -> pd.Timestamp | None:
+        target = self._target
+        if target.model == "table":
+            sql = f"SELECT max(time) FROM {target.sql}"
+            times = read_sql(sql, model="table", connection=self._connection).iloc[:, 0]
+        else:
+            sql = f"SELECT LAST ** FROM {target.path.removesuffix('.**')}"
+            times = read_sql(sql, model="tree", connection=self._connection).index.to_series()
+        newest = times.max()
+        return None if pd.isna(newest) else newest
+
+    def _take(self, frame: pd.DataFrame, start: pd.Timestamp) -> None:
+        if not len(frame):
+            return
+        said = frame.attrs["iotdb"]
+        keys = tuple(said.get("tags") or ()) or ((said["device"],) if "device" in said else ())
+        self.feed.describe(units={}, keys=keys)
+        new = frame
+        if self._before is not None and self._newest is not None:
+            known = self._before[self._before.index >= start]
+            if frame[frame.index <= self._newest].equals(known):  # else: late rows, other cells
+                new = frame[frame.index > self._newest]
+            self._rows += len(frame) - len(known)
+        else:
+            self._rows += len(frame)
+        if len(new):
+            self.feed.put(new)
+        self._before, self._newest = frame, frame.index.max()
+
+    def _state(self) -> dict[str, Any]:
+        rates = self._rates.add(time.monotonic(), self._rows, 0)
+        newest = "–" if self._newest is None else f"{self._newest:%H:%M:%S}"
+        query = "–" if self._query_s is None else f"{self._query_s * 1e3:.1f}"
+        return {
+            "word": self._word,
+            "tone": {"watching": "live", "paused": "wait"}.get(self._word, "idle"),
+            "counters": [
+                ["rows/s", number(rates[0]), "", ""],
+                ["rows seen", number(self._rows), "", ""],
+                ["newest", newest, "", ""],
+                ["query", query, "ms", ""],
+            ],
+            "empty": "nothing is there yet",
+        }
