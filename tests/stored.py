@@ -37,3 +37,12 @@ def stored(requests: Iterable[Request]) -> dict[Key, dict[str, Any]]:
 def devices_of(requests: Iterable[Request]) -> set[Key]:
     """Devices that requests write to."""
     return {key[:-1] for key in stored(requests)}
+
+
+def visible(rows: dict[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+    """What a query shows of it: no nulls, and in the tree model no rows of nothing but nulls."""
+    out = {
+        key: {name: value for name, value in cells.items() if value is not None}
+        for key, cells in rows.items()
+    }
+    return {key: cells for key, cells in out.items() if cells or not key[0].startswith("root.")}
