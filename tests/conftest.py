@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.server import LocalServer
 from iotdb_frames.server.install import find_installation
+
+settings.register_profile("shared", deadline=None, print_blob=True)  # a busy machine is no bug
+settings.load_profile("shared")
 
 TIERS = {
     "browser": "JupyterLab in a real browser",
