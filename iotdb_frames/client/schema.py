@@ -161,8 +161,9 @@ def ddl(plan: WritePlan) -> list[str]:
     lines = []
     for device, planned in missing:
         assert planned.data_type is not None
-        encoding = planned.encoding or DEFAULT_ENCODING[planned.data_type]
-        compression = planned.compression or CompressionType.LZ4
+        encoding, compression = planned.encoding, planned.compression  # 0 is a member of both
+        encoding = DEFAULT_ENCODING[planned.data_type] if encoding is None else encoding
+        compression = CompressionType.LZ4 if compression is None else compression
         lines.append(
             f"CREATE TIMESERIES {device}.{planned.column.name} WITH "
             f"DATATYPE={planned.data_type.name}, ENCODING={encoding.name}, "

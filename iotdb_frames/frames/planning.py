@@ -119,6 +119,9 @@ def plan_layout(
     notes: list[str] = []
     problems: list[Refused | FrameError] = []
     found = _adopt_tags(found, existing)
+    lacking = set(existing.tags or ()) - {c.name for c in found.columns}
+    if lacking:
+        notes.append(f"no column for the tag {', '.join(sorted(lacking))}: it is null in all rows")
     asked = wishes(found, options)
     parts = tuple(_plan_part(part, found, asked, existing, problems) for part in found.parts)
     if rows is None or rows.key != key_labels(found):
@@ -248,7 +251,10 @@ def _plan_column(
     if column.category != "field":
         target: TSDataType | None = TSDataType.STRING
     else:
-        target = there or wanted or default_type(column.source.type)
+        # Not `or`: BOOLEAN is 0.
+        target = next(
+            (t for t in (there, wanted) if t is not None), default_type(column.source.type)
+        )
     if target is None and kind == "null":
         return PlannedColumn(column, None, state="left out")
     if target is None:

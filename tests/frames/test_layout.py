@@ -400,6 +400,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
     ),
     "no exact value": (WIDE, {"schema": {"a": "INT32"}}, C, "a", 0, "1.5"),
     "no such cast": (WIDE, {"schema": {"b": "INT32"}}, C, "b", None, "BOOLEAN"),
+    "no such bool": (WIDE, {"schema": {"a": "BOOLEAN"}}, C, "a", None, "BOOLEAN"),
     "timedelta": (WIDE.assign(c=pd.to_timedelta([1, 2])), {}, C, "c", None, "total_seconds"),
     "mixed objects": (
         WIDE.assign(c=np.array([1, "a"], object)),
