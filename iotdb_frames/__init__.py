@@ -50,12 +50,24 @@ if TYPE_CHECKING:
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
     from iotdb_frames.server import LocalServer
+    from iotdb_frames.stream import signals
+    from iotdb_frames.stream.faults import Fault
+    from iotdb_frames.stream.fleet import simulate_fleet
+    from iotdb_frames.stream.replay import replay
+    from iotdb_frames.stream.runner import Runner
+    from iotdb_frames.stream.sensors import Device, Sensor
     from iotdb_frames.stream.showing import watch
+    from iotdb_frames.stream.source import SensorSource
 
 _HOME = {
     "Connection": "client.connection",
+    "Device": "stream.sensors",
+    "Fault": "stream.faults",
     "LocalServer": "server",
     "QueryResult": "client.result",
+    "Runner": "stream.runner",
+    "Sensor": "stream.sensors",
+    "SensorSource": "stream.source",
     "WritePlan": "frames.plan",
     "WriteReport": "frames.report",
     "connect": "client.connection",
@@ -66,7 +78,10 @@ _HOME = {
     "query": "client.reader",
     "read": "client.read",
     "read_sql": "client.reader",
+    "replay": "stream.replay",
     "show": "client.show",
+    "signals": "stream.signals",
+    "simulate_fleet": "stream.fleet",
     "use": "client.connection",
     "watch": "stream.showing",
     "write": "client.writer",
@@ -79,6 +94,8 @@ __all__ = [
     "CompressionType",
     "Connection",
     "ConnectionLost",
+    "Device",
+    "Fault",
     "FrameError",
     "IoTDBFramesError",
     "LaunchError",
@@ -93,6 +110,9 @@ __all__ = [
     "QueryResult",
     "QueryTimeout",
     "RetryPolicy",
+    "Runner",
+    "Sensor",
+    "SensorSource",
     "ServerError",
     "SinkFull",
     "TSDataType",
@@ -110,7 +130,10 @@ __all__ = [
     "query",
     "read",
     "read_sql",
+    "replay",
     "show",
+    "signals",
+    "simulate_fleet",
     "use",
     "watch",
     "write",
@@ -120,7 +143,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'iotdb_frames' has no attribute {name!r}")
-    value = getattr(import_module(f"iotdb_frames.{_HOME[name]}"), name)
+    home = import_module(f"iotdb_frames.{_HOME[name]}")
+    value = getattr(home, name, home)  # a module that is public, such as signals, is its own home
     globals()[name] = value
     return value
 
