@@ -264,7 +264,7 @@ def _join(rows: Sequence[Rows]) -> Rows | None:
 
 
 def _settle(rows: Rows) -> Rows:
-    """Rows as the database has them: ascending, each time once, the last cell that is not missing."""
+    """Rows as the database has them: ascending, each time once, of its cells the last ones."""
     if not len(rows) or bool(np.all(np.diff(rows.times) > 0)):
         return rows
     order = np.argsort(rows.times, kind="stable")
