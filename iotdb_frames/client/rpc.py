@@ -278,7 +278,9 @@ class Session:
             text, hint = _explain(exc, self.address)
             raise ConnectionLost(text, hint=hint) from exc
         self._transport = _Transport(sock)
-        self._client = Client(TBinaryProtocolAccelerated(self._transport))
+        self._client = Client(
+            TBinaryProtocolAccelerated(self._transport, string_length_limit=MAX_FRAME_BYTES)
+        )
         configuration = {"version": "V_1_0", "sql_dialect": model}
         if model == "table" and options.database:
             configuration["db"] = options.database
@@ -316,7 +318,7 @@ class Session:
         self._transport.was_sent = False
         try:
             return getattr(self._client, method)(*args)
-        except (OSError, EOFError, TException, struct.error) as exc:
+        except (OSError, EOFError, OverflowError, TException, struct.error) as exc:
             self.abandon()
             what = "no answer in time from" if isinstance(exc, TimeoutError) else "lost"
             raise ConnectionLost(
