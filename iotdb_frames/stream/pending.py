@@ -34,6 +34,16 @@ Overflow = Literal["block", "raise", "drop_oldest"]
 TAKE_BYTES = 4 << 20
 """Of what waits in a lane, so much is prepared at once: while it is sent, the next is prepared."""
 _log = logging.getLogger("iotdb_frames.sink")
+_n_forks = 0
+
+
+def _count_fork() -> None:
+    global _n_forks
+    _n_forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Lane:
@@ -94,7 +104,7 @@ class Pending:
         self._take_bytes = min(TAKE_BYTES, max_bytes // (4 * n_lanes))
         self._overflow = overflow
         self._spool = spool
-        self._pid = os.getpid()
+        self._n_forks = _n_forks
         self.lock = RLock()
         self.changed = Condition(self.lock)  # something was answered for, or it is over
         self._work = Condition(self.lock)  # there may be something to prepare
@@ -128,7 +138,7 @@ class Pending:
         PoolClosed : it is closed.
         IoTDBFramesError : a failure that nobody was told of yet; nothing was taken.
         """
-        n_bytes = sum(entry.n_bytes for entry in entries)
+        n_bytes = sum([entry.n_bytes for entry in entries])
         with self.lock:
             self._check_open()
             while self._bytes and self._bytes + n_bytes > self._max_bytes:
@@ -186,13 +196,14 @@ class Pending:
             self._work.notify()
 
     def _check_open(self) -> None:
-        if self._pid != os.getpid():
+        if self._n_forks != _n_forks:
             raise OptionsError(
                 "this sink belongs to another process", hint="after a fork, open a new one"
             )
         if self.is_closing:
             raise PoolClosed("the sink is closed", hint="open a new one")
-        self.raise_failure()
+        if self._failure is not None or self._broken is not None:
+            self.raise_failure()
 
     def _drop_oldest(self, n_bytes: int) -> bool:
         """Let go of the oldest entries that wait; False where none does."""
@@ -241,7 +252,7 @@ class Pending:
         """Nothing will ever be delivered again."""
         with self.lock:
             self._broken = self._broken or exc
-            self.changed.notify_all()
+            self._fail_tickets(exc)
 
     def has_trouble(self, exc: ServerError) -> None:
         """Something has to be tried again; said once, until something succeeds."""
@@ -298,8 +309,18 @@ class Pending:
         with self.lock:
             self.is_closing = self.is_over = True
             self._work.notify_all()
-            self.changed.notify_all()
+            self._fail_tickets(
+                PoolClosed("the sink was closed before these rows were acknowledged")
+            )
             return self.n_rows > 0
+
+    def _fail_tickets(self, error: BaseException) -> None:
+        """Nobody is to wait for what will not come; the rows count as undelivered."""
+        for lane in self._lanes:
+            for entry in [*lane.waiting, *(e for batch in lane.working for e in batch.entries)]:
+                for tell in entry.ticket.part_done(error):
+                    tell()
+        self.changed.notify_all()
 
     def abandon(self) -> None:
         """Take nothing more, and end when all is answered for."""
@@ -359,11 +380,13 @@ class Pending:
         with self.lock:
             entries: list[Entry] = []
             n_bytes = 0
-            while lane.waiting and (not entries or n_bytes < self._take_bytes):
-                entry = lane.waiting.popleft()
+            while lane.waiting:
+                entry = lane.waiting[0]
                 # A row that is a mapping is some ten times larger than as columns.
                 n_bytes += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
-                entries.append(entry)
+                if n_bytes > self._take_bytes and entries:
+                    break  # what is over would be a small request of its own
+                entries.append(lane.waiting.popleft())
             lane.is_due = bool(lane.waiting)
             lane.batch = make(entries)
             lane.working.append(lane.batch)

@@ -45,6 +45,7 @@ CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
 """So long `close` waits after an exception left the ``with`` block."""
 _NO_CODES = np.zeros(0, np.int32)
+_TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
 
 
 class IoTDBSink:
@@ -326,10 +327,15 @@ class IoTDBSink:
 
     def _devices(self, column: Any) -> tuple[tuple[str, ...], np.ndarray]:
         """The distinct devices of a column, and each row's."""
-        codes, names = pd.factorize(to_array(column, "device").to_pandas())
-        if (codes < 0).any():
-            row = int(np.argmax(codes < 0))
+        found = to_array(column, "device")
+        if isinstance(found, pa.ChunkedArray):
+            found = found.combine_chunks()
+        if not pa.types.is_dictionary(found.type):
+            found = found.dictionary_encode()
+        if found.null_count:
+            row = int(np.argmax(found.is_null()))
             raise FrameError(f"row {row} names no device", column="device", row=row)
+        codes, names = np.asarray(found.indices), found.dictionary.to_pylist()
         paths = [self._lane(str(name))[0] for name in names]
         devices = tuple(dict.fromkeys(paths))
         if len(devices) == 1:
@@ -392,7 +398,11 @@ class IoTDBSink:
 
 
 def _is_one_row(made: DeviceColumns) -> bool:
-    if isinstance(made.columns, pd.DataFrame | pa.Table | pa.RecordBatch):
+    if type(made.columns) is not dict and isinstance(made.columns, _TABLES):
         return False
     time_ = made.time
-    return time_ is None or isinstance(time_, str) or not hasattr(time_, "__len__")
+    return time_ is None or type(time_) is int or isinstance(time_, str) or not _is_sized(time_)
+
+
+def _is_sized(value: Any) -> bool:
+    return hasattr(value, "__len__")

@@ -90,10 +90,12 @@ class Ticket:
     def stand_for(self, entries: Sequence[Entry]) -> None:
         """Stand for these entries, before anybody else sees it."""
         self._left = len(entries)
-        self.n_rows = sum(entry.n_rows for entry in entries)
+        self.n_rows = sum([entry.n_rows for entry in entries])
 
     def part_done(self, error: BaseException | None) -> tuple[Callable[[], None], ...]:
         """Note the end of a part, with the lock held; who is to be told, without it."""
+        if not self._left:
+            return ()  # its sink ended before
         self._left -= 1
         self._error = self._error or error
         if self._left:
