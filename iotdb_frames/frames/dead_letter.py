@@ -8,28 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from iotdb_frames.codec.sources import Source
+from iotdb_frames.frames.labelled import labelled
+
+_OWN = ("refused_row", "refused_code", "refused_reason")
 
 
 class DeadLetter:
     """A Parquet file, made with the first refused row.
 
-    Its columns are the data's own (objects as text), then `refused_row` (position in the data),
-    `refused_code` (the server's, null where we refused) and `refused_reason`.
+    Its columns are the data's own (an index is one, too; all labels as text), then `refused_row`
+    (position in the data), `refused_code` (the server's, null where we refused) and
+    `refused_reason`. A file of this name that was there before is gone with the first row.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._writer: pq.ParquetWriter | None = None
+        self._first_rows: dict[int, int] = {}
         self.n_rows = 0
+
+    def begin(self, data: Any, first_row: int) -> None:
+        """Say at which row of a stream a batch of it begins."""
+        self._first_rows[id(data)] = first_row
 
     def add(self, data: Any, rows: np.ndarray, *, reason: str, code: int | None = None) -> None:
         """Keep some rows (int, shape (n,)) of a DataFrame or an Arrow table."""
-        table = _rows_of(data, rows)
-        table = table.append_column("refused_row", pa.array(rows, pa.int64()))
+        table = rows_of(data, rows)
+        positions = np.asarray(rows, np.int64) + self._first_rows.get(id(data), 0)
+        table = table.append_column("refused_row", pa.array(positions))
         table = table.append_column("refused_code", pa.array([code] * len(rows), pa.int32()))
         table = table.append_column("refused_reason", pa.array([reason] * len(rows), pa.string()))
         with self._lock:
@@ -46,19 +57,27 @@ class DeadLetter:
                 self._writer.close()
 
 
-def _rows_of(data: Any, rows: np.ndarray) -> pa.Table:
-    if isinstance(data, pa.RecordBatch):
-        data = pa.Table.from_batches([data])
-    if isinstance(data, pa.Table):
-        return data.take(pa.array(rows))
-    frame = data.to_frame() if isinstance(data, pd.Series) else data
-    frame = frame.iloc[rows]
-    if not (isinstance(frame.index, pd.RangeIndex) and frame.index.name is None):
-        frame = frame.reset_index()
-    frame.columns = [
-        ".".join(map(str, label)) if isinstance(label, tuple) else str(label)
-        for label in frame.columns
-    ]
-    objects = frame.select_dtypes("object").columns
-    frame = frame.astype(dict.fromkeys(objects, "string"))
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+def rows_of(data: Any, rows: np.ndarray) -> pa.Table:
+    """Some rows (int, shape (n,)) of a frame that could be planned, with its index, as Arrow."""
+    found = labelled(data, time="")  # an index is a column like any other here
+    arrays: dict[str, pa.Array] = {}
+    for label, source in {**found.index, **found.sources}.items():
+        name = ".".join(map(str, label)) if isinstance(label, tuple) else str(label)
+        name = "index" if label is None else name
+        while name in arrays or name in _OWN:
+            name += "_"
+        arrays[name] = _array(source, rows)
+    return pa.table(arrays)
+
+
+def _array(source: Source, rows: np.ndarray) -> pa.Array:
+    values = source.take(rows)
+    if isinstance(values, np.ndarray):
+        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        array = pa.array(native)
+        return array.cast(source.type) if array.type != source.type else array
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_decimal256(values.type):
+        values = values.cast(pa.string())  # which Parquet has no place for
+    return values
