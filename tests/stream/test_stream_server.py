@@ -35,6 +35,7 @@ from iotdb_frames.stream.replay import replay
 from iotdb_frames.stream.runner import Runner
 from iotdb_frames.stream.sensors import Sensor
 from iotdb_frames.stream.sink import IoTDBSink
+from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.source import SensorSource
 
 EVERY_FAULT = [
@@ -65,8 +66,8 @@ def connection(server: LocalServer) -> Iterator[Connection]:
 
 @pytest.fixture
 def name() -> str:
-    """Of a database that no other test uses."""
-    return f"stream{next(_numbers)}"
+    """A name below the database of these tests: a small server holds few databases."""
+    return f"t{next(_numbers)}"
 
 
 class SlowLink:
@@ -108,7 +109,7 @@ def link(server: LocalServer) -> Iterator[SlowLink]:
     made.close()
 
 
-def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], *, within_s: float = 60.0) -> None:
     limit = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < limit, "it did not come to pass"
@@ -144,10 +145,10 @@ def test_every_fault_tree(connection: Connection, name: str) -> None:
     )
     assert set(source.ledger()["fault"]) == set(KINDS)
     runner = source.stream(
-        to=f"root.{name}.fleet", connection=connection, window=20, speed=math.inf
+        to=f"root.stream.{name}.fleet", connection=connection, window=20, speed=math.inf
     )
     stats = runner.run()
-    stored = read_devices(connection, f"root.{name}.fleet")
+    stored = read_devices(connection, f"root.stream.{name}.fleet")
     expected = in_order(source.frame(), ["device"])
     fields = list(source.schema)
     expected = expected[expected[fields].notna().any(axis=1)]
@@ -172,9 +173,9 @@ def test_every_fault_table(connection: Connection, name: str) -> None:
     )
     assert set(source.ledger()["fault"]) == set(KINDS)
     source.stream(
-        to=f"{name}.press", connection=connection, window="3s", speed=math.inf, workers=2
+        to=f"stream.{name}", connection=connection, window="3s", speed=math.inf, workers=2
     ).run()
-    sql = f"SELECT * FROM {name}.press"
+    sql = f"SELECT * FROM stream.{name}"
     stored = iotf.read_sql(sql, connection=connection, model="table")
     tags = ["site", "line", "machine"]
     stored = in_order(stored, tags)
@@ -185,13 +186,15 @@ def test_one_device_with_the_clock(connection: Connection, name: str) -> None:
     """The seed's source, as in life: one DOUBLE `s1` a tick, times from the start on."""
     begin = pd.Timestamp.now("UTC").tz_localize(None)
     runner = SensorSource(rate_hz=20).stream(
-        to=f"root.{name}.d", connection=connection, window=5, now=True
+        to=f"root.stream.{name}.d", connection=connection, window=5, now=True
     )
     assert runner.report is None
     stats = runner.run(2)
     assert stats.rows == pytest.approx(40, abs=3)
     assert 0 < stats.median_send_s <= stats.p99_send_s <= stats.max_send_s
-    stored = iotf.read_sql(f"SELECT s1 FROM root.{name}.d", connection=connection, model="tree")
+    stored = iotf.read_sql(
+        f"SELECT s1 FROM root.stream.{name}.d", connection=connection, model="tree"
+    )
     assert len(stored) == stats.rows == stats.points
     assert abs((stored.index[0] - begin).total_seconds()) < 1
     assert stored.iloc[:, 0].dtype == np.float64
@@ -201,8 +204,8 @@ def test_one_device_with_the_clock(connection: Connection, name: str) -> None:
 def test_a_tree_fleet_in_a_table(connection: Connection, name: str) -> None:
     """Devices of the tree model go into a table under the tag `device`."""
     source = simulate_fleet(3, duration=10)
-    source.stream(to=f"{name}.t", connection=connection, speed=math.inf).run()
-    found = iotf.read_sql(f"SELECT * FROM {name}.t", connection=connection, model="table")
+    source.stream(to=f"stream.{name}", connection=connection, speed=math.inf).run()
+    found = iotf.read_sql(f"SELECT * FROM stream.{name}", connection=connection, model="table")
     assert_frame_equal(
         in_order(found, ["device"])[["device", *source.schema]],
         in_order(source.frame(), ["device"]),
@@ -218,11 +221,11 @@ def test_the_schema_is_asked_for_once(
     monkeypatch.setattr(schema, "look", lambda *given: looks.append(given) or look(*given))
     faults = ["dropout:0.5", "offline:0.01", Fault("dropout", sensors="s2", devices="d3")]
     fleet = simulate_fleet(20, sensors=["s1", "s2"], rate_hz=5, duration=60, faults=faults[:2])
-    fleet.stream(to=f"root.{name}", connection=connection, window=5, speed=math.inf).run()
+    fleet.stream(to=f"root.stream.{name}", connection=connection, window=5, speed=math.inf).run()
     assert len(looks) == 1
     wide = SensorSource(3, rate_hz=5, duration=20, faults=Fault("dropout", sensors="s3"))
     runner = wide.stream(
-        to=f"root.{name}.one",
+        to=f"root.stream.{name}.one",
         connection=connection,
         window=5,
         speed=math.inf,
@@ -230,32 +233,34 @@ def test_the_schema_is_asked_for_once(
     )
     runner.run()
     assert len(looks) == 2
-    found = schema.query_table(connection, f"SHOW TIMESERIES root.{name}.one.*", model="tree")
+    found = schema.query_table(
+        connection, f"SHOW TIMESERIES root.stream.{name}.one.*", model="tree"
+    )
     kinds = dict(zip(found["Timeseries"].to_pylist(), found["Encoding"].to_pylist(), strict=True))
-    assert kinds[f"root.{name}.one.s1"] == "PLAIN"
-    assert kinds[f"root.{name}.one.s3"] == "GORILLA"  # no value of it ever came
+    assert kinds[f"root.stream.{name}.one.s1"] == "PLAIN"
+    assert kinds[f"root.stream.{name}.one.s3"] == "GORILLA"  # no value of it ever came
 
 
 def test_pause_and_resume(connection: Connection, name: str) -> None:
     """While paused nothing arrives; in the end every row is there."""
     source = SensorSource(rate_hz=100, duration=1.5)
-    runner = source.stream(to=f"root.{name}.d", connection=connection, window=10).start()
+    runner = source.stream(to=f"root.stream.{name}.d", connection=connection, window=10).start()
     until(lambda: runner.stats.rows >= 30)
     runner.pause()
     time.sleep(0.2)  # a window on its way is through
-    held = count_rows(connection, f"root.{name}.d")
+    held = count_rows(connection, f"root.stream.{name}.d")
     assert 0 < held == runner.stats.rows < 150
     time.sleep(0.5)
-    assert count_rows(connection, f"root.{name}.d") == held
+    assert count_rows(connection, f"root.stream.{name}.d") == held
     runner.resume()
     assert runner.wait().state == "finished"
-    assert count_rows(connection, f"root.{name}.d") == 150
+    assert count_rows(connection, f"root.stream.{name}.d") == 150
 
 
 def test_changes_while_it_runs(connection: Connection, name: str) -> None:
     """Sensors that come and go in a running stream get, and leave, their columns."""
     runner = SensorSource({"s1": "sine", "gone": 1}, rate_hz=50).stream(
-        to=f"root.{name}.d", connection=connection, window=5
+        to=f"root.stream.{name}.d", connection=connection, window=5
     )
     with runner:
         until(lambda: runner.stats.rows >= 20)
@@ -263,7 +268,7 @@ def test_changes_while_it_runs(connection: Connection, name: str) -> None:
         rows = runner.stats.rows
         until(lambda: runner.stats.rows >= rows + 20)
     found = iotf.read_sql(
-        f"SELECT s1, gone, state FROM root.{name}.d", connection=connection, model="tree"
+        f"SELECT s1, gone, state FROM root.stream.{name}.d", connection=connection, model="tree"
     )
     found.columns = ["s1", "gone", "state"]
     assert found["s1"].notna().all()
@@ -332,7 +337,7 @@ def test_a_slow_server_is_told_of(
     slow = iotf.connect(f"iotdb://127.0.0.1:{link.port}", password=str(server.options.password))
     with slow:
         source = SensorSource(rate_hz=40)
-        runner = source.stream(to=f"root.{name}.d", connection=slow, window=4).start()
+        runner = source.stream(to=f"root.stream.{name}.d", connection=slow, window=4).start()
         until(lambda: runner.stats.rows >= 20)
         assert not runner.stats.is_behind
         link.delay_s = 0.6  # of 0.1 s between windows
@@ -345,18 +350,18 @@ def test_a_slow_server_is_told_of(
     assert stats.max_behind_s > 1
     assert [r for r in caplog.records if "does not keep up" in r.message]
     with Connection(lambda: server.options, label="direct") as direct:
-        assert count_rows(direct, f"root.{name}.d") == stats.rows
+        assert count_rows(direct, f"root.stream.{name}.d") == stats.rows
 
 
 def test_a_type_that_differs_ends_the_stream(connection: Connection, name: str) -> None:
     """A window that does not fit the schema ends the stream with its error; nothing is sent."""
     iotf.write(
         pd.DataFrame({"s1": [True]}, index=pd.to_datetime(["2020-01-01"])),
-        f"root.{name}.d",
+        f"root.stream.{name}.d",
         connection=connection,
         progress=False,
     )
-    runner = SensorSource(rate_hz=20).stream(to=f"root.{name}.d", connection=connection)
+    runner = SensorSource(rate_hz=20).stream(to=f"root.stream.{name}.d", connection=connection)
     with pytest.raises(ColumnTypeError, match="BOOLEAN on the server"):
         runner.run(5)
     assert runner.state == "failed"
@@ -381,7 +386,7 @@ def replaced_in_mid_stream(connection: Connection, device: str, **options: Any) 
 
 def test_a_refused_window_ends_the_stream(connection: Connection, name: str) -> None:
     """What the server refuses ends the stream, with a report of what was stored before."""
-    runner = replaced_in_mid_stream(connection, f"root.{name}.d")
+    runner = replaced_in_mid_stream(connection, f"root.stream.{name}.d")
     with pytest.raises(PartialWriteError) as caught:
         runner.wait(timeout_s=20)
     assert caught.value.report is runner.report
@@ -394,7 +399,7 @@ def test_refused_windows_are_collected(connection: Connection, name: str, tmp_pa
     """With on_error="collect" the stream goes on, and the refused rows are in the file."""
     file = tmp_path / "refused.parquet"
     runner = replaced_in_mid_stream(
-        connection, f"root.{name}.d", on_error="collect", dead_letter=file
+        connection, f"root.stream.{name}.d", on_error="collect", dead_letter=file
     )
     until(lambda: runner.stats.rejected >= 10)
     stats = runner.stop()
@@ -414,12 +419,12 @@ def test_replay_into_the_server(connection: Connection, name: str) -> None:
     recorded = recorded[(recorded.index.second < 5) | (recorded.index.second >= 15)]
     begin = time.monotonic()
     runner = replay(recorded, speed=10).stream(
-        to=f"root.{name}", connection=connection, window="1s", device="device"
+        to=f"root.stream.{name}", connection=connection, window="1s", device="device"
     )
     stats = runner.run()
     assert 1.9 < time.monotonic() - begin < 6
     assert (stats.state, stats.rows, stats.windows) == ("finished", len(recorded), 10)
-    stored = read_devices(connection, f"root.{name}")
+    stored = read_devices(connection, f"root.stream.{name}")
     expected = in_order(recorded, ["device"])
     expected = expected[expected[list(fleet.schema)].notna().any(axis=1)]
     expected["pressure"] = expected["pressure"].astype(np.float32)
@@ -430,13 +435,11 @@ def test_into_a_sink(server: LocalServer, connection: Connection, name: str) -> 
     """A sink takes the windows of a fleet, and is flushed when the stream is over."""
     source = simulate_fleet(5, rate_hz=10, duration=5, faults=["straggler:0.1", "dropout:0.1"])
     url = server.url.replace("root@", f"root:{server.options.password}@")
-    from iotdb_frames.stream.sink_options import IoTDBOptions
-
-    options = IoTDBOptions(url=url, storage_group=f"root.{name}")
+    options = IoTDBOptions(url=url, storage_group=f"root.sink_{name}")
     with IoTDBSink(options, batch_size=1000, flush_interval_s=60) as sink:
         stats = source.stream(to=sink, speed=math.inf).run()
         assert stats.state == "finished"
-        stored = read_devices(connection, f"root.{name}")  # before the sink closes
+        stored = read_devices(connection, f"root.sink_{name}")  # before the sink closes
     expected = in_order(source.frame(), ["device"])
     expected = expected[expected[list(source.schema)].notna().any(axis=1)]
     assert_frame_equal(stored[["device", *source.schema]], expected, check_dtype=False)

@@ -1,0 +1,194 @@
+"""``simulate``: a fleet of machines that write into IoTDB, broken on purpose where asked."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iotdb_frames.cli import screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from iotdb_frames.stream.playing import StreamStats
+    from iotdb_frames.stream.runner import Runner
+
+_LOOKS_A_S = 4
+_STYLES = {"finished": "green", "stopped": "green", "failed": "red", "paused": "yellow"}
+
+_source = partial(typer.Option, rich_help_panel="What is simulated")
+_stream = partial(typer.Option, rich_help_panel="How it is written")
+
+
+def simulate(
+    target: Annotated[
+        str,
+        typer.Option("--target", "-t", help="root.plant (devices go below it), or database.table."),
+    ],
+    url: screen.Url = None,
+    devices: Annotated[int, _source(help="Machines, no two alike.", min=1)] = 10,
+    rate: Annotated[float, _source(help="Rows a second of each.")] = 1.0,
+    fault: Annotated[
+        list[str] | None,
+        _source(
+            metavar="KIND:PROBABILITY[:SEVERITY]",
+            help="As in spike:0.01, of each row. Repeat it.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, _source(help="The same seed gives the same data.")] = 0,
+    start: Annotated[str, _source(help="Time of the first row, in UTC; or now.")] = "now",
+    duration: Annotated[
+        str | None,
+        _source(
+            help="Seconds, or a span as in 10min. Without it, until Ctrl-C.", show_default=False
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        _stream(
+            help="Sent at once: rows of each machine, or a span. Without it, a second.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[
+        float, _stream(help="Seconds of the simulation a second; inf: as fast as it goes.")
+    ] = 1.0,
+    dead_letter: Annotated[
+        str | None,
+        _stream(
+            metavar="FILE",
+            help="Parquet file for refused rows. Without it the first one ends the stream.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Stream simulated machines into IoTDB, and show how it goes.
+
+    Each is a press: temperature, pressure, vibration, state, cycles. Faults: spike, stuck,
+    dropout, drift, bias, variance, delay, straggler, late_batch, offline, duplicate, jitter, skew.
+    """
+    import pandas as pd
+
+    from iotdb_frames.client.connection import resolve_connection
+    from iotdb_frames.codec.names import parse_target
+    from iotdb_frames.stream.fleet import simulate_fleet
+
+    connection = resolve_connection(url)
+    goal = parse_target(target, database=connection.options.database)
+    is_live = start == "now"
+    source = simulate_fleet(
+        devices,
+        model=goal.model,
+        rate_hz=rate,
+        seed=seed,
+        duration=_span(duration),
+        faults=fault or (),
+        start=pd.Timestamp(0) if is_live else start,
+    )
+    options: dict[str, Any] = {}
+    if dead_letter is not None:
+        options = {"on_error": "collect", "dead_letter": dead_letter}
+    runner = source.stream(
+        to=target,
+        window=None if window is None else int(window) if window.isdigit() else window,
+        speed=speed,
+        now=is_live,
+        connection=connection,
+        **options,
+    )
+    wanted = devices * rate * speed
+    stats = _watch(runner, title=f"{devices:,} devices → {goal}", rows_per_s=wanted)
+    if stats.error is not None:
+        raise stats.error
+    if stats.rejected:
+        raise typer.Exit(1)
+
+
+def _span(text: str | None) -> float | str | None:
+    """A number of seconds where the text is one."""
+    with suppress(TypeError, ValueError):
+        return float(text)  # type: ignore[arg-type] # None is no number either
+    return text
+
+
+def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
+    """Run a stream under a live table; Ctrl-C ends it, and a second one at once."""
+    from rich.console import Console
+    from rich.live import Live
+
+    def draw() -> Table:
+        return table(runner.stats, title=title, rows_per_s=rows_per_s)
+
+    runner.start()
+    # Where nobody looks (a pipe, a file) only the final state is printed.
+    console = Console(highlight=False)
+    with Live(draw(), console=console, auto_refresh=False) as live:
+        try:
+            while runner.state in ("running", "paused"):
+                live.update(draw(), refresh=console.is_terminal)
+                time.sleep(1 / _LOOKS_A_S)
+        except KeyboardInterrupt:
+            _end(runner)
+        stats = _result(runner)
+        live.update(table(stats, title=title, rows_per_s=rows_per_s), refresh=console.is_terminal)
+    return stats
+
+
+def _end(runner: Runner) -> None:
+    # What went wrong is told after the table.
+    with suppress(Exception):
+        try:
+            runner.stop()
+        except KeyboardInterrupt:
+            runner.stop(drain=False)
+
+
+def _result(runner: Runner) -> StreamStats:
+    with suppress(Exception):
+        runner.wait()
+    return runner.stats
+
+
+def table(stats: StreamStats, *, title: str, rows_per_s: float) -> Table:
+    """How a stream goes, as a table.
+
+    Parameters
+    ----------
+    rows_per_s : that should come, faults of the delivery left out
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=Text(title, style="bold"), title_justify="left", box=None, show_header=False
+    )
+    drawn.add_column(style="dim")
+    drawn.add_column(justify="right")
+    drawn.add_column()
+    elapsed = stats.elapsed_s or 1.0
+
+    def line(label: str, value: str, more: str = "", *, style: str = "") -> None:
+        drawn.add_row(label, Text(value, style=style), Text(more, style=style))
+
+    line(stats.state, f"{stats.elapsed_s:,.1f}", "s", style=_STYLES.get(stats.state, "cyan"))
+    wanted = f" of {rows_per_s:,.4g}" if rows_per_s != float("inf") else ""
+    line("rows", f"{stats.rows:,}", f"{stats.rows_per_s:,.1f}/s{wanted}")
+    line("points", f"{stats.points:,}", f"{stats.points / elapsed:,.1f}/s")
+    line(
+        "latency",
+        f"{stats.median_send_s * 1e3:,.1f}",
+        f"ms median, {stats.p99_send_s * 1e3:,.1f} p99, {stats.max_send_s * 1e3:,.1f} worst"
+        f" of {stats.windows:,} windows",
+    )
+    style = "red" if stats.is_behind else ""
+    line("behind", f"{stats.behind_s:,.1f}", f"s, {stats.max_behind_s:,.1f} at most", style=style)
+    line("retries", f"{stats.retries:,}", style="yellow" if stats.retries else "")
+    line("rejected", f"{stats.rejected:,}", "rows", style="red" if stats.rejected else "")
+    for kind, n in sorted(stats.faults.items(), key=lambda item: -item[1]):
+        line(kind, f"{n:,}", "hits")
+    return drawn
