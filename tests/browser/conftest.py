@@ -6,6 +6,7 @@ What these need is imported when they run: without their tier nobody needs to ha
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,8 +71,10 @@ def target() -> str:
 
 
 @pytest.fixture(scope="session")
-def images() -> Path:
-    """Where the pictures that the README shows are kept."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures go; with IOTDB_FRAMES_PICTURES set the README's are replaced."""
+    if not os.environ.get("IOTDB_FRAMES_PICTURES"):
+        return tmp_path_factory.mktemp("images")
     folder = Path(__file__).parents[2] / "notebooks" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

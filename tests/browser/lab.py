@@ -20,14 +20,15 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Browser, Page, sync_playwright
 
-CHROMIUM_ARGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+CHROMIUM_ARGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 IDLE = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   const kernel = panel?.sessionContext?.session?.kernel;
-  const stars = [...document.querySelectorAll('.jp-InputPrompt')].some(e => e.innerText.includes('*'));
+  const prompts = [...document.querySelectorAll('.jp-InputPrompt')];
+  const stars = prompts.some(e => e.innerText.includes('*'));
   return kernel?.status === 'idle' && !stars;
 }"""
 

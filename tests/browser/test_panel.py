@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 SETUP = """
 import threading, time
-import ipywidgets
+import ipywidgets.widgets.widget
 import iotdb_frames as iotf
 from iotdb_frames.stream import signals as sg
 from iotdb_frames.stream.sensors import Sensor
@@ -35,9 +35,7 @@ def press(**options):
         ],
         rate_hz=20, seed=4, **options)
 """
-LIVE_THREADS = (
-    "sorted(t.name for t in threading.enumerate() if t.name.startswith('iotdb-frames'))"
-)
+LIVE_THREADS = "sorted(t.name for t in threading.enumerate() if t.name.startswith('iotdb-frames'))"
 
 
 def _panel(target: str, options: str = "") -> str:
@@ -147,7 +145,7 @@ def test_running_the_cell_again_leaks_nothing(seen: Seen, lab: Lab, target: str)
     """Run three times more while it streams, a cell leaves as many threads and widgets as once."""
     start = "\npanel.start(); time.sleep(1)"
     cell = _panel(target).replace("\npanel", start) + "\npanel"
-    size = f"print(len(ipywidgets.Widget._instances if hasattr(ipywidgets.Widget, '_instances') else ipywidgets.widget._instances), {LIVE_THREADS})"
+    size = f"print(len(ipywidgets.widgets.widget._instances), {LIVE_THREADS})"
     seen.open(lab.add("again.ipynb", SETUP, cell, size))
     seen.run(0)
     seen.run(1)
@@ -206,7 +204,7 @@ def test_buttons_work_while_a_cell_is_busy(seen: Seen, lab: Lab, target: str) ->
 def test_controls_change_the_stream_and_say_what_they_cannot(
     seen: Seen, lab: Lab, target: str
 ) -> None:
-    """A fault added by hand shows in the counters; a window that cannot be meant is said in words."""
+    """A fault added by hand shows in the counters; a window without sense is said in words."""
     seen.open(lab.add("controls.ipynb", SETUP, _panel(target), "print(panel.stream.source)"))
     seen.run(0)
     seen.run(1)

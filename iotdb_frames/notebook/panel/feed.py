@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Line = tuple[tuple[str, ...], Any] | None
 
 MAX_LANES = 4
+_UNLIKE = 1.6  # medians further apart than by this factor are better drawn apart
 MAX_DEVICES = 6
 MAX_WAITING = 1_000
 """Frames that wait for the view; where it is that far behind, it leaves out the oldest."""
@@ -93,13 +95,13 @@ class Feed:
     ----------
     capacity : rows kept
     max_series : lines of the chart; further columns are left out
-    units : of columns
+    units : of columns; None: unknown, and lanes are chosen by the size of the values
     keys : key columns of the frames: tags, or ``device``
     """
 
     capacity: int = 10_000
     max_series: int = 20
-    units: Mapping[Any, str] = field(default_factory=dict)
+    units: Mapping[Any, str] | None = field(default_factory=dict)
     keys: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -117,10 +119,10 @@ class Feed:
         """Hand over a frame with a DatetimeIndex; it must not be changed afterwards."""
         self._waiting.append(frame)
 
-    def describe(self, *, units: Mapping[Any, str], keys: Sequence[str]) -> None:
+    def describe(self, *, units: Mapping[Any, str] | None, keys: Sequence[str]) -> None:
         """Change what is known of the columns; the rows before are forgotten."""
         with self._lock:
-            if (dict(units), tuple(keys)) != (dict(self.units), tuple(self.keys)):
+            if (units, tuple(keys)) != (self.units, tuple(self.keys)):
                 self.units, self.keys, self._columns = units, keys, None
 
     def mark(self, times: Sequence[float], lines: Sequence[Line], kinds: Sequence[str]) -> None:
@@ -181,13 +183,22 @@ class Feed:
 
 
 def choose_lines(
-    frame: pd.DataFrame, *, units: Mapping[Any, str], keys: Sequence[str], max_series: int
+    frame: pd.DataFrame,
+    *,
+    units: Mapping[Any, str] | None,
+    keys: Sequence[str],
+    max_series: int,
 ) -> Lines:
     """The lines that a chart of this frame has.
 
     Columns of one unit share a lane. With key columns each sensor has a lane, of the first devices.
     """
     columns = [c for c in frame.columns if c not in keys and _is_charted(frame[c].dtype)]
+    if units is None and not keys:
+        lane_of = _lanes_by_size(frame, columns[:max_series])
+        series = [Series(str(c), c, lane=lane, color=i) for i, (c, lane) in enumerate(lane_of)]
+        return Lines(tuple(series), ("",) * max(1, len({lane for _, lane in lane_of})))
+    units = units or {}
     if not keys:
         lanes = list(dict.fromkeys(units.get(c, "") for c in columns))
         shown = lanes[:MAX_LANES]
@@ -214,6 +225,24 @@ def choose_lines(
     ]
     labels = [f"{c} {units[c]}" if c in units else str(c) for c in columns]
     return Lines(tuple(series), tuple(labels) or ("",))
+
+
+def _lanes_by_size(frame: pd.DataFrame, columns: Sequence[Any]) -> list[tuple[Any, int]]:
+    """Columns and their lanes: values of unlike size do not share one, where lanes are left."""
+    sizes = {c: float(np.nan_to_num(np.nanmedian(_floats(frame[c])))) for c in columns}
+    ascending = sorted(columns, key=sizes.__getitem__)
+    jumps = []
+    for low, high in pairwise(ascending):
+        a, b = sizes[low], sizes[high]
+        ratio = b / a if a * b > 0 else np.inf if a != b else 1.0
+        jumps.append(max(ratio, 1 / ratio) if ratio else 1.0)
+    widest = sorted(range(len(jumps)), key=lambda i: -jumps[i])[: MAX_LANES - 1]
+    cuts = {i for i in widest if jumps[i] > _UNLIKE}
+    lane, lane_of = 0, {}
+    for i, column in enumerate(ascending):
+        lane_of[column] = lane
+        lane += i in cuts
+    return [(column, lane_of[column]) for column in columns]
 
 
 def pick(frame: pd.DataFrame, series: Sequence[Series], *, keys: Sequence[str]) -> Rows:

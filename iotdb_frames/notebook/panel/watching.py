@@ -56,7 +56,7 @@ class Watch(LivePanel):
         self._pause.on_click(lambda _: self._toggle())
         self._stop = w.Button(description="Stop", icon="stop", layout={"width": "104px"})
         self._stop.on_click(lambda _: self.stop())
-        super().__init__(Feed(capacity=capacity), spans=[self._last_s, None])
+        super().__init__(Feed(capacity=capacity, units=None), spans=[self._last_s, None])
         self._thread = threading.Thread(target=self._run, name="iotdb-frames-watch", daemon=True)
         self._thread.start()
         self.view.wake()
@@ -168,7 +168,7 @@ class Watch(LivePanel):
             return
         said = frame.attrs["iotdb"]
         keys = tuple(said.get("tags") or ()) or ((said["device"],) if "device" in said else ())
-        self.feed.describe(units={}, keys=keys)
+        self.feed.describe(units=None, keys=keys)
         new = frame
         if self._before is not None and self._newest is not None:
             known = self._before[self._before.index >= start]
