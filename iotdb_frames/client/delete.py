@@ -9,7 +9,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node, quote_string
 from iotdb_frames.codec.times import moment
-from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.frames.plan import WritePlan
 
 PATHS_A_STATEMENT = 500
@@ -59,12 +59,7 @@ def drop_sql(target: Target) -> str:
 
 
 def replace_sql(plan: WritePlan) -> Iterator[str]:
-    """What ``replace=True`` runs before the write: the plan's columns, each device's time range.
-
-    Raises
-    ------
-    FrameError : a table has fields the frame lacks; deleting rows would delete these, too.
-    """
+    """What ``replace=True`` runs before the write: the plan's columns, each device's time range."""
     if plan.target.model == "table":
         yield from _replace_table(plan)
         return
@@ -98,15 +93,6 @@ def _groups(plan: WritePlan) -> Iterator[tuple[str, int, int, int]]:
 def _replace_table(plan: WritePlan) -> Iterator[str]:
     if plan.existing.tags is None:
         return
-    written = {c.column.name for c in plan.parts[0].written}
-    fields = [n for n, category in plan.existing.categories.items() if category == "field"]
-    lost = [name for name in fields if name not in written]
-    if lost:
-        raise FrameError(
-            f"replace=True deletes whole rows of a table, and {plan.target} has fields that the "
-            f"frame lacks: {', '.join(lost)}",
-            hint="read these columns, too, and write them together",
-        )
     tags = {
         c.column.name: c.column.source for c in plan.parts[0].columns if c.column.category == "tag"
     }

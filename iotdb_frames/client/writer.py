@@ -93,6 +93,16 @@ class _Pending:
             self._on_end(self._is_all_sent)
 
 
+class _Frame:
+    """A frame on its way: which of its rows were refused, and which answers are still out."""
+
+    def __init__(self, data: Any, planned: WritePlan, pending: _Pending) -> None:
+        self.data = data
+        self.planned = planned
+        self.pending = pending
+        self.is_refused = np.zeros(planned.layout.n_rows, bool)
+
+
 class FrameWriter:
     """Writes frames one after the other to one target, with one report.
 
@@ -163,10 +173,13 @@ class FrameWriter:
             something was never sent
         """
         report = self.report
+        frame = _Frame(data, planned, _Pending(on_end))
+        if self._dead_letter is not None:
+            self._dead_letter.begin(data, report.rows_in)
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
         report.notes += [note for note in planned.notes if note not in report.notes]
-        self._collect_refused(planned, data)
+        self._collect_refused(frame)
         if len(planned.order) == 0:
             report.notes.append("there was nothing to write: no rows, or none that could be sent")
             if on_end is not None:
@@ -177,37 +190,45 @@ class FrameWriter:
             run_all(self._connection, list(replace_sql(planned)), self._target)
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
-        self._submit(planned, data, _Pending(on_end))
+        self._submit(frame)
 
-    def _collect_refused(self, planned: WritePlan, data: Any) -> None:
-        for problem in planned.problems:
+    def _collect_refused(self, frame: _Frame) -> None:
+        for problem in frame.planned.problems:
             assert isinstance(problem, Refused)
-            assert self._dead_letter is not None
-            self._dead_letter.add(data, problem.rows, reason=problem.error.message)
-        refused = [p.rows for p in planned.problems if isinstance(p, Refused)]
-        if refused:
-            self.report.rows_refused += len(np.unique(np.concatenate(refused)))
+            with self._lock:
+                self._refuse(frame, problem.rows, problem.error.message)
 
-    def _submit(self, planned: WritePlan, data: Any, pending: _Pending) -> None:
+    def _refuse(
+        self, frame: _Frame, rows: np.ndarray, reason: str, code: int | None = None
+    ) -> None:
+        """Note refused rows, each once, whatever else is wrong with it."""
+        new = rows[~frame.is_refused[rows]]
+        frame.is_refused[new] = True
+        if self._dead_letter is not None and len(new):
+            self._dead_letter.add(frame.data, new, reason=reason, code=code)
+            self.report.rows_refused += len(new)
+
+    def _submit(self, frame: _Frame) -> None:
+        planned, pending = frame.planned, frame.pending
         todo = list(enumerate(lanes(planned)))
-        share = max(1, len(planned.parts))
         while todo and not self._sender.is_stopped:
             still = []
             for lane, requests in todo:
                 request = next(requests, None)
-                if request is not None and self._submit_one(lane, request, data, share, pending):
+                if request is not None and self._submit_one(lane, request, frame):
                     still.append((lane, requests))
             todo = still
         if not all_whole(planned):
             self._sender.drain()
-            if not self.report.n_failures:
-                self.report.rows_written += len(planned.order)
+            if not self._sender.is_stopped:
+                rows = planned.order.frame_rows(0, len(planned.order))
+                self.report.rows_written += int(np.count_nonzero(~frame.is_refused[rows]))
         pending.end(is_sent=not todo)
 
-    def _submit_one(
-        self, lane: int, request: Request, data: Any, share: int, pending: _Pending
-    ) -> bool:
+    def _submit_one(self, lane: int, request: Request, frame: _Frame) -> bool:
         is_answered = False
+        pending = frame.pending
+        share = max(1, len(frame.planned.parts))
 
         def on_done(request: Request, retries: int, error: ServerError | None) -> None:
             nonlocal is_answered
@@ -221,7 +242,7 @@ class FrameWriter:
                     if request.is_whole:
                         self.report.rows_written += request.n_rows
                 else:
-                    self._fail(request, error, data)
+                    self._fail(request, error, frame)
             self._progress.update(request.n_rows // share)
 
         def on_end() -> None:
@@ -233,7 +254,7 @@ class FrameWriter:
             pending.end(is_sent=False)
         return is_queued
 
-    def _fail(self, request: Request, error: ServerError, data: Any) -> None:
+    def _fail(self, request: Request, error: ServerError, frame: _Frame) -> None:
         codes = {error.code, *error.sub_codes}
         state: State = "refused"
         if isinstance(error, ConnectionLost):
@@ -252,11 +273,9 @@ class FrameWriter:
                 message=error.message,
             )
         )
-        if self._dead_letter is not None:
-            rows = request.rows
-            positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-            self._dead_letter.add(data, positions, reason=error.message, code=error.code)
-            self.report.rows_refused += len(positions)
+        rows = request.rows
+        positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        self._refuse(frame, positions, error.message, error.code)
 
     def close(self, error: BaseException | None = None) -> None:
         """Wait for the last answers and finish the report.
@@ -362,10 +381,12 @@ def write(
     chosen = write_options(options)
     conn = resolve_connection(connection)
     is_stream = not hasattr(data, "__len__")
-    if is_stream and chosen.duplicates != "merge":
+    if is_stream and (chosen.duplicates != "merge" or chosen.replace):
+        # A later batch would delete what an earlier one wrote.
+        name = "replace=True" if chosen.replace else f"duplicates={chosen.duplicates!r}"
         raise OptionsError(
-            f"duplicates={chosen.duplicates!r} needs all rows at once, and this is a stream",
-            hint='collect it first (reader.read_all()), or duplicates="merge"',
+            f"{name} needs all rows at once, and this is a stream",
+            hint="collect it first: reader.read_all()",
         )
     goal = parse_target(target, database=conn.options.database)
     writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream else len(data))

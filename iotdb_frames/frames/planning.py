@@ -138,6 +138,8 @@ def plan_layout(
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
         problems += _check_duplicates(found, order, options)
+    if options.replace and existing.tags is not None:
+        problems += _lost_fields(found, parts[0], existing)
     if options.duplicates in ("first", "last") and order.n_duplicates:
         order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
     devices: tuple[str, ...] = ()
@@ -330,6 +332,19 @@ def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
             hint=f"df.dropna(subset=[{device.label!r}])",
         )
         yield Refused(rows, error)
+
+
+def _lost_fields(found: Layout, part: PlannedPart, existing: Existing) -> Iterator[FrameError]:
+    """A table deletes whole rows: a field that the frame lacks would be lost."""
+    written = {c.column.name for c in part.written}
+    fields = [name for name, category in existing.categories.items() if category == "field"]
+    lost = [name for name in fields if name not in written]
+    if lost:
+        yield FrameError(
+            f"replace=True deletes whole rows of a table, and {found.target} has fields that the "
+            f"frame lacks: {', '.join(lost)}",
+            hint="read these columns, too, and write them together",
+        )
 
 
 def _dropped(problems: list[Refused | FrameError], n_rows: int) -> np.ndarray | None:

@@ -171,6 +171,14 @@ def test_null_tags_are_their_own_devices(tags: list[str | None], data: st.DataOb
     assert planned.n_devices == len(set(tags))
 
 
+def test_replace_would_not_lose_a_field() -> None:
+    """replace= in a table deletes rows whole: a field that the frame lacks is a problem first."""
+    existing = table((), {"a": T.INT64, "other": T.DOUBLE})
+    with pytest.raises(FrameError, match="lacks: other"):
+        checked(FRAME, "db.m", existing=existing, replace=True)
+    checked(FRAME.assign(other=1.0), "db.m", existing=existing, replace=True)
+
+
 def test_a_plan_is_a_picture_that_escapes() -> None:
     """Text and HTML name every column, its types and nulls; odd labels do no harm."""
     frame = FRAME.rename(columns={"s": "<script>s</script>"})
