@@ -87,7 +87,7 @@ def test_every_command_and_option_is_explained() -> None:
     import typer
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert {"demo", "doctor", "serve", "stop", "write"} <= set(commands)
+    assert {"demo", "doctor", "serve", "simulate", "stop", "write"} <= set(commands)
     for name, command in commands.items():
         assert command.help, name
         for parameter in command.params:
@@ -101,7 +101,9 @@ def test_csv_file_into_the_tree(run: Run, press: Path) -> None:
     assert result.output.startswith("✓ write  root.cli.csv\n")
     assert "100 of 100 written" in result.output
     back = iotf.read_sql("SELECT temp, site, note FROM root.cli.csv")
-    expected = pd.read_csv(press, parse_dates=["time"], index_col="time")
+    expected = pd.read_csv(
+        press, parse_dates=["time"], index_col="time", float_precision="round_trip"
+    )
     assert len(back) == 100
     np.testing.assert_array_equal(back.iloc[:, 0], expected["temp"])
     assert list(back.iloc[:, 1]) == list(expected["site"])
