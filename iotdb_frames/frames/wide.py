@@ -24,7 +24,7 @@ def widen(table: pa.Table) -> tuple[pa.Table, list[tuple[str, str]]]:
     devices = table.column(1).combine_chunks().dictionary_encode()
     codes = devices.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    stops = np.append(starts[1:], len(codes))
+    stops = np.append(starts[1:], len(codes))[: len(starts)]
     columns = [pa.array(times).cast(table.schema.field(0).type)]
     labels: list[tuple[str, str]] = []
     values = [table.column(i).combine_chunks() for i in range(2, table.num_columns)]
