@@ -40,6 +40,8 @@ from iotdb_frames.options import (
 )
 
 if TYPE_CHECKING:
+    from iotdb_frames.backfills.dialect import CsvDialect
+    from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.client.connection import Connection, connect, use
     from iotdb_frames.client.delete import delete, drop
     from iotdb_frames.client.read import read
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from iotdb_frames.client.result import QueryResult
     from iotdb_frames.client.show import show
     from iotdb_frames.client.writer import plan, write
+    from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
     from iotdb_frames.server import LocalServer
@@ -60,7 +63,11 @@ if TYPE_CHECKING:
     from iotdb_frames.stream.source import SensorSource
 
 _HOME = {
+    "BackfillJob": "backfills.job",
+    "BackfillPlan": "frames.backfill_report",
+    "BackfillReport": "frames.backfill_report",
     "Connection": "client.connection",
+    "CsvDialect": "backfills.dialect",
     "Device": "stream.sensors",
     "Fault": "stream.faults",
     "LocalServer": "server",
@@ -70,11 +77,13 @@ _HOME = {
     "SensorSource": "stream.source",
     "WritePlan": "frames.plan",
     "WriteReport": "frames.report",
+    "backfill": "backfills.job",
     "connect": "client.connection",
     "delete": "client.delete",
     "drop": "client.delete",
     "execute": "client.reader",
     "plan": "client.writer",
+    "plan_backfill": "backfills.job",
     "query": "client.reader",
     "read": "client.read",
     "read_sql": "client.reader",
@@ -90,10 +99,14 @@ _HOME = {
 
 __all__ = [
     "AuthenticationError",
+    "BackfillJob",
+    "BackfillPlan",
+    "BackfillReport",
     "ColumnTypeError",
     "CompressionType",
     "Connection",
     "ConnectionLost",
+    "CsvDialect",
     "Device",
     "Fault",
     "FrameError",
@@ -122,11 +135,13 @@ __all__ = [
     "WritePlan",
     "WriteRejected",
     "WriteReport",
+    "backfill",
     "connect",
     "delete",
     "drop",
     "execute",
     "plan",
+    "plan_backfill",
     "query",
     "read",
     "read_sql",

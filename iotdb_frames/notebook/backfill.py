@@ -25,7 +25,7 @@ class BackfillProgress:
         display(Card("looking at the files", label), display_id=self._id)
 
     def show(self, standing: Any) -> None:
-        """Draw a `backfill.progress.Standing`."""
+        """Draw a `backfills.progress.Standing`."""
         self._last = standing
         update_display(self.card(), display_id=self._id)
 

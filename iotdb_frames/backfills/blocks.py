@@ -1,0 +1,375 @@
+"""A CSV file as frames: blocks of whole records, parsed by Arrow.
+
+A block is parsed at once, with the types of its columns known. Where one cell of it does not fit,
+Arrow stops; then the block is parsed once more as texts, the records that do not fit are found with
+their lines, and the others go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from iotdb_frames.backfills.cells import FLOAT, normal_numbers, parse, parse_times, trim
+from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.backfills.readers import (
+    SAMPLE_ROWS,
+    Piece,
+    Range,
+    Refusal,
+    Shaper,
+    reading,
+    schema_digest,
+)
+from iotdb_frames.backfills.records import Block, Records, blocks
+from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.errors import FrameError
+
+_ARROW = {
+    "int64": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "date32": pa.date32(),
+}
+_UNIT = {0: "s", 1: "ms", 2: "ms", 3: "ms", 4: "us", 5: "us", 6: "us"}
+JOINED = "time"
+"""What the time of several columns is called."""
+_SAMPLE_BYTES = 1 << 20
+_ARROW_BLOCK = 1 << 20
+
+
+@dataclass
+class _Rows:
+    """Parsed rows of a block, on their way to a frame.
+
+    at : int64, shape (n,): record of the block each row is; None: all of them, in order
+    """
+
+    table: pa.Table
+    at: np.ndarray | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def drop(self, is_bad: np.ndarray) -> np.ndarray:
+        """Leave rows out (bool, shape (n,)); the records they are."""
+        at = np.arange(self.table.num_rows) if self.at is None else self.at
+        self.table = self.table.filter(pa.array(~is_bad))
+        self.at = at[~is_bad]
+        return np.asarray(at[is_bad])
+
+
+class CsvPiece(Piece):
+    """A unit of a CSV file: it knows the lines of its rows."""
+
+    def __init__(self, block: Block, dialect: CsvDialect, data: pa.Table, **values: Any) -> None:
+        super().__init__(block.start, block.stop, data, **values)
+        self._block, self._dialect = block, dialect
+        self.line, self.end_line, self.n_bytes = block.line, block.end_line, block.n_bytes
+        self.texts = self._texts
+
+    @cached_property
+    def _records(self) -> Records:
+        return Records(self._block.data, self._dialect)
+
+    def _at(self, positions: np.ndarray) -> np.ndarray:
+        return positions if self.rows is None else self.rows[positions]
+
+    def lines(self, positions: np.ndarray) -> np.ndarray:
+        return np.asarray(self._records.lines[self._at(positions)] + self.line)
+
+    def _texts(self, positions: np.ndarray) -> pa.Array:
+        return self._records.texts(self._at(positions))
+
+
+class CsvReader:
+    """A CSV file, written as a dialect says."""
+
+    def __init__(self, file: SourceFile, options: BackfillOptions, dialect: CsvDialect) -> None:
+        if not dialect.names:
+            raise FrameError(f"{file.name} has no columns")
+        self._file = file
+        self._shaper = Shaper(file, options)
+        self._options = options
+        self.dialect = dialect
+        times = dialect.time_columns or ()
+        wish: Hashable | None = options.write.time
+        self.time: Hashable | None = JOINED if len(times) > 1 else (times[0] if times else wish)
+        named = [n for n in dialect.names if n]
+        twice = next((n for n in named if named.count(n) > 1), None)
+        if twice is not None:
+            raise FrameError(
+                f"{file.name}: column {twice!r} is there more than once",
+                column=twice,
+                hint='csv={"names": […]} names them apart',
+            )
+        self._parts = set(times) if len(times) > 1 else set()
+        plain = [n for n in named if n not in self._parts]
+        wanted = set(self._shaper.stored(plain, self.time)) | self._parts
+        self._columns = [n for n in named if n in wanted]
+        keys = {options.write.device, *options.write.tags}
+        self._keys = {n for n in self._columns if n in keys}
+
+    @property
+    def n_rows(self) -> int | None:
+        return None
+
+    def sample(self) -> pa.Table:
+        with reading(self._file):
+            for piece in self._pieces([(0, None, 0)], _SAMPLE_BYTES):
+                return piece.data.slice(0, SAMPLE_ROWS)
+        empty = {n: pa.array([], self._type_of(n)) for n in self._columns if n not in self._parts}
+        if self._parts:
+            empty[JOINED] = pa.array([], pa.timestamp("ms"))
+        return self._shaper.shape(pa.table(empty))[0]
+
+    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
+        with reading(self._file):
+            yield from self._pieces(ranges, self._options.unit_bytes)
+
+    def _pieces(self, ranges: Iterable[Range], block_bytes: int) -> Iterator[Piece]:
+        for block in blocks(self._file, self.dialect, ranges, block_bytes=block_bytes):
+            yield self._piece(block)
+
+    def _piece(self, block: Block) -> Piece:
+        records: Records | None = None
+        if self._is_plain(block):
+            try:
+                rows = _Rows(self._parse(block.data, self._types()))
+            except pa.ArrowInvalid:
+                records = Records(block.data, self.dialect)
+                rows = self._parse_texts(block, records)
+        else:
+            records = Records(block.data, self.dialect)
+            rows = self._parse_texts(block, records)
+        self._convert(block, rows, records)
+        notes = self._drop_blank(rows)
+        table = self._null_sentinels(rows.table)
+        data, kept = self._shaper.shape(table)
+        at = rows.at
+        if kept is not None:
+            at = kept if at is None else at[kept]
+        return CsvPiece(
+            block,
+            self.dialect,
+            data,
+            rows=at,
+            refusals=rows.refusals,
+            notes=notes,
+            digest=schema_digest(data.schema),
+        )
+
+    # --- parsing -------------------------------------------------------------------------------
+
+    def _is_plain(self, block: Block) -> bool:
+        """Whether Arrow may parse it as it is: spaces as delimiters may come in runs."""
+        return self.dialect.delimiter != " " or b"  " not in block.data
+
+    def _type_of(self, name: str) -> pa.DataType:
+        kind = "string" if name in self._keys else (self.dialect.types or {}).get(name, "string")
+        if name == self.time and kind == "timestamp":
+            unit = _UNIT.get(self.dialect.fraction_digits or 0, "ns")
+            return pa.timestamp(unit, "UTC" if self.dialect.has_offset else None)
+        return _ARROW.get(kind, pa.string())
+
+    def _types(self) -> dict[str, pa.DataType]:
+        """What Arrow is asked to make of the columns; the rest it gives as texts."""
+        out = {}
+        for name in self._columns:
+            kind = self._type_of(name)
+            if name in self._keys and kind == pa.string():
+                kind = pa.dictionary(pa.int32(), pa.string())
+            is_number = kind in (pa.int64(), pa.float64())
+            if name in self._parts or (is_number and self.dialect.thousands):
+                kind = pa.string()
+            if pa.types.is_timestamp(kind) and self.dialect.time_format != "iso8601":
+                kind = pa.string()  # Arrow's strptime takes the year 24 for %Y, and more
+            out[name] = kind
+        return out
+
+    def _parse(self, data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+        return self._read(data, types, lambda _: "error", is_serial=False)
+
+    def _read(
+        self, data: bytes, types: Mapping[str, pa.DataType], on_invalid: Any, *, is_serial: bool
+    ) -> pa.Table:
+        dialect = self.dialect
+        if not data.strip(b"\r\n"):
+            return pa.table({n: pa.array([], types[n]) for n in self._columns})
+        has_text = any(not _is_typed(kind) for kind in types.values())
+        nulls = ["", *(dialect.null_values or ())]
+        return pacsv.read_csv(
+            pa.py_buffer(data),
+            read_options=pacsv.ReadOptions(
+                use_threads=not is_serial,
+                block_size=len(data) + 1 if is_serial else _ARROW_BLOCK,
+                column_names=_unique(dialect.names or ()),
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char=dialect.quote or False,
+                newlines_in_values=bool(dialect.newlines_in_values) or is_serial,
+                invalid_row_handler=on_invalid,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict(types),
+                include_columns=self._columns,
+                null_values=nulls if has_text else sorted({*nulls, *KNOWN_NULLS}),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                decimal_point=dialect.decimal or ".",
+            ),
+        )
+
+    def _parse_texts(self, block: Block, records: Records) -> _Rows:
+        """All columns as texts; records that do not even have the right fields are refused."""
+        dialect = self.dialect
+        is_bad = records.undecodable()
+        refusals = [_refusal(block, records, np.flatnonzero(is_bad), "is no text in UTF-8")]
+        if not dialect.newlines_in_values:
+            is_open = records.open_quotes(dialect.quote or "") & ~is_bad
+            refusals.append(_refusal(block, records, np.flatnonzero(is_open), "a quote is open"))
+            is_bad |= is_open
+        kept = np.flatnonzero(~is_bad)
+        data = records.joined(~is_bad)
+        if dialect.delimiter == " ":
+            data = collapse_spaces(data)
+        ragged: dict[int, list[int]] = {}
+
+        def on_invalid(row: Any) -> str:
+            ragged.setdefault(row.actual_columns, []).append(row.number - 1)
+            return "skip"
+
+        texts = dict.fromkeys(self._columns, pa.string())
+        table = self._read(data, texts, on_invalid, is_serial=True)
+        n_fields = len(dialect.names or ())
+        is_ragged = np.zeros(len(kept), bool)
+        for n, numbers in ragged.items():
+            is_ragged[numbers] = True
+            why = f"has {n} fields, not {n_fields}"
+            refusals.append(_refusal(block, records, kept[numbers], why))
+        kept = kept[~is_ragged]
+        if len(kept) != table.num_rows:
+            raise FrameError(
+                f"{self._file.name}, lines {block.line:,} to {block.end_line - 1:,}: "
+                f"{len(kept):,} records were parsed as {table.num_rows:,}",
+                hint='csv={"newlines_in_values": …} or another quote may be right',
+            )
+        return _Rows(table, kept, [r for r in refusals if len(r.lines)])
+
+    # --- texts into values -----------------------------------------------------------------------
+
+    def _convert(self, block: Block, rows: _Rows, records: Records | None) -> None:
+        """Turn what are still texts into what the dialect says; refuse what does not fit."""
+        dialect = self.dialect
+        nulls = tuple(dialect.null_values or ())
+        types = dialect.types or {}
+        if self._parts:
+            parts = [_flat(rows.table[n]) for n in dialect.time_columns or ()]
+            parts = [trim(p, nulls) for p in parts]
+            joined = pc.binary_join_element_wise(*parts, " ")
+            table = rows.table.drop_columns(sorted(self._parts))
+            rows.table = table.append_column(JOINED, joined)
+        for name in rows.table.column_names:
+            column = rows.table[name]
+            if not pa.types.is_string(column.type):
+                continue
+            kind = "string" if name in self._keys else types.get(name)
+            if name == JOINED and self._parts:
+                kind = "timestamp"
+            kind = kind or self._settle(name, _flat(column))
+            if kind in (None, "string"):
+                continue
+            texts = _flat(column)
+            if name == self.time and kind == "timestamp":
+                form = dialect.time_format or "iso8601"
+                known = trim(texts, (*nulls, *KNOWN_NULLS))
+                parsed = parse_times(known, form, has_offset=dialect.has_offset)
+            else:
+                parsed = parse(
+                    texts,
+                    str(kind),
+                    nulls=(*nulls, *KNOWN_NULLS),
+                    decimal=dialect.decimal or ".",
+                    thousands=dialect.thousands or "",
+                )
+            at = rows.table.column_names.index(name)
+            if parsed.is_bad.any():
+                why = f"column {name!r} {parsed.why}"
+                rows.table = rows.table.set_column(at, name, parsed.values)
+                if records is None:
+                    records = Records(block.data, dialect)
+                bad = rows.drop(parsed.is_bad)
+                rows.refusals.append(_refusal(block, records, bad, why))
+            else:
+                rows.table = rows.table.set_column(at, name, parsed.values)
+
+    def _settle(self, name: str, texts: pa.Array) -> str | None:
+        """The type of a column that the sample had nothing of: its first values decide."""
+        found = trim(texts, (*(self.dialect.null_values or ()), *KNOWN_NULLS))
+        if found.null_count == len(found):
+            return None
+        number = normal_numbers(
+            found, decimal=self.dialect.decimal or ".", thousands=self.dialect.thousands or ""
+        )
+        is_number = pc.all(pc.match_substring_regex(number, FLOAT)).as_py()
+        kind = "double" if is_number else "string"
+        self.dialect = self.dialect.with_types({name: kind})
+        return kind
+
+    def _drop_blank(self, rows: _Rows) -> list[str]:
+        """Leave out rows of nothing but delimiters, as spreadsheets write them."""
+        table = rows.table
+        if self.time not in table.column_names or not table[str(self.time)].null_count:
+            return []
+        is_blank = np.ones(table.num_rows, bool)
+        for column in table.columns:
+            is_blank &= np.asarray(column.is_null())
+        n_blank = int(np.count_nonzero(is_blank))
+        if n_blank:
+            rows.drop(is_blank)
+            return ["records without a value were left out"]
+        return []
+
+    def _null_sentinels(self, table: pa.Table) -> pa.Table:
+        for name, values in (self.dialect.sentinels or {}).items():
+            if name in table.column_names and values:
+                column = table[name]
+                if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+                    continue
+                known = [v for v in values if pa.types.is_floating(column.type) or v == int(v)]
+                is_it = pc.is_in(column, value_set=pa.array(known).cast(column.type))
+                nulled = pc.if_else(is_it, pa.scalar(None, column.type), column)
+                table = table.set_column(table.column_names.index(name), name, nulled)
+        return table
+
+
+def _is_typed(kind: pa.DataType) -> bool:
+    return not (pa.types.is_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Names with something in place of the empty ones."""
+    return [name or f"\0{i}" for i, name in enumerate(names)]
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _refusal(block: Block, records: Records, at: np.ndarray, reason: str) -> Refusal:
+    return Refusal(records.lines[at] + block.line, records.texts(at), reason)
+
+
+def collapse_spaces(data: bytes) -> bytes:
+    """Runs of spaces as one, and none at the ends of lines."""
+    data = re.sub(rb" +", b" ", data)
+    return re.sub(rb"(?m)^ | (?=\r?$)", b"", data)

@@ -1,0 +1,392 @@
+"""What the columns of a CSV sample hold: types, missing values, and the time with its form."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from iotdb_frames.backfills.cells import FLOAT, normal_numbers, parse_times, trim
+from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.errors import FrameError
+
+MOSTLY = 0.9
+"""A column of which this part are numbers, or times, holds such; the rest does not fit."""
+_CANDIDATES: tuple[float, ...] = (
+    *(-200.0, -99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9900.0, -9999.0, -9999.9, -99999.0),
+    *(99.0, 99.9, 99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, -32768.0, 1e20, -1e20),
+)
+_PARTS = (
+    ("YY", "YYYY", "yyyy", "yy", "Year", "year", "yr"),
+    ("MM", "mm", "Month", "month", "mo", "mon"),
+    ("DD", "dd", "Day", "day", "dy"),
+    ("hh", "HH", "Hour", "hour", "hr"),
+    ("mm", "MI", "mi", "MN", "Minute", "minute", "min", "mn"),
+    ("ss", "SS", "Second", "second", "sec"),
+)
+_CLOCK = r"^\d{1,2}(?::\d{2}(?::\d{2})?|\.\d{2}\.\d{2})(?:[.,]\d+)?(?:\s*[AaPp]\.?[Mm]\.?)?$"
+_PLAIN_INT = r"^[+-]?(?:0|[1-9]\d{0,17})$"
+
+
+def infer_columns(
+    name: str, dialect: CsvDialect, texts: Sequence[str], options: BackfillOptions
+) -> CsvDialect:
+    """The dialect with types, missing values and time filled in.
+
+    Parameters
+    ----------
+    texts : the sample, in whole lines, without the header
+    """
+    table = _as_texts(dialect, texts)
+    columns = {n: table[n] for n in table.column_names}
+    nulls = dialect.null_values
+    if nulls is None:
+        nulls = _null_spellings(columns, dialect)
+    dialect = replace(dialect, null_values=nulls)
+    found = {n: trim(c, (*nulls, *KNOWN_NULLS)) for n, c in columns.items()}
+    dialect = _infer_time(name, dialect, found, options)
+    types: dict[str, str] = {}
+    for label, values in found.items():
+        kind = _kind(values, dialect)
+        if kind is not None and label not in (dialect.time_columns or ()):
+            types[label] = kind
+    times = dialect.time_columns or ()
+    if len(times) == 1:
+        types[times[0]] = "timestamp" if dialect.time_format else "int64"
+    types.update(dialect.types or {})
+    dialect = replace(dialect, types=types)
+    if dialect.sentinels is None:
+        numbers = [n for n in types if types[n] in ("int64", "double") and n not in times]
+        dialect = replace(dialect, sentinels=_sentinels(found, numbers, dialect))
+    return dialect
+
+
+def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> pa.Table:
+    """The sample's records that have the right number of fields, all as texts."""
+    from iotdb_frames.backfills.blocks import collapse_spaces
+
+    names = [n or f"\0{i}" for i, n in enumerate(dialect.names or ())]
+    named = [n for n in dict.fromkeys(names) if not n.startswith("\0")]
+    tables = []
+    for text in texts:
+        data = text.encode("utf-8", "replace")
+        if dialect.delimiter == " ":
+            data = collapse_spaces(data)
+        if not data.strip():
+            continue
+        tables.append(
+            pacsv.read_csv(
+                pa.py_buffer(data),
+                read_options=pacsv.ReadOptions(
+                    use_threads=False, block_size=len(data) + 1, column_names=names
+                ),
+                parse_options=pacsv.ParseOptions(
+                    delimiter=dialect.delimiter,
+                    quote_char=dialect.quote or False,
+                    newlines_in_values=True,
+                    invalid_row_handler=lambda _: "skip",
+                ),
+                convert_options=pacsv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    include_columns=named,
+                    strings_can_be_null=False,
+                ),
+            )
+        )
+    if not tables:
+        return pa.table({n: pa.array([], pa.string()) for n in named})
+    joined = pa.concat_tables(tables).combine_chunks()
+    return pa.table({n: _flat(joined[n]) for n in named})
+
+
+def _flat(column: Any) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _null_spellings(columns: Mapping[str, Any], dialect: CsvDialect) -> tuple[str, ...]:
+    """Known spellings of a missing value, where they stand among numbers or times."""
+    seen: Counter[str] = Counter()
+    for column in columns.values():
+        flat = _flat(column)
+        texts = pc.utf8_trim_whitespace(flat)
+        is_null = pc.is_in(texts, value_set=pa.array(KNOWN_NULLS))
+        rest = texts.filter(pc.invert(is_null))
+        looks = _share(_numbers(rest, dialect), FLOAT) >= MOSTLY or _share(rest, r"^\d.*\d") >= 1
+        if len(rest) and looks:
+            seen.update(pc.unique(texts.filter(is_null)).to_pylist())
+    return tuple(sorted(seen - Counter({"": seen[""]})))
+
+
+def _numbers(texts: pa.Array, dialect: CsvDialect) -> pa.Array:
+    return normal_numbers(texts, decimal=dialect.decimal or ".", thousands=dialect.thousands or "")
+
+
+def _share(texts: pa.Array, pattern: str) -> float:
+    """The part of the texts that are there and match."""
+    there = len(texts) - texts.null_count
+    if not there:
+        return 0.0
+    matching = pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
+    return float(matching / there)
+
+
+def _kind(texts: pa.Array, dialect: CsvDialect) -> str | None:
+    """A column's type; None where the sample has nothing of it."""
+    texts = _flat(texts)
+    if texts.null_count == len(texts):
+        return None
+    numbers = _numbers(texts, dialect)
+    if _share(numbers, FLOAT) >= MOSTLY:
+        if _share(numbers, _PLAIN_INT) >= 1 - (1 - _share(numbers, FLOAT)):
+            return "int64"
+        # 007 is a name, and 18 digits and more are, too: as numbers they would change.
+        is_name = _share(numbers, r"^[+-]?0\d") > 0 or _share(numbers, r"^[+-]?\d{19,}$") > 0
+        return "string" if is_name else "double"
+    if _share(pc.utf8_lower(texts), r"^(?:true|false)$") == 1:
+        return "bool"
+    if _share(texts, r"^\d{4}-\d\d-\d\d$") == 1 and not parse_times(texts, "iso8601").is_bad.any():
+        return "date32"
+    if _share(texts, r"^\d{4}-\d\d-\d\d[T ]") == 1:
+        return "string" if parse_times(texts, "iso8601").is_bad.any() else "timestamp"
+    return "string"
+
+
+# --- the time --------------------------------------------------------------------------------
+
+
+def _infer_time(
+    name: str, dialect: CsvDialect, found: Mapping[str, pa.Array], options: BackfillOptions
+) -> CsvDialect:
+    wish = options.write.time
+    columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
+    if columns is None:
+        columns = _time_columns(found)
+    if columns is None:
+        return dialect  # the plan says that there is no time, and what to do
+    for column in columns:
+        if column not in found:
+            raise FrameError(f"{name} has no column {column!r}", column=column)
+    dialect = replace(dialect, time_columns=columns)
+    if options.write.time_unit is not None:
+        return dialect
+    parts = [_flat(found[c]) for c in columns]
+    texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
+    texts = texts.drop_null()
+    form = dialect.time_format
+    if form is None:
+        form = _time_format(name, columns, texts, dialect.day_first)
+    if form is None:
+        return dialect
+    if dialect.has_offset is None:
+        zoned = pc.match_substring_regex(texts, r"\d\s*(?:[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
+        clock = pc.match_substring_regex(texts, r"\d:\d\d")
+        dialect = replace(dialect, has_offset=_most(pc.and_(zoned, clock)))
+    digits = pc.extract_regex(texts, r"\d{1,2}[:.]\d{2}[:.]\d{2}[.,](?P<f>\d+)")
+    most = pc.max(pc.utf8_length(digits.field("f").drop_null())).as_py()
+    digits_given = dialect.fraction_digits
+    return replace(
+        dialect,
+        time_format=form,
+        fraction_digits=int(most or 0) if digits_given is None else digits_given,
+    )
+
+
+def _most(flags: Any) -> bool:
+    return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
+
+
+def _time_columns(found: Mapping[str, pa.Array]) -> tuple[str, ...] | None:
+    """The column of times where there is one, or those of the date and of the time of day."""
+    clocks = [n for n, c in found.items() if _share(_flat(c), _CLOCK) >= MOSTLY]
+    whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(c)]
+    named = [n for n in whole if n.lower() == "time"]
+    if len(named) == 1:
+        return (named[0],)
+    dates = [n for n in whole if _share(_flat(found[n]), r"\d:\d|[T ]\d") == 0]
+    if len(dates) == 1 and len(clocks) == 1 and dates[0] != clocks[0]:
+        return dates[0], clocks[0]
+    if not whole:
+        return _parts_of_time(list(found))
+    return (whole[0],) if len(whole) == 1 else None
+
+
+def _parts_of_time(labels: Sequence[str]) -> tuple[str, ...] | None:
+    """Columns of year, month, day and more, side by side, as loggers of weather write them."""
+    for i in range(len(labels) - 2):
+        n = 0
+        for label, words in zip(labels[i:], _PARTS, strict=False):
+            # MM is the month and mm the minute, where both are there.
+            if label not in words and (label.lower() not in words or len(label) < 3):
+                break
+            n += 1
+        if n >= 3:
+            return tuple(labels[i : i + n])
+    return None
+
+
+def _looks_like_times(column: pa.Array) -> bool:
+    texts = _flat(column).drop_null()
+    if not len(texts):
+        return False
+    shape = (
+        r"^\d{1,4}[-/.](?:\d{1,2}|[A-Za-z]{3,9})[-/.]\d{1,4}(?:$|[T ])|^\d{8}T?\d{4,6}"
+        r"|^[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?:$| )"
+    )
+    if _share(texts, shape) < MOSTLY:
+        return False
+    return _share(texts, FLOAT) < MOSTLY or _share(texts, r"^(?:19|20)\d{10}(?:\d\d)?$") == 1
+
+
+def _time_format(
+    name: str, columns: Sequence[str], texts: pa.Array, day_first: bool | None
+) -> str | None:
+    """The form of the times; None where they are whole numbers.
+
+    Raises
+    ------
+    FrameError : the day and the month cannot be told apart, or the form is not known.
+    """
+    what = " + ".join(columns)
+    if not len(texts):
+        raise FrameError(f"{name}: {what} has no times in the sample", column=columns[0])
+    if _share(texts, r"^\d{4}-\d{1,2}-\d{1,2}") >= MOSTLY and _fits(texts, "iso8601"):
+        return "iso8601"
+    forms = Counter(filter(None, (_form_of(t) for t in texts.slice(0, 1000).to_pylist())))
+    if not forms:
+        if _share(texts, r"^-?\d+$") >= MOSTLY:
+            return None
+        shown = texts[0].as_py()
+        raise FrameError(
+            f"{name}: the form of the times of {what} is not known, e.g. {shown!r}",
+            column=columns[0],
+            hint='csv={"time_format": "%d.%m.%Y %H:%M:%S"}',
+        )
+    form = forms.most_common(1)[0][0]
+    if "%x" not in form:
+        return form
+    choices = ("%d", "%m"), ("%m", "%d")
+    fitting = [
+        filled
+        for first, second in choices
+        if _fits(
+            texts, filled := form.replace("%x", first, 1).replace("%x", second, 1), all_of=True
+        )
+    ]
+    as_asked = form.replace("%x", "%d", 1).replace("%x", "%m", 1)
+    if day_first is not None:
+        first, second = choices[0] if day_first else choices[1]
+        return form.replace("%x", first, 1).replace("%x", second, 1)
+    if "." in as_asked.split("%Y")[0].split("%y")[0] and as_asked in fitting:
+        return as_asked  # dates with dots have the day first, wherever they are written
+    if len(fitting) == 2:
+        raise FrameError(
+            f"{name}: times like {texts[0].as_py()!r} may have the day or the month first",
+            column=columns[0],
+            hint='csv={"day_first": True} or False',
+        )
+    if not fitting:
+        both = [form.replace("%x", a, 1).replace("%x", b, 1) for a, b in choices]
+        better = [f for f in both if _fits(texts, f)]
+        if len(better) == 1:
+            return better[0]
+        raise FrameError(
+            f"{name}: times like {texts[0].as_py()!r} have the day first in some rows, and the "
+            "month in others",
+            column=columns[0],
+            hint='csv={"day_first": True} or False; rows that do not fit are refused',
+        )
+    return fitting[0]
+
+
+def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
+    has_offset = None
+    bad = parse_times(texts, form, has_offset=has_offset).is_bad
+    return not bad.any() if all_of else float(np.mean(bad)) <= 1 - MOSTLY
+
+
+_DATE = re.compile(r"(\d{1,4})([-/. ])(\d{1,2}|[A-Za-z]{3,9}\.?)\2(\d{1,4})")
+_NAMED_DATE = re.compile(r"[A-Za-z]{3,9}\.? \d{1,2}(,?) \d{4}")
+_TIME = re.compile(
+    r"(?P<gap>T| +|:|_)(\d{1,2})(?P<s>[:.h ])(\d{2})(?:(?P=s)(\d{2})(?P<f>[.,]\d+)?)?"
+    r"(?P<p>\s*[AaPp]\.?[Mm]\.?)?(?P<z>\s*(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
+)
+
+
+def _form_of(text: str) -> str | None:
+    """The form of one time; ``%x`` where day and month cannot be told by their places."""
+    if re.fullmatch(r"\d{8}(?:T?\d{4}(?:\d{2})?)?", text):
+        rest = text[8:]
+        gap = "T" if rest.startswith("T") else ""
+        return "%Y%m%d" + gap + {0: "", 4: "%H%M", 6: "%H%M%S"}[len(rest) - len(gap)]
+    match = _DATE.match(text)
+    if match is None and (named := _NAMED_DATE.match(text)):
+        return _with_clock(f"%b %d{named[1]} %Y", text[named.end() :])
+    if match is None:
+        return None
+    one, mark, two, three = match.groups()
+    if len(one) == 4:
+        date = f"%Y{mark}{'%m' if two.isdigit() else '%b'}{mark}%d"
+    elif len(three) in (2, 4):
+        year = "%Y" if len(three) == 4 else "%y"
+        date = f"%d{mark}%b{mark}{year}" if not two.isdigit() else f"%x{mark}%x{mark}{year}"
+    else:
+        return None
+    return _with_clock(date, text[match.end() :])
+
+
+def _with_clock(date: str, rest: str) -> str | None:
+    """The form of a date and what follows it."""
+    if not rest:
+        return date
+    clock = _TIME.fullmatch(rest)
+    if clock is None:
+        return None
+    gap, mark = clock["gap"].strip() or " ", clock["s"]
+    hour = "%I" if clock["p"] else "%H"
+    form = f"{date}{gap}{hour}{mark}%M"
+    if clock[5] is not None:
+        form += f"{mark}%S.%f"
+    if clock["p"]:
+        form += " %p" if clock["p"][:1].isspace() else "%p"
+    return form + (" %z" if clock["z"] else "")
+
+
+# --- numbers that mean nothing -------------------------------------------------------------------
+
+
+def _sentinels(
+    found: Mapping[str, pa.Array], numbers: Sequence[str], dialect: CsvDialect
+) -> dict[str, tuple[float, ...]]:
+    """Known stand-ins for a missing value: repeated, at an end, and far from all other values."""
+    out: dict[str, tuple[float, ...]] = {}
+    for label in numbers:
+        texts = _numbers(_flat(found[label]), dialect)
+        fits = pc.match_substring_regex(texts, FLOAT)
+        values = np.asarray(
+            pc.if_else(fits, pc.utf8_ltrim(texts, "+"), None).drop_null().cast(pa.float64())
+        )
+        values = values[np.isfinite(values)]
+        taken = [c for c in _CANDIDATES if _stands_out(values, c)]
+        if taken:
+            out[label] = tuple(taken)
+    return out
+
+
+def _stands_out(values: np.ndarray, candidate: float) -> bool:
+    is_it = values == candidate
+    rest = values[~is_it]
+    if np.count_nonzero(is_it) < 3 or len(rest) < 3:
+        return False
+    low, high = float(rest.min()), float(rest.max())
+    if low <= candidate <= high:
+        return False
+    gap = low - candidate if candidate < low else candidate - high
+    return gap > 0.2 * max(high - low, 1e-9)

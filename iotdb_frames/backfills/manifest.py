@@ -1,0 +1,461 @@
+"""The manifest: an SQLite file with a row a unit, the truth about what was sent.
+
+A unit's row is written before it is sent and again after it is acknowledged, with the rows that
+were refused in the same transaction. A crash can only lose the second of the two, and then the
+unit is sent again, which changes nothing. Paths in it are never opened: files are found anew from
+the sources and looked up here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
+
+APPLICATION_ID = 0x496F5446  # "IoTF"
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, root TEXT NOT NULL, name TEXT NOT NULL,
+    size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+    dialect TEXT, is_read INTEGER NOT NULL DEFAULT 0,
+    error TEXT, UNIQUE (root, name));
+CREATE TABLE units (
+    id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, start INTEGER NOT NULL,
+    stop INTEGER NOT NULL, line INTEGER NOT NULL DEFAULT 0,
+    end_line INTEGER NOT NULL DEFAULT 0, n_bytes INTEGER NOT NULL DEFAULT 0,
+    digest TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    rows INTEGER NOT NULL DEFAULT 0, written INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
+    first_tick INTEGER, last_tick INTEGER, expected BLOB, before INTEGER NOT NULL DEFAULT 0,
+    began REAL, ended REAL, error TEXT, verdict TEXT, UNIQUE (file, start));
+CREATE INDEX units_by_state ON units (state);
+CREATE INDEX units_by_time ON units (first_tick, last_tick);
+CREATE TABLE refused (unit INTEGER NOT NULL REFERENCES units, n_rows INTEGER NOT NULL, data BLOB);
+CREATE INDEX refused_by_unit ON refused (unit);
+"""
+DONE = ("written", "verified")
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A file of the manifest; `is_read`: all of its units are known."""
+
+    id: int
+    root: str
+    name: str
+    size: int
+    modified_ns: int
+    fingerprint: str
+    dialect: str | None
+    is_read: bool
+    error: str | None
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """A unit of the manifest.
+
+    start, stop : its range in the file: rows; bytes of a CSV file; or the frame's number
+    line, end_line : the first of its lines (CSV), from 1, and the first behind it
+    n_bytes : of the source, about
+    digest : of its columns' names and types; of a frame that is no file's, of all of it
+    state : "pending", "sending", "written", "verified", "failed"
+    rows, written, refused, points : as in a WriteReport
+    first_tick, last_tick : its time range, in ticks of the server; None where it has no rows
+    expected : what `verify` wants to find, see there
+    before : points that were there before it was sent first
+    verdict : what `verify` found out
+    """
+
+    id: int
+    file: int
+    start: int
+    stop: int
+    line: int
+    end_line: int
+    n_bytes: int
+    digest: str
+    state: str
+    tries: int
+    rows: int
+    written: int
+    refused: int
+    points: int
+    first_tick: int | None
+    last_tick: int | None
+    expected: bytes | None
+    before: int
+    began: float | None
+    ended: float | None
+    error: str | None
+    verdict: str | None
+
+
+def pack(value: Any) -> bytes:
+    """JSON, compressed."""
+    return zlib.compress(json.dumps(value, ensure_ascii=False).encode(), 1)
+
+
+def unpack(data: bytes) -> Any:
+    """The value that was packed."""
+    return json.loads(zlib.decompress(data))
+
+
+class Manifest:
+    """An open manifest; may be used from several threads.
+
+    Parameters
+    ----------
+    path : of the file
+    create : make it where there is none
+
+    Raises
+    ------
+    OptionsError : there is none, it is no manifest, or others could have changed it.
+    IoTDBFramesError : it is torn.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self._lock = threading.RLock()
+        is_new = self._touch() if create else False
+        self._check_file()
+        self._db = sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)
+        self._db.isolation_level = None
+        try:
+            self._set_up(is_new or self.path.stat().st_size == 0)
+        except sqlite3.DatabaseError as exc:
+            self._db.close()
+            raise self._torn(exc) from exc
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _touch(self) -> bool:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return False
+        return True
+
+    def _check_file(self) -> None:
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            raise OptionsError(f"there is no manifest {self.path}") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise OptionsError(f"the manifest {self.path} is no ordinary file")
+        if os.name != "posix":
+            return
+        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
+            raise OptionsError(
+                f"others may change the manifest {self.path}",
+                hint="it decides what is sent: own it, and chmod 600 it",
+            )
+        if found.st_mode & 0o077:
+            self.path.chmod(0o600)
+
+    def _set_up(self, is_new: bool) -> None:
+        # In WAL mode a commit needs no sync; what a power cut takes away is only sent again.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if is_new or not tables:
+            with self._writing():
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            return
+        kind = self._db.execute("PRAGMA application_id").fetchone()[0]
+        if kind != APPLICATION_ID:
+            raise OptionsError(f"{self.path} is no manifest, but another SQLite file")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            raise OptionsError(f"{self.path} was made by another version of iotdb_frames")
+        answer = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            raise sqlite3.DatabaseError(answer)
+
+    def _torn(self, exc: Exception) -> IoTDBFramesError:
+        return IoTDBFramesError(
+            f"the manifest {self.path} is torn: {exc}",
+            hint="move it away and start the backfill again: rows that are there already are "
+            "written once more, which changes nothing",
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock, suppress(sqlite3.Error):
+            self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction; a full disk is said in words.
+
+        Raises
+        ------
+        IoTDBFramesError : it could not be written.
+        """
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+            except sqlite3.Error as exc:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise IoTDBFramesError(
+                    f"the manifest {self.path} cannot be written: {exc}",
+                    hint="make room, then resume: nothing is lost, and nothing is sent twice "
+                    "in vain but the last units",
+                ) from exc
+
+    def _all(self, sql: str, *values: Any) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as exc:
+                raise IoTDBFramesError(f"the manifest {self.path} cannot be read: {exc}") from exc
+            except sqlite3.DatabaseError as exc:
+                raise self._torn(exc) from exc
+
+    # --- one process at a time ---------------------------------------------------------------
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Work on it alone.
+
+        The lock is an SQLite lock on a file beside: the operating system frees it however its
+        holder ends.
+
+        Raises
+        ------
+        OptionsError : another process works on it; the text says which.
+        """
+        beside = self.path.with_name(self.path.name + ".lock")
+        os.close(os.open(beside, os.O_CREAT | os.O_RDWR, 0o600))
+        guard = sqlite3.connect(beside, timeout=0.2, check_same_thread=False)
+        guard.isolation_level = None
+        try:
+            try:
+                guard.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as exc:
+                who = self.get("holder") or {}
+                raise OptionsError(
+                    f"the manifest {self.path} is in use by process {who.get('pid', '?')} of "
+                    f"{who.get('user', '?')} on {who.get('host', '?')}, since "
+                    f"{who.get('since', '?')}",
+                    hint="wait for it or stop it; its lock goes with it, however it ends",
+                ) from exc
+            self.set(holder=_myself())
+            try:
+                yield
+            finally:
+                with suppress(IoTDBFramesError):
+                    self.set(holder=None)
+        finally:
+            guard.close()
+
+    @property
+    def holder(self) -> dict[str, Any] | None:
+        """Who works on it, as the last one who did so wrote; it may have been killed since."""
+        return self.get("holder")  # type: ignore[no-any-return]
+
+    # --- the job -----------------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """A value of the job, or None."""
+        rows = self._all("SELECT value FROM job WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
+
+    def set(self, **values: Any) -> None:
+        """Keep values of the job."""
+        with self._writing():
+            for key, value in values.items():
+                self._db.execute(
+                    "INSERT OR REPLACE INTO job VALUES (?, ?)", (key, json.dumps(value))
+                )
+
+    # --- files -------------------------------------------------------------------------------
+
+    def files(self) -> list[FileRow]:
+        """All files, in the order in which they are sent."""
+        return [FileRow(*row) for row in self._all("SELECT * FROM files ORDER BY id")]
+
+    def add_file(
+        self,
+        root: str,
+        name: str,
+        *,
+        size: int,
+        modified_ns: int,
+        fingerprint: str,
+        dialect: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Add a file behind the others, or begin one anew: its units are forgotten."""
+        with self._writing():
+            same = "file IN (SELECT id FROM files WHERE root = ? AND name = ?)"
+            self._db.execute(
+                f"DELETE FROM refused WHERE unit IN (SELECT id FROM units WHERE {same})",
+                (root, name),
+            )
+            self._db.execute(f"DELETE FROM units WHERE {same}", (root, name))
+            self._db.execute("DELETE FROM files WHERE root = ? AND name = ?", (root, name))
+            self._db.execute(
+                "INSERT INTO files (root, name, size, modified_ns, fingerprint, dialect, error) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (root, name, size, modified_ns, fingerprint, dialect, error),
+            )
+
+    def set_file(self, file: int, **values: Any) -> None:
+        """Change columns of a file."""
+        self._update("files", file, values)
+
+    # --- units -------------------------------------------------------------------------------
+
+    def units(self, where: str = "1", *values: Any, most: int = -1) -> list[UnitRow]:
+        """Units in the order in which they are sent, `most` at the most."""
+        rows = self._all(
+            f"SELECT * FROM units WHERE {where} ORDER BY file, start LIMIT ?", *values, most
+        )
+        return [UnitRow(*row) for row in rows]
+
+    def begin(
+        self,
+        file: int,
+        start: int,
+        stop: int,
+        *,
+        before: int = 0,
+        **values: Any,
+    ) -> int:
+        """Note that a unit is about to be sent; its number.
+
+        `before` counts only at its first time: later, a part of the unit may be there.
+        """
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO units (file, start, stop, before, state) "
+                "VALUES (?, ?, ?, ?, 'pending') ON CONFLICT (file, start) DO NOTHING",
+                (file, start, stop, before),
+            )
+            unit = self._db.execute(
+                "SELECT id, tries FROM units WHERE file = ? AND start = ?", (file, start)
+            ).fetchone()
+            self._set_unit(
+                unit[0],
+                {**values, "state": "sending", "tries": unit[1] + 1, "began": time.time()},
+            )
+            self._db.execute("DELETE FROM refused WHERE unit = ?", (unit[0],))
+        return int(unit[0])
+
+    def finish(self, unit: int, *, letters: list[tuple[int, bytes]], **values: Any) -> None:
+        """Note that a unit was acknowledged, and keep its refused rows: (rows, Arrow IPC)."""
+        with self._writing():
+            self._set_unit(
+                unit,
+                {"state": "written", "ended": time.time(), "error": None, "verdict": None} | values,
+            )
+            self._db.executemany(
+                "INSERT INTO refused VALUES (?, ?, ?)",
+                [(unit, n_rows, data) for n_rows, data in letters],
+            )
+
+    def set_unit(self, unit: int, **values: Any) -> None:
+        """Change columns of a unit."""
+        self._update("units", unit, values)
+
+    def reopen(self, unit: int, first_tick: int, last_tick: int) -> int:
+        """Send later units again that may share a (device, time) with a unit; how many.
+
+        Of two such rows the later must win, so it has to arrive later.
+        """
+        with self._writing():
+            changed = self._db.execute(
+                "UPDATE units SET state = 'pending' WHERE state IN ('written', 'verified') "
+                "AND first_tick <= ? AND last_tick >= ? AND (file, start) > "
+                "(SELECT file, start FROM units WHERE id = ?)",
+                (last_tick, first_tick, unit),
+            )
+            return changed.rowcount
+
+    def retry_failed(self) -> int:
+        """Make failed units and files pending; how many."""
+        with self._writing():
+            units = self._db.execute(
+                "UPDATE units SET state = 'pending', error = NULL WHERE state = 'failed'"
+            )
+            files = self._db.execute(
+                "UPDATE files SET error = NULL, is_read = 0 WHERE error IS NOT NULL"
+            )
+            return units.rowcount + files.rowcount
+
+    def refused(self) -> Iterator[tuple[int, bytes]]:
+        """(unit, Arrow IPC stream) of refused rows, in order."""
+        last = 0
+        while rows := self._all(
+            "SELECT rowid, unit, data FROM refused WHERE rowid > ? ORDER BY rowid LIMIT 1", last
+        ):
+            last = rows[0][0]
+            yield rows[0][1], rows[0][2]
+
+    def totals(self) -> list[tuple[Any, ...]]:
+        """(file, state, units, rows, written, refused, points, n_bytes) of each file and state."""
+        return self._all(
+            "SELECT file, state, count(*), sum(rows), sum(written), sum(refused), sum(points), "
+            "sum(n_bytes) FROM units GROUP BY file, state"
+        )
+
+    def verdicts(self) -> list[tuple[str, int]]:
+        """What verification found, and of how many units."""
+        return self._all(
+            "SELECT verdict, count(*) FROM units WHERE verdict IS NOT NULL GROUP BY verdict "
+            "ORDER BY count(*) DESC LIMIT 50"
+        )
+
+    def _update(self, table: str, row: int, values: dict[str, Any]) -> None:
+        with self._writing():
+            self._set(table, row, values)
+
+    def _set_unit(self, unit: int, values: dict[str, Any]) -> None:
+        self._set("units", unit, values)
+
+    def _set(self, table: str, row: int, values: dict[str, Any]) -> None:
+        names = ", ".join(f"{name} = ?" for name in values)
+        self._db.execute(f"UPDATE {table} SET {names} WHERE id = ?", (*values.values(), row))
+
+
+def _myself() -> dict[str, Any]:
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no name for this user id, as in many containers
+        user = str(os.getuid()) if hasattr(os, "getuid") else "?"
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "user": user,
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }

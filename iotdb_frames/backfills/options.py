@@ -1,0 +1,182 @@
+"""What a backfill was asked for; most of it goes into the manifest, so that a job can resume."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.backfills.dialect import CsvDialect
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import RetryPolicy, WriteOptions, parse_bytes, write_options
+
+PATIENCE = RetryPolicy(attempts=1_000, first_wait_s=0.2, longest_wait_s=5.0, total_s=600.0)
+"""A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
+SHARES = 8
+"""A unit takes this part of the budget: one is read, one planned and encoded, one on the wire."""
+
+Verify = Literal["count", "values"]
+_DECISIVE = (
+    *("time", "time_unit", "device", "tags", "attributes", "aligned"),
+    *("nan", "duplicates", "coerce"),
+)
+_MANNER = ("create", "chunk", "on_error", "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillOptions:
+    """What was asked for, checked.
+
+    write : how frames are written
+    columns : labels to take; None: all
+    filter : rows to take: an Arrow expression, or (column, operator, value) lists as of pyarrow
+    file_column : label of a column that holds each file's name without folder and endings
+    format : of all files; None: by their endings
+    csv : what is known of CSV files
+    verify : "count", "values" or None
+    durable : refuse a server that acknowledges rows before they are on its disk
+    memory : bytes of data that are held at a time, about
+    """
+
+    write: WriteOptions = field(default_factory=WriteOptions)
+    columns: tuple[str, ...] | None = None
+    filter: Any = None
+    file_column: str | None = None
+    format: str | None = None
+    csv: CsvDialect = field(default_factory=CsvDialect)
+    verify: Verify | None = "count"
+    durable: bool = False
+    memory: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        if self.verify not in ("count", "values", None):
+            raise OptionsError(f"verify={self.verify!r} is none of 'count', 'values', None")
+        if self.write.replace:
+            raise OptionsError(
+                "replace=True is not for backfills: a unit would delete what another one wrote",
+                hint="delete first (iotf.delete), then backfill",
+            )
+        if self.write.duplicates != "merge":
+            raise OptionsError(
+                f"duplicates={self.write.duplicates!r} needs all rows at once, and these are files",
+                hint='duplicates="merge": of each column the last value that is not missing',
+            )
+        for name in ("time", "device"):
+            self._refuse_odd_label(name, getattr(self.write, name))
+        for name in ("tags", "attributes"):
+            for label in getattr(self.write, name):
+                self._refuse_odd_label(name, label)
+        if isinstance(self.columns, str):
+            raise OptionsError(f"columns={self.columns!r} must be a list")
+        _ = self.expression  # a wrong filter is said before anything is read
+
+    @staticmethod
+    def _refuse_odd_label(name: str, label: Hashable) -> None:
+        if label is not None and not isinstance(label, str):
+            raise OptionsError(f"{name}={label!r}: labels of files are texts")
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes of a unit, as Arrow holds it."""
+        return max(1 << 16, self.memory // SHARES)
+
+    @property
+    def expression(self) -> pc.Expression | None:
+        """`filter` as an Arrow expression."""
+        if self.filter is None or isinstance(self.filter, pc.Expression):
+            return self.filter
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.filters_to_expression([list_or_tuple(f) for f in self.filter])
+        except (TypeError, ValueError, pa.ArrowInvalid) as exc:
+            raise OptionsError(
+                f"filter={self.filter!r} is none: {exc}", hint='filter=[("temp", ">", 20)]'
+            ) from exc
+
+    def write_for(self, labels: Sequence[Hashable], time: Hashable | None) -> WriteOptions:
+        """How one file's frames are written: its time column, and what schema= says of it."""
+        there = {k: v for k, v in self.write.series.items() if k in set(labels)}
+        return replace(self.write, time=time, schema=there, progress=False)
+
+    def asked(self) -> dict[str, Any]:
+        """All of it, as JSON knows it: what decides on the data, and the manner of sending."""
+        write = self.write
+        return {
+            "decisive": {
+                **{name: _plain(getattr(write, name)) for name in _DECISIVE},
+                "schema": {
+                    str(label): [
+                        None if value is None else value.name
+                        for value in (option.data_type, option.encoding, option.compression)
+                    ]
+                    for label, option in write.series.items()
+                },
+                "columns": _plain(self.columns),
+                "filter": str(self.expression) if self.filter is not None else None,
+                "file_column": self.file_column,
+                "format": self.format,
+                "csv": self.csv.given(),
+            },
+            "manner": {
+                **{name: getattr(write, name) for name in _MANNER},
+                "dead_letter": None if write.dead_letter is None else str(write.dead_letter),
+                "filter": None if isinstance(self.filter, pc.Expression) else self.filter,
+                "has_expression": isinstance(self.filter, pc.Expression),
+                "verify": self.verify,
+                "durable": self.durable,
+                "memory": self.memory,
+            },
+        }
+
+
+def list_or_tuple(condition: Any) -> Any:
+    """A condition that came from JSON as a tuple; a list of conditions as it is."""
+    if isinstance(condition, list) and condition and isinstance(condition[0], str):
+        return tuple(condition)
+    return condition
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def make_options(given: Mapping[str, Any]) -> BackfillOptions:
+    """Options from the keyword arguments of `backfill`; unknown ones are named."""
+    own = {f.name for f in fields(BackfillOptions)} - {"write"}
+    mine = {k: v for k, v in given.items() if k in own}
+    rest = {k: v for k, v in given.items() if k not in own}
+    rest.setdefault("retry", PATIENCE)
+    mine["csv"] = CsvDialect.of(mine.get("csv"))
+    if isinstance(mine.get("columns"), list):
+        mine["columns"] = tuple(mine["columns"])
+    if "memory" in mine:
+        mine["memory"] = parse_bytes(mine["memory"], name="memory")
+    return BackfillOptions(write=write_options(rest), **mine)
+
+
+def read_asked(asked: Mapping[str, Any]) -> BackfillOptions:
+    """The options a manifest holds.
+
+    Raises
+    ------
+    OptionsError : its filter cannot be kept in a file.
+    """
+    decisive, manner = dict(asked["decisive"]), dict(asked["manner"])
+    if manner.pop("has_expression"):
+        raise OptionsError(
+            "this job has a filter that only its program knows",
+            hint="call iotf.backfill(…) as before: with the same manifest it resumes",
+        )
+    decisive.pop("filter")
+    schema = {
+        label: dict(zip(("data_type", "encoding", "compression"), kinds, strict=True))
+        for label, kinds in decisive.pop("schema").items()
+    }
+    from iotdb_frames.options import TimeseriesOption
+
+    decisive["schema"] = {label: TimeseriesOption(**kinds) for label, kinds in schema.items()}
+    return make_options({**decisive, **manner})

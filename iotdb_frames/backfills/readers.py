@@ -1,0 +1,413 @@
+"""A file as frames, one a unit: row groups, record batches, batches of a dataset.
+
+A unit is a range of the file's rows. The ranges are cut by bytes, at row groups where these are
+small enough, so what is held at a time does not depend on how the file was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.errors import FrameError
+
+Range = tuple[int, int | None, int]
+"""Start, stop (None: to the end, in as many units as it takes) and first line of a unit."""
+SAMPLE_ROWS = 10_000
+_TEXT_BYTES = 24
+_STEP_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that could not even be parsed.
+
+    lines : int64, shape (n,): their lines in the file, from 1
+    texts : the lines themselves
+    """
+
+    lines: np.ndarray
+    texts: pa.Array
+    reason: str
+
+
+@dataclass
+class Piece:
+    """What a unit holds.
+
+    start, stop, line, end_line, n_bytes, digest : as in the manifest
+    data : its frame
+    rows : int64, shape (n_rows of data,): which rows of the unit these are; None: all, in order
+    texts : gives the file's own text of some rows; None: the rows of `data` tell
+    refusals : rows that are not in `data`
+    """
+
+    start: int
+    stop: int
+    data: Any
+    line: int = 0
+    end_line: int = 0
+    n_bytes: int = 0
+    digest: str = ""
+    rows: np.ndarray | None = None
+    texts: Any = None
+    refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self, positions: np.ndarray) -> np.ndarray:
+        """Lines of the file, or numbers of its rows, from 1, of some rows of `data`."""
+        rows = positions if self.rows is None else self.rows[positions]
+        return np.asarray(rows, np.int64) + self.start + 1
+
+
+def schema_digest(schema: pa.Schema) -> str:
+    """A digest of names and types."""
+    text = "\n".join(f"{field.name}\t{field.type}" for field in schema)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class Reader(Protocol):
+    """A file that can be read as pieces."""
+
+    time: Hashable | None
+
+    @property
+    def n_rows(self) -> int | None:
+        """Rows, where the file says so before it is read."""
+
+    def sample(self) -> pa.Table:
+        """Some rows, as `pieces` would give them."""
+
+    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
+        """The frames of ascending ranges."""
+
+
+@contextmanager
+def reading(file: SourceFile) -> Iterator[None]:
+    """Errors of the file as FrameErrors that name it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, EOFError) as exc:
+        raise FrameError(f"{file.name} cannot be read: {exc}") from exc
+
+
+def time_label(schema: pa.Schema, wish: Hashable | None) -> Hashable | None:
+    """The time column of a file where none is named.
+
+    It is the column ``time``, else the index that pandas stored, else the one column of
+    timestamps; None where that is not one.
+    """
+    if wish is not None:
+        return wish
+    if "time" in schema.names:
+        return "time"
+    stored = (schema.metadata or {}).get(b"pandas")
+    index = json.loads(stored).get("index_columns", []) if stored else []
+    for labels in ([n for n in index if isinstance(n, str)], schema.names):
+        times = [n for n in labels if n in schema.names and _is_time(schema.field(n).type)]
+        if len(times) == 1:
+            return times[0]
+    return None
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind))
+
+
+class Shaper:
+    """Makes what a file holds into a frame: its columns, its path's, its rows."""
+
+    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+        self._filter = options.expression
+        self._columns = options.columns
+        self._added: list[tuple[str, str | None]] = list(file.partitions)
+        if options.file_column is not None:
+            self._added.append((options.file_column, file.stem))
+        self._file = file
+        # Only the time may be needed though it is not asked for.
+        self._always = {options.write.time, options.write.device, *options.write.tags}
+
+    def stored(self, names: Sequence[str], time: Hashable | None) -> list[str]:
+        """Which of the file's columns are to be read.
+
+        Raises
+        ------
+        FrameError : a column that the file's path gives is in the file, too.
+        """
+        for name, _ in self._added:
+            if name in names:
+                raise FrameError(
+                    f"{self._file.name}: {name!r} is a column and in the path, too", column=name
+                )
+        if self._columns is None:
+            return [n for n in names if n != "__index_level_0__" or n == time]
+        wanted = {*self._columns, *self._always, time, *_names_in(self._filter, names)}
+        return [n for n in names if n in wanted]
+
+    def shape(self, table: pa.Table) -> tuple[pa.Table, np.ndarray | None]:
+        """The frame of some stored rows, and which of them it holds (None: all)."""
+        table = table.replace_schema_metadata(None)
+        for name, value in self._added:
+            if self._columns is None or name in self._columns or name in self._always:
+                codes = pa.array(np.zeros(table.num_rows, np.int32))
+                if value is None:
+                    column: Any = pa.nulls(table.num_rows, pa.string())
+                else:
+                    column = pa.DictionaryArray.from_arrays(codes, pa.array([value]))
+                table = table.append_column(name, column)
+        if self._filter is None:
+            return table, None
+        rows = pa.array(np.arange(table.num_rows))
+        kept = table.append_column("__row__", rows).filter(self._filter)
+        positions = kept["__row__"].to_numpy()
+        kept = kept.drop_columns(["__row__"])
+        if self._columns is not None:
+            wanted = {*self._columns, *self._always}
+            extra = [n for n in _names_in(self._filter, kept.column_names) if n not in wanted]
+            kept = kept.drop_columns(extra)
+        return kept, positions
+
+
+def _names_in(expression: Any, names: Sequence[str]) -> list[str]:
+    """Columns an expression may use, by the text it shows; one too many does no harm."""
+    text = "" if expression is None else str(expression)
+    return [n for n in names if n in text]
+
+
+def row_width(schema: pa.Schema) -> int:
+    """Bytes of a row in Arrow, about."""
+    return max(1, sum(_width(kind) for kind in schema.types))
+
+
+def _width(kind: pa.DataType) -> int:
+    try:
+        return int(max(1, kind.bit_width // 8))
+    except ValueError:
+        return _TEXT_BYTES
+
+
+class ParquetReader:
+    """A Parquet file: whole row groups, several small ones or a part of a large one a unit."""
+
+    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+        self._file = file
+        self._shaper = Shaper(file, options)
+        with reading(file):
+            source = file.filesystem.open_input_file(file.path)
+            meta = pq.read_metadata(source)
+            # Devices and tags repeat: as dictionaries they are read and grouped much faster.
+            texts = [f.name for f in meta.schema.to_arrow_schema() if pa.types.is_string(f.type)]
+            keys = [n for n in texts if n in (options.write.device, *options.write.tags)]
+            self._parquet = pq.ParquetFile(source, metadata=meta, read_dictionary=keys)
+        schema = self._parquet.schema_arrow
+        self.time = time_label(schema, options.write.time)
+        self._columns = self._shaper.stored(schema.names, self.time)
+        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        self._bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        taken = pa.schema([schema.field(n) for n in self._columns])
+        stored = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        width = max(row_width(taken), stored // max(1, meta.num_rows))
+        self._rows_a_unit = max(1, options.unit_bytes // width)
+        self._bytes_a_row = file.size / max(1, meta.num_rows)
+        self._part: _Group | None = None
+
+    @property
+    def n_rows(self) -> int | None:
+        return int(self._bounds[-1])
+
+    def sample(self) -> pa.Table:
+        with reading(self._file):
+            batches = self._parquet.iter_batches(SAMPLE_ROWS, columns=self._columns)
+            first = next(batches, None)
+            schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
+            table = schema.empty_table() if first is None else pa.Table.from_batches([first])
+        return self._shaper.shape(table)[0]
+
+    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
+        for start, stop, _ in ranges:
+            for first, last in self._cuts(start, stop):
+                with reading(self._file):
+                    table = self._read(first, last)
+                data, rows = self._shaper.shape(table)
+                n_bytes = round((last - first) * self._bytes_a_row)
+                yield Piece(
+                    first,
+                    last,
+                    data,
+                    n_bytes=n_bytes,
+                    digest=schema_digest(data.schema),
+                    rows=rows,
+                )
+
+    def _cuts(self, start: int, stop: int | None) -> Iterator[tuple[int, int]]:
+        if stop is not None:
+            yield start, stop
+            return
+        bounds, n_rows, step = self._bounds, int(self._bounds[-1]), self._rows_a_unit
+        while start < n_rows:
+            end = int(bounds[np.searchsorted(bounds, start, side="right")])
+            if end - start > step * 3 // 2:
+                end = start + step
+            else:
+                fits = int(bounds[np.searchsorted(bounds, start + step, side="right") - 1])
+                end = max(end, fits)
+            yield start, end
+            start = end
+
+    def _read(self, start: int, stop: int) -> pa.Table:
+        bounds = self._bounds
+        group = int(np.searchsorted(bounds, start, side="right")) - 1
+        whole: list[int] = []
+        tables: list[pa.Table] = []
+        while group < len(bounds) - 1 and bounds[group] < stop:
+            low, high = int(bounds[group]), int(bounds[group + 1])
+            if start <= low and high <= stop:
+                whole.append(group)
+            else:
+                tables += self._take(whole)
+                whole = []
+                tables.append(self._read_part(group, max(start, low) - low, min(stop, high) - low))
+            group += 1
+        tables += self._take(whole)
+        return pa.concat_tables(tables)
+
+    def _take(self, groups: list[int]) -> list[pa.Table]:
+        return [self._parquet.read_row_groups(groups, columns=self._columns)] if groups else []
+
+    def _read_part(self, group: int, start: int, stop: int) -> pa.Table:
+        if self._part is None or self._part.group != group or self._part.at > start:
+            self._part = _Group(self._parquet, group, self._columns)
+        return self._part.read(start, stop)
+
+
+class _Group:
+    """The rows of one large row group, read on and on."""
+
+    def __init__(self, parquet: pq.ParquetFile, group: int, columns: list[str]) -> None:
+        self.group = group
+        self.at = 0
+        self._batches = parquet.iter_batches(_STEP_ROWS, row_groups=[group], columns=columns)
+        self._rest: pa.RecordBatch | None = None
+
+    def read(self, start: int, stop: int) -> pa.Table:
+        taken = []
+        while self.at < stop:
+            batch = self._rest if self._rest is not None else next(self._batches)
+            self._rest = None
+            skipped = min(max(0, start - self.at), len(batch))
+            used = min(stop - self.at, len(batch))
+            if used > skipped:
+                taken.append(batch.slice(skipped, used - skipped))
+            self.at += used
+            if used < len(batch):
+                self._rest = batch.slice(used)
+        return pa.Table.from_batches(taken)
+
+
+class BatchReader:
+    """Arrow IPC files and streams, and what else `pyarrow.dataset` reads: batch after batch."""
+
+    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+        self._file = file
+        self._shaper = Shaper(file, options)
+        self._unit_bytes = options.unit_bytes
+        with reading(file):
+            schema = self._open()[0]
+        self.time = time_label(schema, options.write.time)
+        self._columns = self._shaper.stored(schema.names, self.time)
+
+    @property
+    def n_rows(self) -> int | None:
+        return None
+
+    def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        file = self._file
+        if file.format not in ("ipc", "stream"):
+            found = pads.dataset(file.path, filesystem=file.filesystem, format=file.format)
+            batches = found.scanner(batch_readahead=1, fragment_readahead=1).to_batches()
+            return found.schema, batches
+        source: Any = file.filesystem.open_input_file(file.path)
+        if file.compression is not None:
+            source = pa.CompressedInputStream(source, file.compression)
+        if file.format == "stream":
+            stream = pa.ipc.open_stream(source)
+            return stream.schema, iter(stream)
+        ipc = pa.ipc.open_file(source)
+        return ipc.schema, (ipc.get_batch(i) for i in range(ipc.num_record_batches))
+
+    def sample(self) -> pa.Table:
+        with reading(self._file):
+            schema, batches = self._open()
+            first = next(batches, None)
+        table = schema.empty_table() if first is None else pa.Table.from_batches([first])
+        return self._shaper.shape(table.slice(0, SAMPLE_ROWS).select(self._columns))[0]
+
+    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
+        with reading(self._file):
+            schema, batches = self._open()
+        rows = _Rows(batches, schema)
+        for first, stop, _ in ranges:
+            start = first
+            while True:
+                with reading(self._file):
+                    rows.skip_to(start)
+                    table = rows.take(stop, self._unit_bytes)
+                if table.num_rows == 0:
+                    break
+                data, kept = self._shaper.shape(table.select(self._columns))
+                end = start + table.num_rows
+                digest = schema_digest(data.schema)
+                yield Piece(start, end, data, n_bytes=table.nbytes, digest=digest, rows=kept)
+                start = end
+                if end == stop:
+                    break
+
+
+class _Rows:
+    """Rows of batches that come one after the other."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+        self._batches, self._schema = batches, schema
+        self._rest: pa.RecordBatch | None = None
+        self._at = 0
+
+    def _next(self) -> pa.RecordBatch | None:
+        while self._rest is None or len(self._rest) == 0:
+            self._rest = next(self._batches, None)
+            if self._rest is None:
+                return None
+        return self._rest
+
+    def skip_to(self, row: int) -> None:
+        while self._at < row and (batch := self._next()) is not None:
+            n = min(row - self._at, len(batch))
+            self._rest, self._at = batch.slice(n), self._at + n
+
+    def take(self, stop: int | None, n_bytes: int) -> pa.Table:
+        """Rows up to `stop`; without one about `n_bytes` of them."""
+        taken: list[pa.RecordBatch] = []
+        left = n_bytes
+        while (
+            (stop is None or self._at < stop) and left > 0 and (batch := self._next()) is not None
+        ):
+            width = max(1, batch.nbytes // len(batch))
+            n = (
+                min(len(batch), max(1, left // width))
+                if stop is None
+                else min(len(batch), stop - self._at)
+            )
+            taken.append(batch.slice(0, n))
+            left -= n * width if stop is None else 0
+            self._rest, self._at = batch.slice(n), self._at + n
+        return pa.Table.from_batches(taken, self._schema)

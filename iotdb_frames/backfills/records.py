@@ -1,0 +1,268 @@
+"""A CSV file as bytes: a stream of blocks that end at the end of a record, and their records."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from iotdb_frames.backfills.dialect import CsvDialect
+from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.errors import FrameError
+
+_READ = 1 << 20
+_MOST_BLOCKS = 8
+"""A record longer than this many blocks is no record, but an open quote."""
+
+
+class ByteStream:
+    """A file's bytes from its start: decompressed, and of UTF-16 or UTF-32 as UTF-8.
+
+    Other encodings stay as they are, so that places in the stream are places in the file; in all
+    of them a line ends with the byte 10.
+    """
+
+    def __init__(self, file: SourceFile, encoding: str) -> None:
+        self._raw: Any = file.filesystem.open_input_file(file.path)
+        self._is_plain = file.compression is None
+        self._source: Any = self._raw
+        if file.compression is not None:
+            self._source = pa.CompressedInputStream(self._raw, file.compression)
+        self.position = 0
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._rest = self._ahead = b""
+        if is_wide(encoding):
+            self._decoder = codecs.getincrementaldecoder(encoding)()
+
+    @property
+    def raw_position(self) -> int:
+        """How far the stored file is read."""
+        return int(self._raw.tell())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def read(self, n: int) -> bytes:
+        """The next `n` bytes, fewer only at the end."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:n], self._ahead[n:]
+            self.position += len(data)
+            return data + self.read(n - len(data)) if len(data) < n else data
+        if self._decoder is None:
+            data = bytes(self._source.read(n))
+        else:
+            while len(self._rest) < n and (raw := self._source.read(_READ)):
+                self._rest += self._decoder.decode(bytes(raw)).encode()
+            data, self._rest = self._rest[:n], self._rest[n:]
+        self.position += len(data)
+        return data
+
+    def restart(self, position: int, ahead: bytes) -> None:
+        """Go back to a place close behind; `ahead` is what was read from there on."""
+        self._ahead = ahead
+        self.position = position
+
+    def skip_to(self, position: int) -> None:
+        """Go on at a later place."""
+        if self._is_plain and self._decoder is None:
+            self._ahead = b""
+            self._source.seek(position)
+            self.position = position
+        while self.position < position and self.read(min(_READ, position - self.position)):
+            pass
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether a character takes two bytes or more, always."""
+    return encoding.startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records of a file.
+
+    start, stop : places in the stream
+    line, end_line : of its first line, and of the one behind it
+    data : its bytes, as UTF-8 where they can be
+    n_bytes : of the stored file
+    """
+
+    start: int
+    stop: int
+    line: int
+    end_line: int
+    data: bytes
+    n_bytes: int
+
+
+def blocks(
+    file: SourceFile,
+    dialect: CsvDialect,
+    ranges: Iterable[tuple[int, int | None, int]],
+    *,
+    block_bytes: int,
+) -> Iterator[Block]:
+    """The blocks of ascending ranges; the header is in none of them."""
+    stream = ByteStream(file, dialect.encoding or "utf-8")
+    try:
+        for start, stop, line in ranges:
+            if stop is not None:
+                stream.skip_to(start)
+                before = stream.raw_position
+                data = stream.read(stop - start)
+                yield _block(start, line, data, dialect, stream.raw_position - before)
+                continue
+            if start == 0:
+                start, line = skip_top(stream, dialect)
+            else:
+                stream.skip_to(start)
+            yield from _cut(stream, start, line, dialect, block_bytes, file.name)
+    finally:
+        stream.close()
+
+
+def skip_top(stream: ByteStream, dialect: CsvDialect) -> tuple[int, int]:
+    """Place and line of the first record."""
+    start, head = 0, b""
+    if (head := stream.read(3)) == codecs.BOM_UTF8:
+        start, head = 3, b""
+    for _ in range(dialect.n_top_lines):
+        while (at := head.find(b"\n")) < 0 and (more := stream.read(_READ)):
+            head += more
+        at = len(head) - 1 if at < 0 else at
+        start += at + 1
+        head = head[at + 1 :]
+    stream.restart(start, head)
+    return start, 1 + dialect.n_top_lines
+
+
+def _cut(
+    stream: ByteStream, start: int, line: int, dialect: CsvDialect, n_bytes: int, name: str
+) -> Iterator[Block]:
+    rest = b""
+    while True:
+        before = stream.raw_position
+        asked = max(_READ, n_bytes - len(rest))
+        more = stream.read(asked)
+        data = rest + more
+        if not data:
+            return
+        end = len(data) if len(more) < asked else last_end(data, dialect)
+        if end == 0:
+            if len(data) > _MOST_BLOCKS * n_bytes:
+                raise FrameError(
+                    f"{name}, line {line}: the record has no end within {len(data):,} bytes",
+                    hint='a quote is open; csv={"newlines_in_values": False} ends records at lines',
+                )
+            rest = data
+            continue
+        block = _block(start, line, data[:end], dialect, stream.raw_position - before)
+        yield block
+        start, line, rest = block.stop, block.end_line, data[end:]
+        del data, block
+
+
+def last_end(data: bytes, dialect: CsvDialect) -> int:
+    """Where the last whole record of some bytes ends; 0 where none does."""
+    if not dialect.newlines_in_values or not dialect.quote or dialect.quote.encode() not in data:
+        return data.rfind(b"\n") + 1
+    ends = _ends(np.frombuffer(data, np.uint8), dialect)
+    return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
+    """Positions of line feeds that end a record."""
+    feeds = np.flatnonzero(octets == 10)
+    if not dialect.newlines_in_values or not dialect.quote:
+        return feeds
+    is_quoted = np.cumsum(octets == ord(dialect.quote)) % 2
+    return np.asarray(feeds[is_quoted[feeds] == 0])
+
+
+def _block(start: int, line: int, data: bytes, dialect: CsvDialect, n_bytes: int) -> Block:
+    n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    encoding = dialect.encoding or "utf-8"
+    text = data
+    if not is_utf8(encoding):
+        # What does not decode stays as it is: no UTF-8, and told by its line later.
+        text = data.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
+    return Block(start, start + len(data), line, line + n_lines, text, n_bytes)
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether the stream is UTF-8 without a change."""
+    return encoding in ("utf-8", "ascii", "utf-8-sig") or is_wide(encoding)
+
+
+class Records:
+    """The records of a block; those without a character are none.
+
+    Attributes
+    ----------
+    starts, stops : int64, shape (n,), in `data`; the line feed is not in
+    lines : int64, shape (n,): line in the block each begins in, from 0
+    """
+
+    def __init__(self, data: bytes, dialect: CsvDialect) -> None:
+        self._data = data
+        self._octets = np.frombuffer(data, np.uint8)
+        ends = _ends(self._octets, dialect)
+        if len(data) and (not len(ends) or ends[-1] != len(data) - 1):
+            ends = np.append(ends, len(data))
+        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
+        length = ends - starts
+        first = self._octets[np.minimum(starts, max(0, len(data) - 1))] if len(data) else starts
+        is_blank = (length == 0) | ((length == 1) & (first == 13))
+        self.starts, self.stops = starts[~is_blank], ends[~is_blank].astype(np.int64)
+        feeds = np.flatnonzero(self._octets == 10)
+        self.lines = np.searchsorted(feeds, self.starts)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @cached_property
+    def _bytes(self) -> pa.Array:
+        """The records as Arrow binary, each with its line feed."""
+        offsets = np.append(self.starts, len(self._data)).astype(np.int64)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self._data)]
+        return pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
+
+    def texts(self, positions: np.ndarray) -> pa.Array:
+        """Some records as text; bytes that are none show as ``\\xhh``."""
+        parts = self._bytes.take(pa.array(positions)).to_pylist()
+        return pa.array([p.decode("utf-8", "backslashreplace").rstrip("\r\n") for p in parts])
+
+    def joined(self, keep: np.ndarray) -> bytes:
+        """The bytes of some records (bool, shape (n,))."""
+        if keep.all():
+            return self._data
+        kept = self._bytes.filter(pa.array(keep))
+        return kept.buffers()[2].to_pybytes() if len(kept) else b""
+
+    def undecodable(self) -> np.ndarray:
+        """Which records are no UTF-8; bool, shape (n,)."""
+        bad = np.zeros(len(self), bool)
+        try:
+            self._data.decode()
+        except UnicodeDecodeError:
+            # Each undecodable byte becomes a lone surrogate DC80 to DCFF; line feeds stay.
+            text = self._data.decode("utf-8", "surrogateescape")
+            units = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+            places = np.flatnonzero((units >= 0xDC80) & (units <= 0xDCFF))
+            line = np.searchsorted(np.flatnonzero(units == 10), places)
+            at = np.searchsorted(self.lines, line, side="right") - 1
+            bad[at] = True
+        return bad
+
+    def open_quotes(self, quote: str) -> np.ndarray:
+        """Which records have an odd number of quotes; bool, shape (n,)."""
+        if not quote or not len(self):
+            return np.zeros(len(self), bool)
+        counts = np.add.reduceat((self._octets == ord(quote)).astype(np.int64), self.starts)
+        return np.asarray(counts % 2 == 1)

@@ -1,0 +1,357 @@
+"""One run of a job: read, plan, send; note in the manifest what was answered.
+
+A thread reads the next unit while this one plans and encodes, and the sender's lanes have the one
+before on the wire.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from iotdb_frames.backfills.expect import Expected, expect
+from iotdb_frames.backfills.letters import UnitLetter
+from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.backfills.progress import Progress
+from iotdb_frames.backfills.readers import Piece, Range, Reader
+from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.sender import Sender
+from iotdb_frames.client.writer import FrameWriter
+from iotdb_frames.codec.names import Target
+from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
+from iotdb_frames.frames.card import shorten
+from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.options import SchemaOption, WriteOptions
+
+OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
+CountBefore = Callable[[WritePlan, Expected], int]
+
+
+@dataclass
+class Read:
+    """What the reading thread gives: a piece of a file, its end, or what is wrong with it."""
+
+    file: FileRow
+    reader: Reader | None = None
+    piece: Piece | None = None
+    error: Exception | None = None
+
+
+@dataclass
+class Pace:
+    """Of one run: see BackfillReport."""
+
+    rows: int = 0
+    points: int = 0
+    bytes_sent: int = 0
+    retries: int = 0
+
+
+class Run:
+    """One run over what is not done.
+
+    Parameters
+    ----------
+    open_reader : the source and reader of a file of the manifest
+    schema : types that several files have to agree on, by label
+    count_before : points that are there before a unit is sent first; None: nobody wants to know
+    progress : told of each acknowledged unit
+    on_note : told what the user should know
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        connection: Connection,
+        target: Target,
+        options: BackfillOptions,
+        *,
+        open_reader: OpenReader,
+        schema: Mapping[str, SchemaOption],
+        count_before: CountBefore | None = None,
+        progress: Progress,
+        on_note: Callable[[str], None],
+    ) -> None:
+        self._manifest = manifest
+        self._connection = connection
+        self._target = target
+        self._options = options
+        self._open_reader = open_reader
+        self._schema = schema
+        self._count_before = count_before
+        self._progress = progress
+        self._on_note = on_note
+        self._raises = options.write.on_error == "raise"
+        self._lock = threading.Lock()
+        self._fatal: BaseException | None = None
+        self.pace = Pace()
+
+    def go(self) -> None:
+        """Send all that is not done.
+
+        Raises
+        ------
+        FrameError, ServerError, PartialWriteError : what stopped it; with ``on_error="collect"``
+            only what is not the data's fault.
+        """
+        while self._go_once():
+            pass  # a unit that was sent again made later ones pending that were passed already
+
+    def _go_once(self) -> bool:
+        write = self._options.write
+        n_reopened = 0
+        with Sender(
+            self._connection,
+            n_lanes=write.workers,
+            policy=write.retry,
+            stop_on_error=True if self._raises else "lost",
+        ) as sender:
+            with read_ahead(self._reads()) as reads:
+                for read in reads:
+                    if sender.is_stopped or self._fatal is not None:
+                        break
+                    n_reopened += self._handle(sender, read)
+            sender.drain()
+        if self._fatal is not None:
+            raise self._fatal
+        if sender.error is not None:
+            raise self._explain(sender.error) from sender.error
+        return n_reopened > 0
+
+    # --- reading, in a thread of its own -------------------------------------------------------
+
+    def _reads(self) -> Iterator[Read]:
+        for file in self._manifest.files():
+            units = self._manifest.units("file = ?", file.id)
+            open_units = [u for u in units if u.state in ("pending", "sending")]
+            todo: list[Range] = [(u.start, u.stop, u.line) for u in open_units]
+            if file.error is not None or (file.is_read and not todo):
+                continue
+            if not file.is_read:
+                last = max(units, key=lambda u: u.start, default=None)
+                todo.append((0, None, 0) if last is None else (last.stop, None, last.end_line))
+            try:
+                source, reader = self._open_reader(file)
+                for piece in reader.pieces(todo):
+                    yield Read(file, reader, piece)
+                if source is not None and is_changed(file, source.look_again()):
+                    raise FrameError(
+                        f"{file.name} was changed while it was read",
+                        hint='resume when it is at rest, with changed="again"',
+                    )
+                yield Read(file, reader)
+            except FrameError as exc:
+                yield Read(file, error=exc)
+
+    # --- planning and sending -------------------------------------------------------------------
+
+    def _handle(self, sender: Sender, read: Read) -> int:
+        """Send a piece; how many later units have to follow it once more."""
+        try:
+            if read.error is not None:
+                raise read.error
+            if read.piece is not None and read.reader is not None:
+                return self._send(sender, read.file, read.reader, read.piece)
+            self._manifest.set_file(read.file.id, is_read=1)
+            self._progress.file()
+        except FrameError as exc:
+            if self._raises:
+                raise
+            if read.piece is None:
+                self._manifest.set_file(read.file.id, error=exc.message)
+            else:
+                unit = self._begin(read.file, read.piece, None, 0)
+                self._manifest.set_unit(
+                    unit, state="failed", error=exc.message, rows=_rows_of(read.piece)
+                )
+        return 0
+
+    def _send(self, sender: Sender, file: FileRow, reader: Reader, piece: Piece) -> int:
+        for note in piece.notes:
+            self._on_note(f"{file.name}: {note}")
+        if piece.refusals and self._raises:
+            first = min(piece.refusals, key=lambda r: int(r.lines[0]))
+            raise FrameError(
+                f"{file.name}, line {first.lines[0]:,}: {first.reason}: "
+                f"{shorten(first.texts[0].as_py(), 80)}",
+                row=int(first.lines[0]),
+                hint='on_error="collect", dead_letter="file.parquet" leaves such rows out',
+            )
+        letter = UnitLetter(file.name, piece)
+        writer = FrameWriter(
+            self._connection,
+            self._target,
+            self._options_for(reader, piece),
+            sender=sender,
+            dead_letter=letter,
+        )
+        if len(piece.data) == 0:
+            unit = self._begin(file, piece, None, 0)
+            self._ended(unit, piece, writer, letter, is_all_sent=True)
+            return 0
+        try:
+            return self._plan_and_send(file, piece, writer, letter)
+        except FrameError as exc:
+            raise located(exc, file.name, piece) from exc
+
+    def _plan_and_send(
+        self, file: FileRow, piece: Piece, writer: FrameWriter, letter: UnitLetter
+    ) -> int:
+        planned = writer.plan(piece.data)
+        expected = expect(planned)
+        before = 0
+        if self._count_before is not None and expected is not None:
+            before = self._count_before(planned, expected)
+        unit = self._begin(file, piece, expected, before)
+        n_reopened = 0
+        if expected is not None:
+            n_reopened = self._manifest.reopen(unit, expected.first, expected.last)
+        ended = partial(self._ended, unit, piece, writer, letter)
+        writer.send(planned, piece.data, on_end=lambda is_sent: ended(is_all_sent=is_sent))
+        for note in writer.report.notes:
+            self._on_note(note)
+        return n_reopened
+
+    def _options_for(self, reader: Reader, piece: Piece) -> WriteOptions:
+        if not hasattr(piece.data, "schema"):
+            return replace(self._options.write, progress=False)
+        labels = piece.data.schema.names
+        options = self._options.write_for(labels, reader.time)
+        agreed: dict[Hashable, SchemaOption] = {
+            k: v for k, v in self._schema.items() if k in set(labels)
+        }
+        agreed.update(options.series)
+        return replace(options, schema=agreed)
+
+    def _begin(self, file: FileRow, piece: Piece, expected: Expected | None, before: int) -> int:
+        values: dict[str, Any] = {"expected": None, "first_tick": None, "last_tick": None}
+        if expected is not None:
+            values = {
+                "expected": pack(expected.to_plain()),
+                "first_tick": expected.first,
+                "last_tick": expected.last,
+            }
+        return self._manifest.begin(
+            file.id,
+            piece.start,
+            piece.stop,
+            line=piece.line,
+            end_line=piece.end_line,
+            n_bytes=piece.n_bytes,
+            digest=piece.digest,
+            before=before,
+            **values,
+        )
+
+    def _ended(
+        self,
+        unit: int,
+        piece: Piece,
+        writer: FrameWriter,
+        letter: UnitLetter,
+        *,
+        is_all_sent: bool,
+    ) -> None:
+        """The last answer of a unit is there; called in a lane's thread, so it must not raise."""
+        report = writer.report
+        try:
+            is_lost = any(f.state == "in doubt" for f in report.failures)
+            if not is_all_sent or is_lost or (self._raises and report.n_failures):
+                first = report.failures[0].message if report.failures else "was not sent"
+                self._manifest.set_unit(unit, state="pending", error=first)
+                return
+            refusal = report.failures[0].message if report.failures else None
+            self._manifest.finish(
+                unit,
+                error=refusal,
+                letters=letter.packed(),
+                rows=_rows_of(piece),
+                written=report.rows_written,
+                refused=letter.n_rows,
+                points=report.points,
+            )
+            with self._lock:
+                self.pace.rows += report.rows_written
+                self.pace.points += report.points
+                self.pace.bytes_sent += report.bytes_sent
+                self.pace.retries += report.retries
+            self._progress.unit(piece.n_bytes, report.rows_written)
+        except BaseException as exc:
+            self._fatal = self._fatal or exc
+
+    def _explain(self, error: BaseException) -> BaseException:
+        if not isinstance(error, IoTDBFramesError) or not self.pace.rows:
+            return error
+        hint = "call it again with the same manifest: it goes on where it stopped"
+        if isinstance(error, ServerError) and error.is_retryable:
+            return type(error)(f"the backfill stopped: {error.message}", hint=hint)
+        return PartialWriteError(f"the backfill stopped: {error.message}", hint=hint)
+
+
+def is_changed(known: FileRow, found: SourceFile) -> bool:
+    """Whether a file is not the one it was, by size and time of change."""
+    return (known.size, known.modified_ns) != (found.size, found.modified_ns)
+
+
+def _rows_of(piece: Piece) -> int:
+    return len(piece.data) + sum(len(r.lines) for r in piece.refusals)
+
+
+def located(error: FrameError, name: str, piece: Piece) -> FrameError:
+    """The error with the file, and the line where it has a row."""
+    where = f"{name}, rows from {piece.start + 1:,}"
+    if error.row is not None and hasattr(piece.data, "schema"):
+        line = int(piece.lines(np.array([error.row]))[0])
+        where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
+        error.row = line
+    error.message = f"{where}: {error.message}"
+    return error
+
+
+class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
+    """Runs an iterator in a thread, one element ahead; a context manager that gives an iterator."""
+
+    def __init__(self, source: Iterator[Read]) -> None:
+        self._source = source
+        self._queue: queue.Queue[Read | BaseException | None] = queue.Queue(1)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True, name="iotdb-frames-read")
+
+    def __enter__(self) -> Iterator[Read]:
+        self._thread.start()
+        return self._give()
+
+    def __exit__(self, *args: object) -> None:
+        self._is_over.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _read(self) -> None:
+        last: BaseException | None = None
+        try:
+            for element in self._source:
+                self._queue.put(element)
+                del element
+                if self._is_over.is_set():
+                    break
+        except BaseException as exc:
+            last = exc
+        self._queue.put(last)
+
+    def _give(self) -> Iterator[Read]:
+        while (element := self._queue.get()) is not None:
+            if isinstance(element, BaseException):
+                raise element
+            yield element
+            del element

@@ -1,0 +1,64 @@
+"""The manifest as a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iotdb_frames.backfills.manifest import DONE, Manifest
+from iotdb_frames.frames.backfill_report import (
+    MAX_PROBLEMS,
+    BackfillReport,
+    FileState,
+    UnitProblem,
+)
+
+
+def fill_report(report: BackfillReport, manifest: Manifest) -> None:
+    """Bring a report's totals up to the manifest."""
+    by_file: dict[int, list[tuple[Any, ...]]] = {}
+    for row in manifest.totals():
+        by_file.setdefault(row[0], []).append(row)
+    report.files, report.units, report.problems = [], {}, []
+    report.rows = report.rows_written = report.rows_refused = report.points = 0
+    report.n_bytes = report.bytes_done = 0
+    for file in manifest.files():
+        units: dict[str, int] = {}
+        rows = refused = done = 0
+        for _, state, n_units, n_rows, written, n_refused, points, n_bytes in by_file.get(
+            file.id, ()
+        ):
+            units[state] = n_units
+            report.units[state] = report.units.get(state, 0) + n_units
+            rows += n_rows
+            if state in DONE:
+                refused += n_refused
+                report.rows_written += written
+                report.points += points
+                done += n_bytes
+        report.rows += rows
+        report.rows_refused += refused
+        report.n_bytes += file.size
+        state = FileState(
+            file.name, file.size, units, rows, refused, bool(file.is_read), file.error
+        )
+        is_done = state.state in ("written", "verified")
+        report.bytes_done += file.size if is_done else min(done, file.size)
+        report.files.append(state)
+        if file.error:
+            report.problems.append(UnitProblem(file.name, 0, 0, "failed", file.error))
+    names = {file.id: file.name for file in manifest.files()}
+    bad = manifest.units("error IS NOT NULL OR state = 'failed'", most=MAX_PROBLEMS)
+    for unit in bad:
+        message = unit.error or "failed"
+        report.problems.append(
+            UnitProblem(names[unit.file], unit.start, unit.stop, unit.state, message)
+        )
+    del report.problems[MAX_PROBLEMS:]
+    report.verdicts = {}
+    for verdict, n_units in manifest.verdicts():
+        kind = verdict.partition(":")[0]
+        report.verdicts[kind] = report.verdicts.get(kind, 0) + n_units
+        if ":" in verdict and len(report.notes) < 100:
+            note = f"verified {verdict}"
+            if note not in report.notes:
+                report.notes.append(note)

@@ -1,0 +1,185 @@
+"""A look at all files before anything is sent: their columns, their types, how they are written.
+
+Types are a matter of all files together: a column of whole numbers in one and of fractions in
+another is DOUBLE from the first row on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from iotdb_frames.backfills.blocks import CsvReader
+from iotdb_frames.backfills.dialect import CsvDialect
+from iotdb_frames.backfills.infer import infer_dialect
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.backfills.readers import BatchReader, ParquetReader, Reader
+from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.writer import plan_frame
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.types import default_type
+from iotdb_frames.errors import FrameError
+from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.options import TSDataType
+
+_NUMBERS = (TSDataType.INT32, TSDataType.INT64, TSDataType.FLOAT, TSDataType.DOUBLE)
+_CSV_TYPE = {
+    TSDataType.BOOLEAN: "bool",
+    TSDataType.INT32: "int64",
+    TSDataType.INT64: "int64",
+    TSDataType.FLOAT: "double",
+    TSDataType.DOUBLE: "double",
+    TSDataType.TEXT: "string",
+    TSDataType.STRING: "string",
+    TSDataType.BLOB: "string",
+    TSDataType.TIMESTAMP: "timestamp",
+    TSDataType.DATE: "date32",
+}
+
+
+@dataclass
+class Surveyed:
+    """A file that was looked at.
+
+    types : IoTDB type its columns would get by themselves, by label
+    plan : of its sample; None where another file of the same columns has it
+    """
+
+    file: SourceFile
+    dialect: CsvDialect | None
+    types: dict[str, TSDataType]
+    plan: WritePlan | None = None
+    error: FrameError | None = None
+
+
+@dataclass
+class Survey:
+    """All files that were looked at.
+
+    agreed : types that files have to agree on, by label
+    problems : what cannot go together, in words
+    """
+
+    files: list[Surveyed] = field(default_factory=list)
+    agreed: dict[str, TSDataType] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def open_reader(file: SourceFile, options: BackfillOptions, dialect: CsvDialect | None) -> Reader:
+    """What reads a file.
+
+    Raises
+    ------
+    FrameError : it cannot be opened, or is not what its ending says.
+    """
+    if file.format == "csv":
+        return CsvReader(file, options, dialect or infer_dialect(file, options))
+    if file.format == "parquet":
+        return ParquetReader(file, options)
+    return BatchReader(file, options)
+
+
+def survey(
+    files: Iterable[SourceFile],
+    options: BackfillOptions,
+    connection: Connection | None,
+    target: Target,
+) -> Survey:
+    """Look at files: footers, and samples of those that have none.
+
+    Parameters
+    ----------
+    connection : None: the server is not asked, and its precision taken for ms
+    """
+    found = Survey()
+    plans: dict[Any, WritePlan] = {}
+    for file in files:
+        try:
+            found.files.append(_look(file, options, connection, target, plans))
+        except FrameError as exc:
+            found.files.append(Surveyed(file, None, {}, error=exc))
+    _agree(found, options, plans.values())
+    for one in found.files:
+        if one.dialect is not None:
+            one.dialect = _settle_types(one, found, options, plans.values())
+    return found
+
+
+def _look(
+    file: SourceFile,
+    options: BackfillOptions,
+    connection: Connection | None,
+    target: Target,
+    plans: dict[Any, WritePlan],
+) -> Surveyed:
+    dialect = infer_dialect(file, options) if file.format == "csv" else None
+    reader = open_reader(file, options, dialect)
+    sample = reader.sample()
+    kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
+    types = {name: kind for name, kind in kinds.items() if kind is not None}
+    key = (reader.time, tuple(sample.schema.names), tuple(map(str, sample.schema.types)))
+    plan = None
+    if key not in plans:
+        known = options.write_for(sample.schema.names, reader.time)
+        # What a sample shows of rows that do not fit is no reason to stop: they are told by line.
+        plan = plan_frame(connection, sample, target, replace(known, create=True))
+        plans[key] = plan
+    return Surveyed(file, dialect, types, plan)
+
+
+def _agree(found: Survey, options: BackfillOptions, plans: Iterable[WritePlan]) -> None:
+    """Types for columns that files give different ones; the server's own and the user's stand."""
+    fixed = {*_there(plans), *(k for k, v in options.write.series.items() if v.data_type)}
+    seen: dict[str, dict[TSDataType, str]] = {}
+    for one in found.files:
+        for label, kind in one.types.items():
+            seen.setdefault(label, {}).setdefault(kind, one.file.name)
+    for label, kinds in seen.items():
+        if len(kinds) == 1 or label in fixed:
+            continue
+        if all(kind in _NUMBERS for kind in kinds):
+            has_fractions = TSDataType.FLOAT in kinds or TSDataType.DOUBLE in kinds
+            found.agreed[label] = TSDataType.DOUBLE if has_fractions else TSDataType.INT64
+        else:
+            told = ", ".join(f"{kind.name} in {name}" for kind, name in kinds.items())
+            found.problems.append(f"column {label!r} is {told}")
+
+
+def _there(plans: Iterable[WritePlan]) -> dict[Hashable, TSDataType]:
+    """Types of columns that the server has."""
+    return {
+        c.column.source.label: c.data_type
+        for plan in plans
+        for part in plan.parts
+        for c in part.columns
+        if c.state == "exists" and c.data_type is not None
+    }
+
+
+def _settle_types(
+    one: Surveyed, found: Survey, options: BackfillOptions, plans: Iterable[WritePlan]
+) -> CsvDialect:
+    """A CSV file's types, as the server, the user and the other files want them."""
+    assert one.dialect is not None
+    wanted: dict[Hashable, TSDataType] = {}
+    wanted.update(found.agreed)
+    wanted.update(_there(plans))
+    for label, option in options.write.series.items():
+        if option.data_type is not None:
+            wanted[label] = option.data_type
+    # A column that is empty in this sample has the type that another file gives it.
+    for other in found.files:
+        for label, kind in other.types.items():
+            if label not in one.types:
+                wanted.setdefault(label, kind)
+    own: Mapping[str, str] = one.dialect.types or {}
+    names = set(one.dialect.names or ())
+    given = set(options.csv.types or {})
+    more = {
+        str(label): _CSV_TYPE[kind]
+        for label, kind in wanted.items()
+        if label in names and label not in given and own.get(str(label)) != _CSV_TYPE[kind]
+    }
+    return one.dialect.with_types(more) if more else one.dialect
