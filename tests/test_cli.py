@@ -101,12 +101,11 @@ def test_csv_file_into_the_tree(run: Run, press: Path) -> None:
     assert result.output.startswith("✓ write  root.cli.csv\n")
     assert "100 of 100 written" in result.output
     back = iotf.read_sql("SELECT temp, site, note FROM root.cli.csv")
-    expected = pd.read_csv(
-        press, parse_dates=["time"], index_col="time", float_precision="round_trip"
-    )
     assert len(back) == 100
-    np.testing.assert_array_equal(back.iloc[:, 0], expected["temp"])
-    assert list(back.iloc[:, 1]) == list(expected["site"])
+    temp = np.linspace(20, 21, 100)
+    temp[3] = np.nan
+    np.testing.assert_array_equal(back.iloc[:, 0], temp)
+    assert list(back.iloc[:, 1]) == ["north", "south"] * 50
     note = back.iloc[:, 2]
     assert note.isna().sum() == 1
     assert pd.isna(note.iloc[4])
