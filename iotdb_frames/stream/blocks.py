@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pandas
+from iotdb_frames.codec.types import REFUSED, TABLE, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError, FrameError
 from iotdb_frames.frames.layout import rows_layout
 from iotdb_frames.options import TSDataType
@@ -216,7 +217,10 @@ def to_array(values: Any, label: Hashable) -> pa.Array | pa.ChunkedArray:
             return pa.array(values, from_pandas=True)
         except (pa.ArrowException, OverflowError, UnicodeError):
             pass  # the slow way says which value, and why
-    return _to_arrow(from_numpy(np.fromiter(values, object, len(values)), label))
+    array = _to_arrow(from_numpy(np.fromiter(values, object, len(values)), label))
+    if kind_of(array.type) not in TABLE:
+        raise refuse(label, array.type, REFUSED.get(kind_of(array.type), "convert it"))
+    return array
 
 
 def _to_arrow(source: Source) -> pa.Array:
