@@ -1,10 +1,11 @@
-"""A TCP proxy that can cut, hold back and count what goes through it."""
+"""A TCP proxy that can cut, hold back, change and count what goes through it."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -16,7 +17,14 @@ class Proxy:
     port : where it listens on 127.0.0.1
     cut_after : once so many more bytes came from the server, every connection is cut in the middle
         of what it carries; None: never
+    cuts : after so many bytes from the clients the connection that carries them is cut, then after
+        so many more the next, until none are left
+    answer_cuts : as many answers in turn are swallowed, and their connection cut: requests that
+        the server carried out and the client hears nothing of
+    rewrite : what becomes of a piece of an answer
     is_held : while set, nothing from the server goes through
+    is_closed : while set, new connections are cut at once
+    n_connections, n_sent : connections, and bytes that clients sent
     """
 
     def __init__(self, port: int) -> None:
@@ -24,8 +32,13 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.cut_after: int | None = None
+        self.cuts: deque[int] = deque()
+        self.answer_cuts = 0
+        self.rewrite: Callable[[bytes], bytes] = lambda data: data
         self.is_held = threading.Event()
+        self.is_closed = threading.Event()
         self.n_connections = 0
+        self.n_sent = 0
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,35 +47,75 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
                 self.n_connections += 1
+                if self.is_closed.is_set():
+                    client.close()
+                    continue
+                server = self._connect(client)
+                if server is None:
+                    continue
                 self._sockets += [client, server]
-                for source, sink, is_answer in ((client, server, False), (server, client, True)):
+                for source, sink, change in (
+                    (client, server, self._sent),
+                    (server, client, self._answered),
+                ):
                     threading.Thread(
-                        target=self._pump, args=(source, sink, is_answer), daemon=True
+                        target=self._pump, args=(source, sink, change), daemon=True
                     ).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+    def _connect(self, client: socket.socket) -> socket.socket | None:
+        try:
+            return socket.create_connection(("127.0.0.1", self._server_port))
+        except OSError:
+            client.close()
+            return None
+
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        change: Callable[[socket.socket, bytes], tuple[bytes, bool]],
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if is_answer:
-                    while self.is_held.wait(0) and source.fileno() >= 0:
-                        threading.Event().wait(0.01)
-                    with self._lock:
-                        if self.cut_after is not None:
-                            data, left = data[: self.cut_after], self.cut_after - len(data)
-                            self.cut_after = max(left, 0)
-                            if left <= 0:
-                                sink.sendall(data)
-                                break
-                sink.sendall(data)
+                data, is_end = change(source, data)
+                if data:
+                    sink.sendall(data)
+                if is_end:
+                    break
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def _sent(self, _: socket.socket, data: bytes) -> tuple[bytes, bool]:
+        with self._lock:
+            self.n_sent += len(data)
+            if not self.cuts:
+                return data, False
+            self.cuts[0] -= len(data)
+            if self.cuts[0] > 0:
+                return data, False
+            return data[: self.cuts.popleft() or None], True
+
+    def _answered(self, source: socket.socket, data: bytes) -> tuple[bytes, bool]:
+        while self.is_held.is_set() and source.fileno() >= 0:
+            threading.Event().wait(0.01)
+        data = self.rewrite(data)
+        with self._lock:
+            if self.answer_cuts:
+                self.answer_cuts -= 1
+                return b"", True
+            if self.cut_after is None:
+                return data, False
+            data, left = data[: self.cut_after], self.cut_after - len(data)
+            self.cut_after = max(left, 0)
+            return data, left <= 0
+
     def close(self) -> None:
         """Stop listening, and cut every connection."""
         for end in [self._listener, *self._sockets]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
             with suppress(OSError):
                 end.close()
 

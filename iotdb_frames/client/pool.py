@@ -57,9 +57,17 @@ class SessionPool:
     def __repr__(self) -> str:
         return f"<SessionPool {self._n_out} lent, {len(self._idle)} idle, {self.size} at most>"
 
+    def _after_fork(self) -> None:
+        """In a forked child: begin anew, and leave the parent's sessions alone."""
+        if self._pid != os.getpid():
+            for session in self._idle:
+                session.disown()
+            self._reset()
+
     @property
     def stats(self) -> PoolStats:
         """A copy of the counters."""
+        self._after_fork()
         with self._condition:
             return replace(self._stats)
 
@@ -70,8 +78,7 @@ class SessionPool:
         ------
         PoolTimeout, PoolClosed, or what opening a session raises
         """
-        if self._pid != os.getpid():
-            self._reset()  # after a fork the sockets are the parent's: leave them alone
+        self._after_fork()
         with self._condition:
             session = self._take_idle()
             self._n_out += 1
@@ -121,6 +128,7 @@ class SessionPool:
     def give_back(self, session: Session) -> None:
         """Return a lent session; a broken one is dropped."""
         if self._pid != os.getpid():
+            session.disown()
             return
         with self._condition:
             keep = not self._is_closed and not session.is_broken
@@ -143,6 +151,7 @@ class SessionPool:
 
     def drop_idle(self) -> None:
         """Forget idle sessions, for instance after one of them was found lost."""
+        self._after_fork()
         with self._condition:
             idle, self._idle = self._idle, []
         for session in idle:
@@ -150,6 +159,7 @@ class SessionPool:
 
     def close(self) -> None:
         """Close idle sessions now and lent ones when they come back; borrowers that wait raise."""
+        self._after_fork()
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()

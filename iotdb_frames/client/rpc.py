@@ -335,6 +335,12 @@ class Session:
         self.is_broken = True
         self._transport.close()
 
+    def disown(self) -> None:
+        """Drop this process's hand on the socket, in a forked child; the parent's session lives."""
+        self.is_broken = True
+        with suppress(OSError):
+            self._transport._sock.close()
+
     def close(self) -> None:
         """End the session; never raises."""
         if not self.is_broken:
