@@ -186,13 +186,15 @@ class Spool:
         self._segments.append(segment)
 
     def _seal(self) -> None:
-        if self._fd < 0:
-            return
-        with suppress(OSError):
-            self._end_stream()
-            self._write_out()
+        if self._fd >= 0:
+            with suppress(OSError):
+                self._end_stream()
+                self._write_out()
+            self._close_segment()
+
+    def _close_segment(self) -> None:
         os.close(self._fd)
-        self._fd, self._schema = -1, None
+        self._fd, self._schema, self._writer = -1, None, None
         segment = self._segments[-1]
         segment.is_sealed = True
         if not segment.n_open:
@@ -214,11 +216,11 @@ class Spool:
         self._buffer.truncate()
 
     def _undo(self) -> None:
-        """Leave no half of a batch behind: what came after it could not be read."""
+        """Leave no half of a batch behind, and go on in a new segment: this stream has no end."""
         with suppress(OSError):
             os.ftruncate(self._fd, self._size)
-        self._writer = self._schema = None
         self._buffer = io.BytesIO()
+        self._close_segment()
 
 
 def _open_private(path: Path) -> int:
