@@ -288,3 +288,44 @@ def test_repr_says_what_it_is() -> None:
         "start='2026-01-01 00:00:00', duration=60, faults=[Fault('spike', probability=0.01)])"
     )
     assert "4 devices × 5 sensors" in repr(simulate_fleet(4))
+
+
+def test_blocks_are_made_ahead_bit_by_bit() -> None:
+    """With shares prepared, no window generates a block; rows are the same, no share is large."""
+    made: list[int] = []
+
+    def note(t: np.ndarray) -> np.ndarray:
+        made.append(len(t))
+        return np.sin(t)
+
+    def sensors() -> list[Sensor]:
+        return [Sensor(f"s{i}", sg.function(note) + sg.ar1(phi=0.9)) for i in range(40)]
+
+    faults = ["stuck:0.001", "straggler:0.01", "spike:0.01"]
+    source = SensorSource(sensors(), rate_hz=10, seed=5, faults=faults)
+    twin = SensorSource(sensors(), rate_hz=10, seed=5, faults=faults)
+    source.rows(0, 64)
+    at_once = []
+    for low in range(64, 3 * BLOCK, 64):
+        source.prepare(low - 64, low)
+        before = len(made)
+        rows = source.rows(low, low + 64)
+        at_once.append(len(made) - before)
+        if low % BLOCK < 256:
+            made_here = len(made)
+            assert_frame_equal(rows, twin.rows(low, low + 64))
+            del made[made_here:]
+    assert max(at_once) == 0
+    shares = []
+    source = SensorSource(sensors(), rate_hz=10)
+    source.rows(0, 64)
+    for low in range(0, BLOCK, 64):
+        before = len(made)
+        source.prepare(low, low + 64)
+        shares.append(len(made) - before)
+    assert sum(shares) == 40
+    assert max(shares) <= 2
+    ended = SensorSource(sensors(), rate_hz=10, duration=409)
+    made.clear()
+    ended.prepare(0, 4090)
+    assert not made  # there is no next block
