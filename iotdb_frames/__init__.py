@@ -59,8 +59,16 @@ if TYPE_CHECKING:
     from iotdb_frames.stream.replay import replay
     from iotdb_frames.stream.runner import Runner
     from iotdb_frames.stream.sensors import Device, Sensor
+    from iotdb_frames.stream.serializer import (
+        DefaultIoTSerializationSchema,
+        DeviceColumns,
+        IoTSerializationSchema,
+    )
     from iotdb_frames.stream.showing import watch
+    from iotdb_frames.stream.sink import IoTDBSink
+    from iotdb_frames.stream.sink_options import IoTDBOptions
     from iotdb_frames.stream.source import SensorSource
+    from iotdb_frames.stream.tickets import Ticket
 
 _HOME = {
     "BackfillJob": "backfills.job",
@@ -68,13 +76,19 @@ _HOME = {
     "BackfillReport": "frames.backfill_report",
     "Connection": "client.connection",
     "CsvDialect": "backfills.dialect",
+    "DefaultIoTSerializationSchema": "stream.serializer",
     "Device": "stream.sensors",
+    "DeviceColumns": "stream.serializer",
     "Fault": "stream.faults",
+    "IoTDBOptions": "stream.sink_options",
+    "IoTDBSink": "stream.sink",
+    "IoTSerializationSchema": "stream.serializer",
     "LocalServer": "server",
     "QueryResult": "client.result",
     "Runner": "stream.runner",
     "Sensor": "stream.sensors",
     "SensorSource": "stream.source",
+    "Ticket": "stream.tickets",
     "WritePlan": "frames.plan",
     "WriteReport": "frames.report",
     "backfill": "backfills.job",
@@ -107,10 +121,15 @@ __all__ = [
     "Connection",
     "ConnectionLost",
     "CsvDialect",
+    "DefaultIoTSerializationSchema",
     "Device",
+    "DeviceColumns",
     "Fault",
     "FrameError",
     "IoTDBFramesError",
+    "IoTDBOptions",
+    "IoTDBSink",
+    "IoTSerializationSchema",
     "LaunchError",
     "LocalServer",
     "MissingExtraError",
@@ -130,6 +149,7 @@ __all__ = [
     "SinkFull",
     "TSDataType",
     "TSEncoding",
+    "Ticket",
     "TimeIndexError",
     "TimeseriesOption",
     "WritePlan",
