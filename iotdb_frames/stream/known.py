@@ -87,6 +87,7 @@ class KnownSeries:
         ColumnTypeError : a series is there with another type.
         ServerError : the server cannot be reached, or refuses.
         """
+        _ = self.rules
         if self._options.storage_group is not None:
             self._create_database(self._options.storage_group)
         nothing = pa.nulls(0)
