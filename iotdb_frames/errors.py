@@ -22,7 +22,11 @@ questions: whose fault is it, was anything sent, may I try again?
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 RETRYABLE_CODES = frozenset(
@@ -60,6 +64,26 @@ class IoTDBFramesError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the error, what to do, and the caller's line.
+
+        ``%tb Verbose``, or another mode than Context, shows the whole chain.
+        """
+        ipython: Any = sys.modules["IPython"]  # only it calls this
+        renderer = ipython.get_ipython().InteractiveTB
+        if renderer.mode != "Context":
+            chain = renderer.structured_traceback(type(self), self, self.__traceback__, 1)
+            return list(chain)
+        lines = [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
+        ours = str(Path(__file__).parent)
+        callers = takewhile(
+            lambda frame: not frame.filename.startswith(ours), extract_tb(self.__traceback__)
+        )
+        theirs = [f for f in callers if "site-packages" not in f.filename and f.line]
+        if theirs:
+            lines.append(f"in line {theirs[-1].lineno}: \x1b[1m{theirs[-1].line}\x1b[0m")
+        return [*lines, *getattr(self, "__notes__", ()), "(%tb Verbose shows the whole chain)"]
 
 
 class OptionsError(IoTDBFramesError, ValueError):

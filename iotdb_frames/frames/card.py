@@ -44,7 +44,8 @@ _STYLE = (
     "& table{border-collapse:collapse;font-size:12.5px;line-height:18px;margin:0;border:0}"
     "& th,& td{text-align:left;padding:3px 20px 3px 0;vertical-align:top;"
     "border:0;border-bottom:1px solid var(--iotf-line);background:none;color:inherit}"
-    "& tr{background:none}"
+    "& tbody tr:nth-child(n){background:none}"
+    "& summary{cursor:pointer;font-size:12.5px;margin:0 0 4px}& details{margin:0 0 8px}"
     "& th{font-size:11.5px;font-weight:400;white-space:nowrap;opacity:.68}"
     "& tr:last-child td{border-bottom:0}"
     "& .n{text-align:right;font-variant-numeric:tabular-nums}"
@@ -113,10 +114,14 @@ def _cell(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: labels of its columns, rows of cells; numbers stand to the right."""
+    """A table: labels of its columns, rows of cells; numbers stand to the right.
+
+    is_folded : HTML shows its first label and its length, and the rest when it is opened
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    is_folded: bool = False
 
     @property
     def shown(self) -> list[list[str]]:
@@ -225,4 +230,8 @@ def _html_grid(grid: Grid) -> str:
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in grid.shown)
     head = f"<thead><tr>{line(grid.header, 'th')}</tr></thead>"
-    return f'<div class="grid"><table>{head}<tbody>{body}</tbody></table></div>'
+    table = f'<div class="grid"><table>{head}<tbody>{body}</tbody></table></div>'
+    if not grid.is_folded:
+        return table
+    summary = escape(f"{grid.header[0]} ({count(len(grid.rows))})")
+    return f"<details><summary>{summary}</summary>{table}</details>"

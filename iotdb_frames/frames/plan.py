@@ -213,7 +213,7 @@ class WritePlan:
         if self.problems:
             grids.append(Grid(("problem",), [(str(e).replace("\n", " "),) for e in texts]))
         if self.ddl:
-            grids.append(Grid(("would create",), [(line,) for line in self.ddl]))
+            grids.append(Grid(("would create",), [(line,) for line in self.ddl], is_folded=True))
         status = "bad" if self.problems else "ok"
         return Card("plan", str(self.target), status, facts, grids, self.notes)
 

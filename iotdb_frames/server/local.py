@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from iotdb_frames.errors import LaunchError, OptionsError
+from iotdb_frames.frames.card import Card
 from iotdb_frames.options import ConnectionOptions, parse_bytes
 from iotdb_frames.server import logs, probe
 from iotdb_frames.server.config import PORT_NAMES, java_command, write_config
@@ -156,6 +157,14 @@ class LocalServer:
             return "<LocalServer, not running>"
         kept = "temporary data" if self._given_dir is None else f"data in {self._given_dir}"
         return f"<LocalServer {self.url}, IoTDB {self.version}, pid {self.pid}, {kept}>"
+
+    def _repr_html_(self) -> str:
+        if not self.is_running:
+            return Card("local server", "not running").html()
+        kept = "temporary" if self._given_dir is None else str(self._given_dir)
+        facts = [("IoTDB", self.version), ("process", str(self.pid)), ("data", kept)]
+        facts.append(("a write is acknowledged", "on the disk" if self._durable else "in memory"))
+        return Card("local server", self.url, "ok", facts).html()
 
     @property
     def is_running(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import pandas as pd
 
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.frames.card import Card, count, duration, plural, rate
 
 State = Literal["ready", "running", "paused", "stopping", "stopped", "finished", "failed"]
 
@@ -48,7 +49,7 @@ class Playable(Protocol):
         """Do a share, as large as [low, high) is, of what later rows will need all at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StreamStats:
     """A moment of a stream.
 
@@ -91,6 +92,35 @@ class StreamStats:
     rejected: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     error: BaseException | None = None
+
+    def card(self) -> Card:
+        """What it shows of itself."""
+        facts: list[tuple[str, Any]] = [
+            ("rows", (count(self.rows), plural(self.windows, "window"))),
+            ("rate", rate(self.rows_per_s, "rows")),
+            ("ran", duration(self.elapsed_s)),
+            (
+                "sending a window",
+                (duration(self.median_send_s), f"99 %: {duration(self.p99_send_s)}"),
+            ),
+        ]
+        if self.points:
+            facts.insert(1, ("points", count(self.points)))
+        for label, n in (("retries", self.retries), ("rejected rows", self.rejected)):
+            if n:
+                facts.append((label, count(n)))
+        facts += [(kind, (count(n), "rows hit")) for kind, n in self.faults.items()]
+        notes = [] if self.error is None else [str(self.error)]
+        if self.is_behind:
+            notes.append(f"{duration(self.behind_s)} late: the receiver does not keep up")
+        status = "bad" if self.error else "warn" if notes or self.rejected else "ok"
+        return Card("stream", self.state, status, facts, notes=notes)
+
+    def __repr__(self) -> str:
+        return f"<StreamStats {self}>"
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
 
     def __str__(self) -> str:
         text = (

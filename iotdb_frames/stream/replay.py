@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
+from iotdb_frames.frames.card import Card, count, duration, plural
 from iotdb_frames.options import WriteArgs, show_options
 from iotdb_frames.stream.clock import UNITS_PER_S, to_naive_utc, to_seconds
 from iotdb_frames.stream.showing import HasPanel
@@ -132,6 +133,18 @@ class Replay(HasPanel):
             f"Replay({n} rows × {self._frame.shape[1]} columns over {seconds:g} s "
             f"from {self.start}, speed={self.speed:g}{now}{loops})"
         )
+
+    def _repr_html_(self) -> str:
+        n_rows, seconds = len(self._frame), float(self._elapsed[-1]) / self._units_per_s
+        facts: list[tuple[str, Any]] = [
+            ("rows", (count(n_rows), plural(self._frame.shape[1], "column"))),
+            ("recorded", duration(seconds)),
+            ("from", str(self.start)),
+            ("speed", f"{self.speed:g} ×"),
+        ]
+        if self._n_loops != 1:
+            facts.append(("loops", "without end" if self._n_loops is None else str(self._n_loops)))
+        return Card("recording", facts=facts).html()
 
     # --- frames ---
 

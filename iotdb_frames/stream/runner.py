@@ -160,6 +160,9 @@ class Runner:
             return f"{type(self).__name__}(ready; start() or run() it)"
         return f"{type(self).__name__}({self.stats})"
 
+    def _repr_html_(self) -> str:
+        return self.stats.card().html()
+
     # --- what it does ---
 
     def start(self) -> Self:

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
+from iotdb_frames.frames.card import Card, Grid, count, duration, rate
 from iotdb_frames.options import WriteArgs
 from iotdb_frames.views import load_view
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
+    from iotdb_frames.stream.source import SensorSource
+
+
+def source_card(source: SensorSource) -> Card:
+    """What a source shows of itself in a notebook."""
+    facts: list[tuple[str, Any]] = [
+        ("rate", f"{source.rate_hz:g} Hz"),
+        ("points", rate(source.points_per_s, "points")),
+        ("from", str(source.start)),
+        ("for", "ever" if source.duration_s is None else duration(source.duration_s)),
+        ("seed", str(source.seed)),
+    ]
+    if source.has_devices:
+        facts.insert(0, ("devices", count(len(source.devices))))
+    rows = [(s.name, repr(s.signal), s.unit or "", s.data_type.name) for s in source.sensors]
+    grids = [Grid(("sensor", "signal", "unit", "type"), rows)]
+    if source.faults:
+        grids.append(Grid(("fault",), [(repr(fault),) for fault in source.faults]))
+    return Card("sensor source", facts=facts, grids=grids)
 
 
 class HasPanel:

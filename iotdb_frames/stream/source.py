@@ -32,7 +32,7 @@ from iotdb_frames.stream.clock import BLOCK, SampleClock, to_naive_utc, to_secon
 from iotdb_frames.stream.expressions import unknown_name
 from iotdb_frames.stream.faults import as_faults
 from iotdb_frames.stream.sensors import Device, as_sensors
-from iotdb_frames.stream.showing import HasPanel
+from iotdb_frames.stream.showing import HasPanel, source_card
 from iotdb_frames.stream.wiring import adopt_readings, check_targets, columns_of, tags_of, wire
 
 if TYPE_CHECKING:
@@ -164,6 +164,9 @@ class SensorSource(HasPanel):
         if self.duration_s is not None:
             text += f", duration={self.duration_s:g}"
         return f"{text}, faults={list(self.faults)})" if self.faults else f"{text})"
+
+    def _repr_html_(self) -> str:
+        return source_card(self).html()
 
     # --- frames ---
 

@@ -116,7 +116,7 @@ export class Chart {
     return {
       width: Math.max(200, this.el.clientWidth),
       height: this.#height(lane),
-      padding: [10, 12, lane.isLast ? 0 : 4, 0],
+      padding: [10, 26, lane.isLast ? 0 : 4, 0],
       ms: 1e-3,
       legend: { show: false },
       cursor: {
