@@ -16,8 +16,16 @@ from typing import Any, TypeVar
 from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.rpc import Model, ServerInfo, Session
-from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
-from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret, default_url, parse_url
+from iotdb_frames.errors import ConnectionLost, OptionsError, PoolClosed, ServerError
+from iotdb_frames.frames.card import Card
+from iotdb_frames.options import (
+    NO_RETRY,
+    ConnectionOptions,
+    RetryPolicy,
+    Secret,
+    default_url,
+    parse_url,
+)
 
 T = TypeVar("T")
 
@@ -50,12 +58,22 @@ class Connection:
         self._server: ServerInfo | None = None
         self._version: str | None = None
         self._first_host = 0
+        self._is_closed = False
         weakref.finalize(self, _close_pools, self._pools)  # at the end of the process, too
 
     def __repr__(self) -> str:
         pools = ", ".join(f"{model}: {pool!r}" for model, pool in self._pools.items())
         version = f" IoTDB {self._version}" if self._version else ""
         return f"<Connection {self._label}{version}{' ' + pools if pools else ''}>"
+
+    def _repr_html_(self) -> str:
+        facts: list[tuple[str, Any]] = [("IoTDB", self._version or "not asked yet")]
+        for model, pool in self._pools.items():
+            stats = pool.stats
+            facts.append(
+                (f"sessions, {model}", (f"{stats.opened:,} opened", f"{pool.size} at most"))
+            )
+        return Card("connection", self._label, "ok" if self._version else "", facts).html()
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -72,6 +90,7 @@ class Connection:
 
     def close(self) -> None:
         """Close every session; a later use raises PoolClosed."""
+        self._is_closed = True
         _close_pools(self._pools)
 
     @property
@@ -104,6 +123,8 @@ class Connection:
     def pool(self, model: Model) -> SessionPool:
         """The pool of one dialect."""
         with self._lock:
+            if self._is_closed:
+                raise PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")
             if model not in self._pools:
                 options = self.options
                 self._pools[model] = SessionPool(
@@ -117,8 +138,7 @@ class Connection:
 
     @property
     def _open_policy(self) -> RetryPolicy:
-        # Before the first success "nobody there" is most likely a wrong address: say so at once.
-        return self._retry if self._server else RetryPolicy(attempts=1)
+        return self._retry if self._server else NO_RETRY
 
     def open_session(self, model: Model) -> Session:
         """A session outside the pool, on the first host that answers; the last good one first."""
@@ -180,7 +200,8 @@ class Connection:
         def on_retry(exc: ServerError) -> None:
             if isinstance(exc, ConnectionLost):
                 pool.drop_idle()
-                if exc.was_sent and not is_idempotent:
+                is_first = self._server is None  # most likely a wrong address: say so at once
+                if is_first or (exc.was_sent and not is_idempotent):
                     raise exc
 
         return call_with_retry(once, policy=policy or self._retry, on_retry=on_retry)
@@ -222,9 +243,7 @@ def _password(options: dict[str, Any]) -> Secret:
         return Secret("root")
     if sys.stdin is not None and (sys.stdin.isatty() or "ipykernel" in sys.modules):
         return Secret(getpass.getpass(f"Password of IoTDB user {options['user']}: "))
-    raise OptionsError(
-        f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD"
-    )
+    raise OptionsError(f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD")
 
 
 def connect(url: str | None = None, **options: Any) -> Connection:
@@ -298,6 +317,6 @@ def resolve_connection(connection: Connection | str | None) -> Connection:
     if connection is not None and not isinstance(connection, str):
         raise OptionsError(f"connection={connection!r} is neither a Connection nor a URL")
     url = connection or default_url()
-    if url not in _by_url:
+    if url not in _by_url or _by_url[url]._is_closed:
         _by_url[url] = connect(url)
     return _by_url[url]

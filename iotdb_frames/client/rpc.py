@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.Thrift import TException
 from thrift.transport.TTransport import CReadableTransport, TTransportBase
 
+from iotdb_frames.client.sockets import explain, open_socket, speaks_tls
 from iotdb_frames.codec.sql import quote_identifier
 from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import (
@@ -137,7 +137,11 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
 
     def has_pending(self, wait_s: float = 0.0) -> bool:
         """Whether something arrived; between requests that can only be the end."""
-        return bool(select.select([self._sock], [], [], wait_s)[0])
+        if not hasattr(select, "poll"):
+            return bool(select.select([self._sock], [], [], wait_s)[0])
+        poll = select.poll()  # `select` takes no file number over 1,023
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
 
 
 def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
@@ -217,46 +221,6 @@ def check(status: Any, kind: type[ServerError]) -> None:
     raise kind(f"[{code}] {text}", code=code, sub_codes=subs, hint=hint)
 
 
-def _open_socket(host: str, port: int, options: ConnectionOptions) -> socket.socket:
-    """A connected socket, TLS included; OSError names what failed."""
-    sock = socket.create_connection((host, port), timeout=options.connect_timeout_s)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if options.tls:
-            context = ssl.create_default_context(cafile=options.ca_file)
-            if options.cert_file:
-                context.load_cert_chain(options.cert_file, options.key_file)
-            sock = context.wrap_socket(sock, server_hostname=host)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _explain(exc: BaseException, address: str) -> tuple[str, str | None]:
-    """What a failed connection attempt really is, and the remedy."""
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return (
-            f"the TLS certificate of {address} is not accepted: {exc.verify_message}",
-            "name the right ca_file=, and a host the certificate was made for",
-        )
-    if isinstance(exc, ssl.SSLError):
-        return f"{address} does not speak TLS ({exc.reason})", "leave out tls=true"
-    if isinstance(exc, socket.gaierror):
-        return f"the host of {address} is not known", "check its name"
-    if isinstance(exc, TimeoutError):
-        return f"{address} did not answer in time", "is it an IoTDB, or a firewall between?"
-    if isinstance(exc, ConnectionRefusedError):
-        return (
-            f"nobody listens at {address}",
-            'start IoTDB there, or use your own local server: iotf.use("local:")',
-        )
-    if isinstance(exc, ConnectionAbortedError) and "TLS" in str(exc):
-        return f"{address} speaks TLS", "add tls=true (and ca_file=) to the URL"
-    return f"no connection to {address}: {exc}", None
-
-
 class Session:
     """An open session; used by one thread at a time.
 
@@ -273,9 +237,9 @@ class Session:
         self.is_broken = False
         self._database = options.database if model == "table" else None
         try:
-            sock = _open_socket(host, port, options)
+            sock = open_socket(host, port, options)
         except (OSError, ValueError) as exc:
-            text, hint = _explain(exc, self.address)
+            text, hint = explain(exc, self.address)
             raise ConnectionLost(text, hint=hint) from exc
         self._transport = _Transport(sock)
         self._client = Client(
@@ -287,7 +251,7 @@ class Session:
         request = ttypes.TSOpenSessionReq(
             client_protocol=ttypes.TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3,
             username=options.user,
-            password=str(options.password),
+            password=options.password,  # a Secret, so that no traceback with locals shows it
             zoneId=options.time_zone,
             configuration=configuration,
         )
@@ -304,7 +268,10 @@ class Session:
         except ConnectionLost as exc:
             self._transport.close()
             cause = exc.__cause__ or exc
-            text, hint = _explain(cause, self.address)
+            if isinstance(cause, ConnectionResetError) and not options.tls:
+                is_tls = speaks_tls(host, port, options)
+                cause = ConnectionAbortedError("TLS") if is_tls else cause
+            text, hint = explain(cause, self.address)
             raise ConnectionLost(text, hint=hint) from cause
         except BaseException:
             self._transport.close()

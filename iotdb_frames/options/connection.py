@@ -124,6 +124,9 @@ def _parse_host(text: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3] or DEFAULT_PORT)
 
 
+_ESCAPES = "in a user or password / is %2F, # is %23, ? is %3F, @ is %40"
+
+
 def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `ConnectionOptions` from a URL; no password where it names none.
 
@@ -131,16 +134,26 @@ def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     ------
     OptionsError : another scheme, an unknown option; the text never holds the password.
     """
-    parts = urlsplit(url)
+    hint = "iotdb://user@host:6667/database, or local:"
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text may hold the password
+        raise OptionsError("the URL cannot be read", hint=f"{hint}; {_ESCAPES}") from None
     if parts.scheme != "iotdb":
-        shown = parts.scheme or re.sub(r"//[^@/]*@", "//***@", url)
-        raise OptionsError(
-            f"{shown!r} is no IoTDB URL", hint="iotdb://user@host:6667/database, or local:"
-        )
+        shown = repr(parts.scheme) if parts.scheme else "a text without iotdb:"
+        raise OptionsError(f"{shown} is no IoTDB URL", hint=hint)
     login, _, hosts = parts.netloc.rpartition("@")
-    options: dict[str, Any] = {
-        "hosts": tuple(_parse_host(h) for h in (hosts or "127.0.0.1").split(","))
-    }
+    is_cut = parts.fragment or "@" in parts.path or ("@" in parts.query and not login)
+    if is_cut or not url.lstrip().lower().startswith("iotdb://"):
+        raise OptionsError("the URL cannot be read", hint=f"{hint}; {_ESCAPES}")
+    try:
+        addresses = tuple(_parse_host(h) for h in (hosts or "127.0.0.1").split(","))
+    except OptionsError:
+        if login:
+            raise
+        # Without an @ it may be the login whose password was cut by a / or a ?.
+        raise OptionsError("the URL names no host", hint=f"{hint}; {_ESCAPES}") from None
+    options: dict[str, Any] = {"hosts": addresses}
     if login:
         user, colon, password = login.partition(":")
         options["user"] = unquote(user)
