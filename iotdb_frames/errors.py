@@ -34,6 +34,10 @@ RETRYABLE_CODES = frozenset(
 )
 """Server codes after which the same request may succeed. Source: the Java client of 2.0.10."""
 
+_STOPPING = "WALFlushListener"
+"""In the 305 that a server gives to what it had not logged yet when it stopped. Source: seen on
+2.0.10 with ``wal_mode=SYNC``."""
+
 
 def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:
     error = cls.__new__(cls, message)
@@ -155,8 +159,11 @@ class ServerError(IoTDBFramesError):
     @property
     def is_retryable(self) -> bool:
         if self.code == 302 and self.sub_codes:
-            return all(code in RETRYABLE_CODES for code in self.sub_codes if code != 200)
-        return self.code in RETRYABLE_CODES
+            return all(self._may_pass(code) for code in self.sub_codes if code != 200)
+        return self._may_pass(self.code)
+
+    def _may_pass(self, code: int | None) -> bool:
+        return code in RETRYABLE_CODES or (code == 305 and _STOPPING in self.message)
 
 
 class ConnectionLost(ServerError, ConnectionError):
