@@ -201,6 +201,8 @@ def _text(status: Any) -> str:
 
 def check(status: Any, kind: type[ServerError]) -> None:
     """Raise what `status` means; `kind` is the class of an ordinary refusal."""
+    if status is None:
+        raise ConnectionLost("the server's answer is broken: it has no status", was_sent=True)
     subs = tuple(sub.code for sub in status.subStatus or ())
     if status.code in (SUCCESS, REDIRECT) or (
         status.code == MULTIPLE and subs and all(c in (SUCCESS, REDIRECT) for c in subs)
@@ -285,8 +287,13 @@ class Session:
         self._transport.was_sent = False
         try:
             return getattr(self._client, method)(*args)
-        except (OSError, EOFError, OverflowError, TException, struct.error) as exc:
+        except Exception as exc:
             self.abandon()
+            is_ours = isinstance(
+                exc, OSError | EOFError | OverflowError | TException | struct.error
+            )
+            if not is_ours and not self._transport.was_sent:
+                raise  # a request that cannot be encoded; a broken answer may raise anything
             what = "no answer in time from" if isinstance(exc, TimeoutError) else "lost"
             raise ConnectionLost(
                 f"{what} {self.address}: {exc or type(exc).__name__}",
@@ -458,7 +465,7 @@ class Session:
         return ResultHeader(
             query_id=response.queryId,
             names=names,
-            type_names=tuple(response.dataTypeList),
+            type_names=tuple(response.dataTypeList or ()),
             has_time=not response.ignoreTimeStamp,
             block_columns=tuple(places),
             blocks=tuple(response.queryResult or ()),

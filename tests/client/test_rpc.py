@@ -1,0 +1,230 @@
+"""Sessions: every answer, torn or wrong, ends as a result or as one of our errors."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import thrift
+from iotdb.thrift.common.ttypes import TSStatus
+from thrift.protocol.TProtocol import TProtocolException
+from thrift.Thrift import TApplicationException, TException
+from thrift.transport.TTransport import TTransportException
+
+from iotdb_frames.client.rpc import Session, check
+from iotdb_frames.errors import (
+    RETRYABLE_CODES,
+    AuthenticationError,
+    ConnectionLost,
+    IoTDBFramesError,
+    PermissionDenied,
+    QueryError,
+    QueryTimeout,
+    ServerError,
+    WriteRejected,
+)
+from iotdb_frames.options import ConnectionOptions
+from iotdb_frames.server import LocalServer
+from proxy import Proxy, proxy_to
+
+
+@pytest.fixture
+def options(server: LocalServer) -> ConnectionOptions:
+    """Little patience."""
+    return replace(server.options, timeout_s=2.0, connect_timeout_s=2.0)
+
+
+@pytest.fixture
+def proxy(server: LocalServer) -> Iterator[Proxy]:
+    """Between a session and the server."""
+    with proxy_to(server.port) as opened:
+        yield opened
+
+
+def open_session(port: int, options: ConnectionOptions) -> Session:
+    """A session of the tree model."""
+    return Session("127.0.0.1", port, options=options, model="tree")
+
+
+def ask(port: int, options: ConnectionOptions) -> None:
+    """A session of its own for one statement."""
+    session = open_session(port, options)
+    try:
+        session.execute("SHOW VERSION")
+    finally:
+        session.abandon()
+
+
+@pytest.mark.parametrize(
+    ("code", "subs", "kind", "is_retryable"),
+    [
+        (801, [], AuthenticationError, False),
+        (804, [], AuthenticationError, False),
+        (803, [], PermissionDenied, False),
+        (302, [200, 803], PermissionDenied, False),
+        (802, [], ConnectionLost, True),
+        (720, [], QueryTimeout, False),
+        (701, [], QueryError, False),
+        (606, [], QueryError, True),
+        (507, [], QueryError, False),
+        (302, [200, 606, 606], QueryError, True),
+        (302, [606, 507], QueryError, False),
+        (302, [], QueryError, False),
+        (99999, [], QueryError, False),
+    ],
+)
+def test_codes_become_errors(
+    code: int, subs: list[int], kind: type[ServerError], is_retryable: bool
+) -> None:
+    """A status code decides the class and whether to try again; 302 by its sub-statuses."""
+    status = TSStatus(code, message="words", subStatus=[TSStatus(s, message="sub") for s in subs])
+    with pytest.raises(ServerError, match="words") as caught:
+        check(status, QueryError)
+    assert type(caught.value) is kind
+    assert caught.value.is_retryable is is_retryable
+    if kind is not ConnectionLost:
+        assert (caught.value.code, caught.value.sub_codes) == (code, tuple(subs))
+
+
+@pytest.mark.parametrize(("code", "subs"), [(200, []), (400, []), (302, [200, 400])])
+def test_success_and_redirect_raise_nothing(code: int, subs: list[int]) -> None:
+    """Recommending another node is no failure, neither in one status nor in many."""
+    check(TSStatus(code, subStatus=[TSStatus(s) for s in subs]), WriteRejected)
+
+
+def test_semantic_codes_are_never_retried() -> None:
+    """What the statement or the data is to blame for is not in the list of codes to try again."""
+    never = {507, 607, 614, 615, 616, 700, 701, 801, 802, 803, 804}
+    assert not never & RETRYABLE_CODES
+
+
+class _Raises:
+    """A client whose calls end in an exception, once the request is out."""
+
+    def __init__(self, exc: BaseException, session: Session) -> None:
+        self.exc = exc
+        self.session = session
+
+    def __getattr__(self, _: str) -> Any:
+        def call(*_: Any) -> None:
+            self.session._transport.was_sent = True
+            raise self.exc
+
+        return call
+
+
+def thrift_exceptions() -> list[type[TException]]:
+    """Every exception class of the RPC library."""
+    found: list[type[TException]] = []
+    pending: list[type[Any]] = [TException]
+    while pending:
+        kind = pending.pop()
+        found.append(kind)
+        pending += kind.__subclasses__()
+    return found
+
+
+def test_no_exception_of_the_rpc_library_is_unmapped(
+    server: LocalServer, options: ConnectionOptions
+) -> None:
+    """Whatever Thrift, the socket or a broken message raises, a caller sees our error."""
+    assert {TTransportException, TProtocolException, TApplicationException} <= set(
+        thrift_exceptions()
+    )
+    assert inspect.ismodule(thrift)
+    broken: list[BaseException] = [
+        *(kind() for kind in thrift_exceptions()),
+        OSError("x"),
+        TimeoutError("x"),
+        EOFError("x"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"),
+        ValueError("x"),
+        TypeError("x"),
+        AttributeError("x"),
+        MemoryError("x"),
+    ]
+    for exc in broken:
+        session = open_session(server.port, options)
+        session._client = _Raises(exc, session)
+        with pytest.raises(ConnectionLost) as caught:
+            session.execute("SHOW VERSION")
+        assert caught.value.__cause__ is exc
+        assert session.is_broken
+
+
+def test_a_request_that_cannot_be_encoded_is_no_lost_connection(
+    server: LocalServer, options: ConnectionOptions
+) -> None:
+    """A statement with a lone surrogate is the caller's fault, and not tried again."""
+    session = open_session(server.port, options)
+    with pytest.raises(UnicodeEncodeError):
+        session.execute("SHOW \ud800")
+    session.close()
+
+
+def test_an_interrupt_is_no_error_of_ours(server: LocalServer, options: ConnectionOptions) -> None:
+    """Ctrl-C passes through, and the session between two messages is not used again."""
+    session = open_session(server.port, options)
+    session._client = _Raises(KeyboardInterrupt(), session)
+    with pytest.raises(KeyboardInterrupt):
+        session.execute("SHOW VERSION")
+    assert session.is_broken
+    assert not session.is_usable
+
+
+def test_answers_cut_anywhere_are_lost_connections(
+    proxy: Proxy, options: ConnectionOptions
+) -> None:
+    """An answer torn after any byte, at login or later, is a lost connection and nothing else."""
+    sizes = []
+    proxy.rewrite = lambda data: (sizes.append(len(data)), data)[1]
+    session = open_session(proxy.port, options)
+    login = sum(sizes)
+    session.execute("SHOW VERSION")
+    whole = sum(sizes)
+    session.close()
+    proxy.rewrite = lambda data: data
+    for n_bytes in [*range(12), *range(12, whole, 17), whole - 1]:
+        proxy.cut_after = n_bytes
+        with pytest.raises(ConnectionLost):
+            ask(proxy.port, options)
+    assert 0 < login < whole
+
+
+def test_answers_with_any_byte_wrong_are_errors_of_ours(
+    proxy: Proxy, options: ConnectionOptions
+) -> None:
+    """A flipped bit in an answer never ends in a foreign exception or in an endless wait."""
+    rng = random.Random(20)
+    seen = set()
+    quick = replace(options, timeout_s=0.3, connect_timeout_s=0.3)
+    for _ in range(100):
+        at, bit = rng.randrange(500), 1 << rng.randrange(8)
+        left = [at]
+
+        def flip(data: bytes, left: list[int] = left, bit: int = bit) -> bytes:
+            position, left[0] = left[0], left[0] - len(data)
+            if not 0 <= position < len(data):
+                return data
+            return data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :]
+
+        proxy.rewrite = flip
+        try:
+            ask(proxy.port, quick)
+            seen.add("fine")
+        except IoTDBFramesError as exc:
+            seen.add(type(exc).__name__)
+    assert {"fine", "ConnectionLost"} <= seen
+
+
+def test_a_session_shows_little(server: LocalServer, options: ConnectionOptions) -> None:
+    """What a session shows of itself: where it goes, and whether it still stands."""
+    session = open_session(server.port, options)
+    assert repr(session) == f"<Session 127.0.0.1:{server.port} tree>"
+    session.close()
+    assert "broken" in repr(session)
+    session.close()
