@@ -89,17 +89,19 @@ def rate(per_s: float, what: str) -> str:
     for limit, unit in ((1e6, "M "), (1e3, "k ")):
         if per_s >= limit:
             return f"{per_s / limit:.1f} {unit}{what}/s"
-    return f"{per_s:.0f} {what}/s"
+    return f"{per_s:.0f} {what}/s" if per_s >= 10 or not per_s else f"{per_s:.2g} {what}/s"
 
 
 def duration(seconds: float) -> str:
-    """A duration, e.g. ``3.1 ms``, ``0.42 s`` or ``3 min 05 s``."""
+    """A duration, e.g. ``3.1 ms``, ``0.42 s``, ``3 min 05 s`` or ``45 d 13 h``."""
     if 0 < seconds < 0.1:
         return f"{seconds * 1e3:.1f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 

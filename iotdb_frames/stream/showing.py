@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 def source_card(source: SensorSource) -> Card:
     """What a source shows of itself in a notebook."""
     facts: list[tuple[str, Any]] = [
-        ("rate", f"{source.rate_hz:g} Hz"),
+        (
+            "rate",
+            f"{source.rate_hz:g} Hz"
+            if source.rate_hz >= 0.1
+            else f"every {duration(1 / source.rate_hz)}",
+        ),
         ("points", rate(source.points_per_s, "points")),
         ("from", str(source.start)),
         ("for", "ever" if source.duration_s is None else duration(source.duration_s)),

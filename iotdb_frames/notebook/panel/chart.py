@@ -76,6 +76,11 @@ class ChartView:
         return seen_at is not None and time.monotonic() - seen_at < FORGET_VIEWS_S
 
     @property
+    def was_left(self) -> bool:
+        """Whether somebody looked, and nobody does any more."""
+        return self._seen_at is not None and not self.has_views
+
+    @property
     def is_alive(self) -> bool:
         """Whether its thread follows the feed."""
         return self._thread is not None and self._thread.is_alive()

@@ -83,10 +83,12 @@ class Watch(LivePanel):
         self._become("watching", unless="stopped")
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask once more, and then no more."""
+        was_live = self._word != "stopped"
         self._become("stopped")
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=10.0)
+        self._thread.join(timeout=10.0)
+        if was_live:
+            self._ask()  # what came since the last query
         self._show_still()
 
     def close(self) -> None:
@@ -122,8 +124,7 @@ class Watch(LivePanel):
         while self._word != "stopped":
             if self._word == "watching":
                 self._ask()
-            is_looked_at = self.view.has_views or self._shown_as is None
-            wait_s = self._every_s * (1 if is_looked_at else _UNWATCHED)
+            wait_s = self._every_s * (_UNWATCHED if self.view.was_left else 1)
             with self._changed:
                 self._changed.wait_for(lambda: self._word == "stopped", timeout=wait_s)
 
