@@ -315,18 +315,14 @@ class Runner:
         self._changed.notify_all()
 
     def panel(self, *, capacity: int = 10_000) -> Any:
-        """A live panel of this stream in a notebook; its chart keeps `capacity` rows.
-
-        Raises
-        ------
-        MissingExtraError : the extra ``[notebook]`` is needed and not installed.
-        """
+        """A live panel of it (extra ``[notebook]``); its chart keeps `capacity` rows."""
         return load_view("panel")(self, capacity=capacity)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of every window that was sent, until what is returned is called.
 
-        It is called in the stream's thread, between two windows: it should only take note.
+        It is called in the stream's thread, between two windows: it should only take note. Who
+        listens sees `stats`: that the receiver does not keep up is no warning in the log then.
         """
         with self._changed:
             self._listeners = (*self._listeners, listener)
@@ -456,10 +452,13 @@ class Runner:
             is_behind = self._is_behind(behind)
         if is_behind and not self._was_behind:
             self._was_behind = True
-            _log.warning("the receiver does not keep up: %s", self)
+            self._tell("the receiver does not keep up: %s")
         elif self._was_behind and behind <= self._window_s / self._pace.speed:
             self._was_behind = False
-            _log.warning("the receiver has caught up: %s", self)
+            self._tell("the receiver has caught up: %s")
+
+    def _tell(self, text: str) -> None:
+        _log.log(logging.INFO if self._listeners else logging.WARNING, text, self)
 
     def _hand_over(self, frame: pd.DataFrame) -> None:
         if not len(frame):
