@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.section("left out here, run by .ci/run")
+    terminalreporter.section("left out here; --tier NAME adds a tier")
     for name, n_tests in terminalreporter.config.stash.get(_left_out, {}).items():
         what = TIERS.get(name, "everything that needs a real IoTDB (--no-server)")
         if n_tests:
