@@ -96,11 +96,22 @@ class _Pending:
 class _Frame:
     """A frame on its way: which of its rows were refused, and which answers are still out."""
 
-    def __init__(self, data: Any, planned: WritePlan, pending: _Pending) -> None:
+    pending: _Pending
+
+    def __init__(self, data: Any, planned: WritePlan) -> None:
         self.data = data
         self.planned = planned
-        self.pending = pending
         self.is_refused = np.zeros(planned.layout.n_rows, bool)
+        self.n_shares = max(1, len(planned.parts))
+        self._lock = threading.Lock()
+        self._n_done = 0.0
+
+    def take(self, n_rows: float) -> int:
+        """How many whole rows are done more, with `n_rows` more; never more than there are."""
+        with self._lock:
+            before = self._n_done
+            self._n_done = min(before + n_rows, self.planned.layout.n_rows)
+            return int(self._n_done) - int(before)
 
 
 class FrameWriter:
@@ -173,7 +184,8 @@ class FrameWriter:
             something was never sent
         """
         report = self.report
-        frame = _Frame(data, planned, _Pending(on_end))
+        frame = _Frame(data, planned)
+        frame.pending = _Pending(lambda is_sent: self._end(frame, on_end, is_sent=is_sent))
         if self._dead_letter is not None:
             self._dead_letter.begin(data, report.rows_in)
         report.rows_in += planned.layout.n_rows
@@ -182,8 +194,7 @@ class FrameWriter:
         self._collect_refused(frame)
         if len(planned.order) == 0:
             report.notes.append("there was nothing to write: no rows, or none that could be sent")
-            if on_end is not None:
-                on_end(True)
+            frame.pending.end(is_sent=True)
             return
         report.notes += schema.create(self._connection, planned)
         if self._options.replace:
@@ -191,6 +202,12 @@ class FrameWriter:
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
         self._submit(frame)
+
+    def _end(self, frame: _Frame, on_end: Callable[[bool], None] | None, *, is_sent: bool) -> None:
+        if is_sent:
+            self._progress.update(frame.take(frame.planned.layout.n_rows))
+        if on_end is not None:
+            on_end(is_sent)
 
     def _collect_refused(self, frame: _Frame) -> None:
         for problem in frame.planned.problems:
@@ -228,7 +245,6 @@ class FrameWriter:
     def _submit_one(self, lane: int, request: Request, frame: _Frame) -> bool:
         is_answered = False
         pending = frame.pending
-        share = max(1, len(frame.planned.parts))
 
         def on_done(request: Request, retries: int, error: ServerError | None) -> None:
             nonlocal is_answered
@@ -243,7 +259,7 @@ class FrameWriter:
                         self.report.rows_written += request.n_rows
                 else:
                     self._fail(request, error, frame)
-            self._progress.update(request.n_rows // share)
+            self._progress.update(frame.take(request.n_rows / frame.n_shares))
 
         def on_end() -> None:
             pending.end(is_sent=is_answered)
