@@ -132,131 +132,151 @@ def _are_same(one: pa.Array, other: pa.Array) -> np.ndarray:
 
 
 @dataclass
-class _HeldPart:
-    """A part's keys, and of each of its fields the value each key should have."""
+class _WrongCells:
+    """Cells of one column and device that differ: what is there, and what should be."""
 
-    part: PlannedPart
-    keys: _Keys
-    fields: dict[str, PlannedColumn]
-    values: dict[str, pa.Array]
+    device: Device
+    name: str
+    ticks: np.ndarray
+    mine: pa.Array
+    theirs: pa.Array
 
 
-class Held:
-    """What a unit should have left, ready to be compared.
+class Wrong:
+    """Cells of a unit that differ; later units may have written over them."""
 
-    Attributes
-    ----------
-    n_wrong : cells that differ, of the last comparison
-    example : one of them, without its value
-    """
+    def __init__(self, cells: list[_WrongCells]) -> None:
+        self._cells = cells
 
-    def __init__(self, plan: WritePlan, expected: Expected) -> None:
-        self._target = plan.target
-        self._plan = plan
-        self._expected = expected
-        self._parts: list[_HeldPart] = []
-        self.n_wrong = 0
-        self.example = ""
-        for part in plan.parts:
-            keys = _Keys.of(plan, part)
-            fields = {c.column.name: c for c in part.written if c.column.category == "field"}
-            values = {name: _last_values(plan, c, keys) for name, c in fields.items()}
-            self._parts.append(_HeldPart(part, keys, fields, values))
+    def __len__(self) -> int:
+        return sum(len(c.ticks) for c in self._cells)
+
+    @property
+    def example(self) -> str:
+        """The first of them, without its value."""
+        first = self._cells[0]
+        where = ", ".join(str(d) for d in first.device)
+        return f"{first.name}{f' of {where}' if where else ''} at time {first.ticks[0]}"
 
     def overwrite(self, plan: WritePlan) -> None:
-        """Expect what a later unit wrote at the same places and times."""
+        """Expect of them what a later unit wrote at the same places and times."""
         for part in plan.parts:
             keys = _Keys.of(plan, part)
             columns = {c.column.name: c for c in part.written}
-            for held in self._parts:
-                places = self._places(held, keys)
-                if not (places >= 0).any():
+            values: dict[str, pa.Array] = {}
+            for cells in self._cells:
+                if cells.name not in columns or cells.device not in keys.bounds:
                     continue
-                for name in held.values.keys() & columns.keys():
-                    theirs = _last_values(plan, columns[name], keys)
-                    there = pa.array(places, mask=places < 0)
-                    new = theirs.take(there)
-                    held.values[name] = pc.coalesce(
-                        new.cast(held.values[name].type), held.values[name]
-                    )
-
-    @staticmethod
-    def _places(held: _HeldPart, keys: _Keys) -> np.ndarray:
-        """Position of each held key among others, −1 where it is not there."""
-        out = np.full(len(held.keys.ticks), -1, np.int64)
-        for device, (low, high) in held.keys.bounds.items():
-            if device in keys.bounds:
-                out[low:high] = keys.find(device, held.keys.ticks[low:high])
-        return out
-
-    def compare(self, connection: Connection) -> int:
-        """Compare with what the server has; the number of cells that differ."""
-        self.n_wrong, self.example = 0, ""
-        for held in self._parts:
-            names = list(held.fields)
-            for i in range(0, len(names), _COLUMNS_A_QUERY):
-                self._compare_columns(connection, held, names[i : i + _COLUMNS_A_QUERY])
-        return self.n_wrong
-
-    def _compare_columns(self, connection: Connection, held: _HeldPart, names: list[str]) -> None:
-        is_right = {name: ~np.asarray(held.values[name].is_valid()) for name in names}
-        for device, ticks, columns in self._rows(connection, held, names):
-            at = held.keys.find(device, ticks)
-            here = np.flatnonzero(at >= 0)
-            positions = at[here]
-            for name in names if len(here) else ():
-                if name not in columns:
+                at = keys.find(cells.device, cells.ticks)
+                if not (at >= 0).any():
                     continue
-                kind = held.fields[name].data_type
-                assert kind is not None
-                one = held.values[name].take(pa.array(positions))
-                other = _same_kind(columns[name].take(pa.array(here)), kind)
-                is_right[name][positions] |= _are_same(one, other)
-        for name, right in is_right.items():
-            n_wrong = int(np.count_nonzero(~right))
-            if n_wrong and not self.example:
-                self.example = self._place(held.keys, name, int(np.argmin(right)))
-            self.n_wrong += n_wrong
+                if cells.name not in values:
+                    values[cells.name] = _last_values(plan, columns[cells.name], keys)
+                new = values[cells.name].take(pa.array(at, mask=at < 0))
+                cells.mine = pc.coalesce(new.cast(cells.mine.type), cells.mine)
 
-    @staticmethod
-    def _place(keys: _Keys, name: str, position: int) -> str:
-        device = next(d for d, (low, high) in keys.bounds.items() if low <= position < high)
-        where = ", ".join(str(d) for d in device)
-        return f"{name}{f' of {where}' if where else ''} at time {keys.ticks[position]}"
+    def settle(self) -> None:
+        """Drop the cells that hold what the last unit wrote there."""
+        left = []
+        for c in self._cells:
+            bad = np.flatnonzero(~_are_same(c.mine, c.theirs))
+            if len(bad):
+                at = pa.array(bad)
+                left.append(
+                    _WrongCells(c.device, c.name, c.ticks[bad], c.mine.take(at), c.theirs.take(at))
+                )
+        self._cells = left
 
-    def _rows(
-        self, connection: Connection, held: _HeldPart, names: list[str]
-    ) -> Iterator[tuple[Device, np.ndarray, dict[str, pa.Array]]]:
-        """(device, ticks, columns by name) of the server's rows, a device of a batch at a time."""
-        tags = self._expected.tags
-        bounds = f"time >= {self._expected.first} AND time <= {self._expected.last}"
-        is_table = self._target.model == "table"
-        if is_table:
-            wanted = ", ".join(quote_identifier(n) for n in ("time", *tags, *names))
-            where = [bounds, *device_condition(self._expected, frozenset(held.keys.bounds))]
-            sqls = [f"SELECT {wanted} FROM {self._target.sql} WHERE {' AND '.join(where)}"]
-        else:
-            paths = [str(d[0]) for d in held.keys.bounds]
-            sqls = [
-                f"SELECT {', '.join(names)} FROM {', '.join(paths[i : i + DEVICES_A_QUERY])} "
-                f"WHERE {bounds} ALIGN BY DEVICE"
-                for i in range(0, len(paths), DEVICES_A_QUERY)
-            ]
-        n_keys = 1 + len(tags) if is_table else 2
-        for sql in sqls:
-            try:
-                result = query(sql, model=self._target.model, connection=connection)
-            except QueryError as exc:
-                if exc.code is not None:
-                    raise
-                continue  # none of these series is there
-            with result:
-                # The server leaves out columns it does not have.
-                labels = names if is_table else _as_written(result.schema.names[n_keys:], names)
-                for batch in result.batches():
-                    for device, ticks, columns in _by_device(batch, n_keys, labels):
-                        known = device if is_table else (normal_path(str(device[0])),)
-                        yield known, ticks, columns
+
+def compare(connection: Connection, plan: WritePlan, expected: Expected) -> Wrong:
+    """The cells of a unit that the server has not, or has otherwise."""
+    wrong: list[_WrongCells] = []
+    for part in plan.parts if len(plan.order) else ():
+        keys = _Keys.of(plan, part)
+        fields = [c for c in part.written if c.column.category == "field"]
+        for i in range(0, len(fields), _COLUMNS_A_QUERY):
+            some = fields[i : i + _COLUMNS_A_QUERY]
+            wrong += _compare_columns(connection, plan, keys, some, expected)
+    return Wrong(wrong)
+
+
+def _compare_columns(
+    connection: Connection,
+    plan: WritePlan,
+    keys: _Keys,
+    fields: Sequence[PlannedColumn],
+    expected: Expected,
+) -> list[_WrongCells]:
+    wrong: list[_WrongCells] = []
+    mine = {c.column.name: _last_values(plan, c, keys) for c in fields}
+    kinds = {c.column.name: c.data_type for c in fields}
+    was_seen = {name: ~np.asarray(values.is_valid()) for name, values in mine.items()}
+    for device, ticks, columns in _rows(connection, plan, keys, list(mine), expected):
+        at = keys.find(device, ticks)
+        here = np.flatnonzero(at >= 0)
+        positions = at[here]
+        for name, theirs in columns.items() if len(here) else ():
+            kind = kinds[name]
+            assert kind is not None
+            one = mine[name].take(pa.array(positions))
+            other = _same_kind(theirs.take(pa.array(here)), kind)
+            is_there = np.asarray(other.is_valid())
+            was_seen[name][positions[is_there]] = True
+            bad = np.flatnonzero(is_there & np.asarray(one.is_valid()) & ~_are_same(one, other))
+            if len(bad):
+                rows = pa.array(bad)
+                wrong.append(
+                    _WrongCells(device, name, ticks[here][bad], one.take(rows), other.take(rows))
+                )
+    for name, seen in was_seen.items():
+        if seen.all():
+            continue
+        for device, (low, high) in keys.bounds.items():
+            lost = np.flatnonzero(~seen[low:high]) + low
+            if len(lost):
+                values = mine[name].take(pa.array(lost))
+                nothing = pa.nulls(len(lost), values.type)
+                wrong.append(_WrongCells(device, name, keys.ticks[lost], values, nothing))
+    return wrong
+
+
+def _rows(
+    connection: Connection,
+    plan: WritePlan,
+    keys: _Keys,
+    names: list[str],
+    expected: Expected,
+) -> Iterator[tuple[Device, np.ndarray, dict[str, pa.Array]]]:
+    """(device, ticks, columns by name) of the server's rows, a device of a batch at a time."""
+    tags = expected.tags
+    bounds = f"time >= {expected.first} AND time <= {expected.last}"
+    is_table = plan.target.model == "table"
+    if is_table:
+        wanted = ", ".join(quote_identifier(n) for n in ("time", *tags, *names))
+        where = [bounds, *device_condition(expected, frozenset(keys.bounds))]
+        sqls = [f"SELECT {wanted} FROM {plan.target.sql} WHERE {' AND '.join(where)}"]
+    else:
+        paths = [str(d[0]) for d in keys.bounds]
+        sqls = [
+            f"SELECT {', '.join(names)} FROM {', '.join(paths[i : i + DEVICES_A_QUERY])} "
+            f"WHERE {bounds} ALIGN BY DEVICE"
+            for i in range(0, len(paths), DEVICES_A_QUERY)
+        ]
+    n_keys = 1 + len(tags) if is_table else 2
+    for sql in sqls:
+        try:
+            result = query(sql, model=plan.target.model, connection=connection)
+        except QueryError as exc:
+            if exc.code is not None:
+                raise
+            continue  # none of these series is there
+        with result:
+            # The server leaves out columns it does not have.
+            labels = names if is_table else _as_written(result.schema.names[n_keys:], names)
+            for batch in result.batches():
+                for device, ticks, columns in _by_device(batch, n_keys, labels):
+                    known = device if is_table else (normal_path(str(device[0])),)
+                    yield known, ticks, columns
 
 
 def _as_written(labels: Sequence[str], names: Sequence[str]) -> list[str]:

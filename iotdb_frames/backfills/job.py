@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from typing import Any, Literal
 
 from iotdb_frames.backfills.dialect import CsvDialect
@@ -14,22 +17,27 @@ from iotdb_frames.backfills.letters import write_dead_letter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
 from iotdb_frames.backfills.options import BackfillOptions, make_options, read_asked
 from iotdb_frames.backfills.progress import Progress
-from iotdb_frames.backfills.readers import Reader
+from iotdb_frames.backfills.readers import Piece, Reader
 from iotdb_frames.backfills.run import Run, is_changed
 from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
 from iotdb_frames.backfills.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.survey import Survey, open_reader, survey
 from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
+from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.writer import plan_frame
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.client.writer import make_rules
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
-from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.frames.plan import Existing, WritePlan
+from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.options import TSDataType
 
 Changed = Literal["raise", "again"]
+MOST_OWN = 20_000
+"""So many series that a job made are known as its own; of more, what stands there is counted."""
 MAX_ROUNDS = 2
 """So often is what verification misses sent again: a server may have lost acknowledged rows."""
 
@@ -241,6 +249,7 @@ class _Work:
         self._sources = source_list(sources) if self._frames is None else None
         self._files: dict[tuple[str, str], SourceFile] = {}
         self._agreed: dict[str, TSDataType] = {}
+        self._own = {tuple(key) for key in manifest.get("own") or ()}
         self._report = BackfillReport(str(target), str(manifest.path), verify=options.verify)
 
     # --- before anything is sent ---------------------------------------------------------------
@@ -437,8 +446,18 @@ class _Work:
         return file, open_reader(file, self._options, dialect)
 
     def _count_before(self, plan: WritePlan, expected: Expected) -> int:
-        has_any = any(c.state != "new" for part in plan.parts for c in part.written)
-        if not has_any and plan.layout.device is None:
+        """Points that stand where a unit will; nothing is asked of series that this job made."""
+        keys = {
+            (str(device[0]) if plan.target.model == "tree" else "", name)
+            for group in expected.groups
+            for device in group.devices or [("",)]
+            for name in group.columns
+        }
+        is_known = plan.existing.was_seen and len(self._own) < MOST_OWN
+        if is_known and keys & plan.existing.types.keys() <= self._own:
+            if not keys <= self._own:
+                self._own |= keys
+                self._manifest.set(own=sorted(self._own))
             return 0
         return sum(count_points(self._connection, self._target, expected).values())
 
@@ -446,7 +465,9 @@ class _Work:
         units = self._manifest.units("state = 'written'")
         if not units:
             return Outcome()
-        if note := flush(self._connection, self._target):
+        patience = self._options.write.retry
+        note = call_with_retry(lambda: flush(self._connection, self._target), policy=patience)
+        if note:
             self._note(note)
         progress.begin(
             "verifying",
@@ -461,27 +482,47 @@ class _Work:
             self._connection,
             self._target,
             how=how,
-            plan_unit=self._plan_unit,
+            plan_units=self._plan_units,
             on_unit=lambda unit: progress.unit(unit.n_bytes, unit.written),
+            policy=patience,
         )
         return verifier.go()
 
-    def _plan_unit(self, unit: UnitRow) -> WritePlan | None:
-        row = next(r for r in self._manifest.files() if r.id == unit.file)
-        if self._frames is not None and not is_repeatable(self._frames):
+    def _plan_units(self, units: Sequence[UnitRow]) -> Iterator[tuple[UnitRow, WritePlan | None]]:
+        """Read units again, each file once, and plan them as they were planned when sent."""
+        if units and self._frames is not None and not is_repeatable(self._frames):
             raise FrameError(
                 "values of frames from a generator cannot be compared: they came once",
-                hint='verify="count", or give a list',
+                hint='verify="count" into a place that is empty, or a list of frames',
             )
-        _, reader = self._open(row)
-        for piece in reader.pieces([(unit.start, unit.stop, unit.line)]):
-            if len(piece.data) == 0:
-                return None
-            write = self._options.write
-            if hasattr(piece.data, "schema"):
-                write = self._options.write_for(piece.data.schema.names, reader.time)
-            return plan_frame(self._connection, piece.data, self._target, write)
-        return None
+        rows = {row.id: row for row in self._manifest.files()}
+        known: dict[Any, Existing] = {}
+        for file, some in groupby(units, key=lambda unit: unit.file):
+            mine = {unit.start: unit for unit in some}
+            _, reader = self._open(rows[file])
+            for piece in reader.pieces([(u.start, u.stop, u.line) for u in mine.values()]):
+                yield mine[piece.start], self._plan_again(reader, piece, known)
+
+    def _plan_again(
+        self, reader: Reader, piece: Piece, known: dict[Any, Existing]
+    ) -> WritePlan | None:
+        if len(piece.data) == 0:
+            return None
+        write = replace(self._options.write, progress=False, on_error="raise", dead_letter=None)
+        if hasattr(piece.data, "schema"):
+            there = self._options.write_for(piece.data.schema.names, reader.time)
+            write = replace(there, on_error="raise", dead_letter=None)
+        found = layout_of(piece.data, self._target, write)
+        # One look serves all units of the same columns: by now these have their types.
+        key = (reader.time, tuple(c.name for c in found.columns))
+        if key not in known:
+            look = partial(schema.look, self._connection, found)
+            known[key] = call_with_retry(look, policy=self._options.write.retry)[0]
+        server = self._connection.server
+        rules = make_rules(
+            write, precision=server.precision, time_zone=self._connection.options.time_zone
+        )
+        return plan_layout(found, write, rules, known[key])
 
     def _finish_report(self) -> None:
         fill_report(self._report, self._manifest)

@@ -137,6 +137,9 @@ class Manifest:
         self._db.isolation_level = None
         try:
             self._set_up(is_new or self.path.stat().st_size == 0)
+        except sqlite3.OperationalError as exc:
+            self._db.close()
+            raise self._unusable(exc) from exc
         except sqlite3.DatabaseError as exc:
             self._db.close()
             raise self._torn(exc) from exc
@@ -198,6 +201,12 @@ class Manifest:
             "written once more, which changes nothing",
         )
 
+    def _unusable(self, exc: Exception) -> IoTDBFramesError:
+        return IoTDBFramesError(
+            f"the manifest {self.path} cannot be written: {exc}",
+            hint="make room, then resume: what was not noted is only sent once more",
+        )
+
     def close(self) -> None:
         """Close the file."""
         with self._lock, suppress(sqlite3.Error):
@@ -223,11 +232,7 @@ class Manifest:
             except sqlite3.Error as exc:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
-                raise IoTDBFramesError(
-                    f"the manifest {self.path} cannot be written: {exc}",
-                    hint="make room, then resume: nothing is lost, and nothing is sent twice "
-                    "in vain but the last units",
-                ) from exc
+                raise self._unusable(exc) from exc
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         with self._lock:

@@ -16,6 +16,7 @@ from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.errors import FrameError
 
 _READ = 1 << 20
+_LEAST = 1 << 15
 _MOST_BLOCKS = 8
 """A record longer than this many blocks is no record, but an open quote."""
 
@@ -148,7 +149,7 @@ def _cut(
     rest = b""
     while True:
         before = stream.raw_position
-        asked = max(_READ, n_bytes - len(rest))
+        asked = max(_LEAST, n_bytes - len(rest))
         more = stream.read(asked)
         data = rest + more
         if not data:

@@ -23,6 +23,7 @@ from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.readers import Piece, Range, Reader
 from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.sender import Sender
 from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
@@ -159,7 +160,9 @@ class Run:
             if read.error is not None:
                 raise read.error
             if read.piece is not None and read.reader is not None:
-                return self._send(sender, read.file, read.reader, read.piece)
+                # Looking at the schema and creating are as patient as sending is.
+                piece, send = read.piece, partial(self._send, sender, read.file, read.reader)
+                return call_with_retry(lambda: send(piece), policy=self._options.write.retry)
             self._manifest.set_file(read.file.id, is_read=1)
             self._progress.file()
         except FrameError as exc:
@@ -307,6 +310,8 @@ def _rows_of(piece: Piece) -> int:
 
 def located(error: FrameError, name: str, piece: Piece) -> FrameError:
     """The error with the file, and the line where it has a row."""
+    if error.hint is not None:  # what is no choice here
+        error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
     where = f"{name}, rows from {piece.start + 1:,}"
     if error.row is not None and hasattr(piece.data, "schema"):
         line = int(piece.lines(np.array([error.row]))[0])

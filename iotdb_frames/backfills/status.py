@@ -11,6 +11,7 @@ from iotdb_frames.frames.backfill_report import (
     FileState,
     UnitProblem,
 )
+from iotdb_frames.frames.card import plural
 
 
 def fill_report(report: BackfillReport, manifest: Manifest) -> None:
@@ -55,10 +56,13 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
         )
     del report.problems[MAX_PROBLEMS:]
     report.verdicts = {}
+    examples: dict[str, str] = {}
     for verdict, n_units in manifest.verdicts():
         kind = verdict.partition(":")[0]
         report.verdicts[kind] = report.verdicts.get(kind, 0) + n_units
-        if ":" in verdict and len(report.notes) < 100:
-            note = f"verified {verdict}"
-            if note not in report.notes:
-                report.notes.append(note)
+        if ":" in verdict:
+            examples.setdefault(kind, verdict.partition(": ")[2])
+    report.verified_notes = [
+        f"{plural(report.verdicts[kind], 'unit')} {kind}, e.g. {example}"
+        for kind, example in examples.items()
+    ]

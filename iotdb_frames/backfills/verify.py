@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from iotdb_frames.backfills.compare import Held
+from iotdb_frames.backfills.compare import Wrong, compare
 from iotdb_frames.backfills.expect import DEVICES_A_QUERY, Device, Expected, device_condition
 from iotdb_frames.backfills.manifest import DONE, Manifest, UnitRow, unpack
+from iotdb_frames.backfills.overlaps import Overlaps
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sql import quote_identifier
 from iotdb_frames.errors import PermissionDenied, QueryError
+from iotdb_frames.frames.card import plural
 from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.options import RetryPolicy
 
 COLUMNS_A_QUERY = 500
 _GONE = {500, 508, 550, 616}  # database, path, table or column is not there: no points
@@ -125,8 +130,35 @@ class Outcome:
     missing: list[tuple[UnitRow, str]] = field(default_factory=list)
 
 
-PlanUnit = Callable[[UnitRow], WritePlan | None]
-"""Reads a unit's source again and plans it; None where there is nothing to send."""
+PlanUnits = Callable[[Sequence[UnitRow]], Iterator[tuple[UnitRow, WritePlan | None]]]
+"""Reads the sources of units, in order, and plans them; None where there is nothing to send."""
+MOST_CELLS = 1 << 20
+"""So many differing cells are held until it is known what later units wrote there."""
+
+
+@dataclass
+class _Doubt:
+    """A unit whose cells are to be looked at, and what is known of it."""
+
+    unit: UnitRow
+    expected: Expected
+    others: list[UnitRow]
+    extra: int
+    wrong: Wrong | None = None
+
+    @property
+    def found(self) -> str | None:
+        """What stands beside the unit's points, in words."""
+        unit, words = self.unit, []
+        if unit.before:
+            words.append(f"{unit.before:,} points were there before")
+        if self.others:
+            words.append(f"{plural(len(self.others), 'unit')} at the same devices and times")
+        if self.extra > 0 and not words:
+            words.append(f"{self.extra:,} more points are there, by somebody else")
+        if unit.error is not None:
+            words.append(f"{plural(unit.refused, 'row')} of it refused")
+        return f"complete beside others: {', '.join(words)}" if words else None
 
 
 class Verifier:
@@ -135,8 +167,9 @@ class Verifier:
     Parameters
     ----------
     how : "count" or "values"
-    plan_unit : see there
+    plan_units : see there
     on_unit : told of each unit, for the progress
+    policy : how it waits for a server that is gone
     """
 
     def __init__(
@@ -146,54 +179,59 @@ class Verifier:
         target: Target,
         *,
         how: str,
-        plan_unit: PlanUnit,
+        plan_units: PlanUnits,
         on_unit: Callable[[UnitRow], None],
+        policy: RetryPolicy,
     ) -> None:
         self._manifest = manifest
         self._connection = connection
         self._target = target
         self._how = how
-        self._plan_unit = plan_unit
+        self._plan_units = plan_units
         self._on_unit = on_unit
-        self._expected: dict[int, Expected] = {}
+        self._policy = policy
+        done = ", ".join(f"'{state}'" for state in DONE)
+        self._overlaps = Overlaps(manifest.units(f"state IN ({done})"))
+        self._outcome = Outcome()
 
     def go(self) -> Outcome:
         """Verify; a unit's verdict is in the manifest as soon as it is known."""
-        outcome = Outcome()
+        doubts: dict[int, _Doubt] = {}
         for unit in self._manifest.units("state = 'written'"):
-            verdict = self._verify(unit)
-            if verdict is not None and verdict.startswith("missing"):
-                outcome.missing.append((unit, verdict))
-            else:
-                self._manifest.set_unit(unit.id, state="verified", verdict=verdict or "complete")
-            kind = (verdict or "complete").partition(":")[0]
-            outcome.verdicts[kind] = outcome.verdicts.get(kind, 0) + 1
-            self._on_unit(unit)
-        return outcome
+            doubt = call_with_retry(partial(self._count, unit), policy=self._policy)
+            if doubt is not None:
+                doubts[unit.id] = doubt
+        waiting: list[_Doubt] = []
+        for unit, plan in self._plan_units([d.unit for d in doubts.values()]):
+            doubt = doubts.pop(unit.id)
+            if plan is not None:
+                look = partial(compare, self._connection, plan, doubt.expected)
+                doubt.wrong = call_with_retry(look, policy=self._policy)
+            if not doubt.wrong or unit.error is not None:
+                self._say(unit, doubt.found)
+                continue
+            waiting.append(doubt)
+            if sum(len(d.wrong or ()) for d in waiting) > MOST_CELLS:
+                self._settle(waiting)
+                waiting = []
+        self._settle(waiting)
+        return self._outcome
 
-    def expected_of(self, unit: UnitRow) -> Expected | None:
-        """What a unit leaves."""
-        if unit.expected is None:
-            return None
-        if unit.id not in self._expected:
-            if len(self._expected) > 10_000:
-                self._expected.clear()
-            self._expected[unit.id] = Expected.from_plain(unpack(unit.expected))
-        return self._expected[unit.id]
-
-    def _overlapping(self, unit: UnitRow, expected: Expected) -> list[UnitRow]:
-        """Units that may have a point at the same device and time, in the order of sending."""
-        states = ", ".join(f"'{state}'" for state in DONE)
-        near = self._manifest.units(
-            f"state IN ({states}) AND id != ? AND first_tick <= ? AND last_tick >= ?",
-            *(unit.id, expected.last, expected.first),
-        )
-        return [u for u in near if (other := self.expected_of(u)) and expected.meets(other)]
-
-    def _verify(self, unit: UnitRow) -> str | None:
+    def _say(self, unit: UnitRow, verdict: str | None) -> None:
         """None: it is all there, and nothing else; else what was found, in words."""
-        expected = self.expected_of(unit)
+        if verdict is not None and verdict.startswith("missing"):
+            self._outcome.missing.append((unit, verdict))
+        else:
+            self._manifest.set_unit(unit.id, state="verified", verdict=verdict or "complete")
+        kind = (verdict or "complete").partition(":")[0]
+        self._outcome.verdicts[kind] = self._outcome.verdicts.get(kind, 0) + 1
+        self._on_unit(unit)
+
+    def _count(self, unit: UnitRow) -> _Doubt | None:
+        """Verify by the count alone; a doubt where that does not do."""
+        expected = None if unit.expected is None else Expected.from_plain(unpack(unit.expected))
         if expected is None or not expected.n_points:
+            self._say(unit, None)
             return None
         found = count_points(self._connection, self._target, expected)
         wanted = {
@@ -205,34 +243,35 @@ class Verifier:
         # What the server refused is not there, and known.
         if short and unit.error is None:
             (_, name), _n = max(short.items(), key=lambda item: item[1])
-            return f"missing: {sum(short.values()):,} points, most of them of {name}"
+            self._say(unit, f"missing: {sum(short.values()):,} points, most of them of {name}")
+            return None
         extra = sum(found.values()) - sum(wanted.values())
-        others = self._overlapping(unit, expected)
+        others = self._overlaps.of(unit)
         if self._how == "count" and not extra and not unit.before and not others:
+            self._say(unit, None)
             return None
-        return self._compare(unit, expected, others, extra)
+        return _Doubt(unit, expected, others, extra)
 
-    def _compare(
-        self, unit: UnitRow, expected: Expected, others: Sequence[UnitRow], extra: int
-    ) -> str | None:
-        plan = self._plan_unit(unit)
-        held = None if plan is None else Held(plan, expected)
-        if held is not None and held.compare(self._connection) and unit.error is None:
-            later = [u for u in others if (u.file, u.start) > (unit.file, unit.start)]
-            for other in later:
-                if (over := self._plan_unit(other)) is not None:
-                    held.overwrite(over)
-            if not later or held.compare(self._connection):
-                return f"missing: {held.n_wrong:,} cells differ, the first is {held.example}"
-        found = []
-        if unit.before:
-            found.append(f"{unit.before:,} points were there before")
-        if others:
-            found.append(f"{len(others):,} units share its devices and times")
-        if extra > 0 and not found:
-            found.append(f"{extra:,} more points are there, by somebody else")
-        if unit.refused:
-            found.append(f"{unit.refused:,} rows were refused")
-        if not found:
-            return None
-        return "complete beside others: " + ", ".join(found)
+    def _settle(self, waiting: Sequence[_Doubt]) -> None:
+        """Tell what later units wrote over from what is wrong, in one pass over them."""
+        later: dict[int, UnitRow] = {}
+        by_later: dict[int, list[Wrong]] = {}
+        for doubt in waiting:
+            place = (doubt.unit.file, doubt.unit.start)
+            for other in doubt.others:
+                if (other.file, other.start) > place and doubt.wrong is not None:
+                    later[other.id] = other
+                    by_later.setdefault(other.id, []).append(doubt.wrong)
+        in_order = sorted(later.values(), key=lambda u: (u.file, u.start))
+        for unit, plan in self._plan_units(in_order):
+            if plan is not None:
+                for wrong in by_later[unit.id]:
+                    wrong.overwrite(plan)
+        for doubt in waiting:
+            assert doubt.wrong is not None
+            wrong = doubt.wrong
+            wrong.settle()
+            verdict = doubt.found
+            if wrong:
+                verdict = f"missing: {len(wrong):,} cells differ, the first is {wrong.example}"
+            self._say(doubt.unit, verdict)

@@ -60,7 +60,7 @@ class BackfillReport:
     n_bytes, bytes_done : of the sources, and those of them that are written
     units : units by state
     problems : units that are not in the database as they should be, the first 1,000
-    verdicts : what verification found out, by unit counts
+    verdicts, verified_notes : what verification found out, by units, and in words
     seconds, run_rows, run_points, bytes_sent, retries : of this run
     manifest, dead_letter : files
     server : version and ``wal_mode`` of the server, where it says
@@ -78,6 +78,7 @@ class BackfillReport:
     units: dict[str, int] = field(default_factory=dict)
     problems: list[UnitProblem] = field(default_factory=list)
     verdicts: dict[str, int] = field(default_factory=dict)
+    verified_notes: list[str] = field(default_factory=list)
     verify: str | None = None
     seconds: float = 0.0
     run_rows: int = 0
@@ -148,7 +149,8 @@ class BackfillReport:
             status = "ok"
         else:
             status = "warn" if self.is_finished or not self.problems else "bad"
-        return Card("backfill", self.target, status, facts, grids, self.notes)
+        notes = [*self.verified_notes, *self.notes]
+        return Card("backfill", self.target, status, facts, grids, notes)
 
     def __repr__(self) -> str:
         return self.card().text()
