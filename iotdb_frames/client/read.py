@@ -119,10 +119,10 @@ def read(
         chunk_rows=chunk_rows,
     )
     reading = open_reading(conn, ask)
+    if chunk_rows is None:
+        return reading.whole(tz=tz, dtype_backend=dtype_backend)
 
     def to_frame(rows: pa.Table) -> pd.DataFrame:
         return reading.frame(rows, tz=tz, dtype_backend=dtype_backend)
 
-    if chunk_rows is None:
-        return to_frame(reading.result.to_arrow())
     return frames(reading.result, chunk_rows, to_frame)

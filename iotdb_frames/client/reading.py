@@ -1,12 +1,9 @@
-"""What `read` runs and how its rows become a frame, in both models."""
+"""What `read` runs, in both models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,89 +19,11 @@ from iotdb_frames.client.select import (
     tree_range_sql,
     tree_sql,
 )
+from iotdb_frames.client.shape import DEVICE, Reading
 from iotdb_frames.codec.names import split_path
 from iotdb_frames.errors import OptionsError, QueryError
-from iotdb_frames.frames.grid import fill_windows
-from iotdb_frames.frames.normal import DtypeBackend, to_pandas
-from iotdb_frames.frames.wide import widen
 
 _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
-_DEVICE = "device"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A running query, and how its columns become a frame's.
-
-    places, names : positions in the result and their labels in the frame; the time is the first
-    n_keys : how many behind the time name a device
-    attributes : which of the names are attributes of a table
-    base : prefix to cut from the paths in the device column, where there is one
-    windows : None: rows as they are stored
-    """
-
-    result: QueryResult
-    ask: Ask
-    places: Sequence[int]
-    names: Sequence[str]
-    n_keys: int = 0
-    attributes: Sequence[str] = ()
-    base: str | None = None
-    windows: Windows | None = None
-
-    def frame(self, rows: pa.Table, *, tz: str | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
-        """Rows of the result as a frame."""
-        ask = self.ask
-        table = pa.Table.from_arrays([rows.column(i) for i in self.places], list(self.names))
-        del rows
-        if self.base is not None:
-            below = pc.utf8_slice_codeunits(table.column(1), len(self.base) + 1)
-            table = table.set_column(1, self.names[1], below)
-        if self.windows is not None and ask.fill is not None:
-            table = fill_windows(
-                table,
-                keys=range(1, 1 + self.n_keys),
-                first=self.windows.first,
-                every=self.windows.every,
-                n_windows=self.windows.n_windows,
-                fill=ask.fill,
-            )
-        labels = None
-        if ask.wide:
-            table, labels = widen(table)
-        if ask.limit is not None:
-            table = table.slice(0, ask.limit)
-        frame = to_pandas(
-            table, index=0, time_zone=self.result.time_zone, tz=tz, dtype_backend=dtype_backend
-        )
-        if labels is not None:
-            frame.columns = pd.MultiIndex.from_tuples(labels, names=[_DEVICE, "measurement"])
-        frame.attrs["iotdb"] = self._attrs()
-        return frame
-
-    def _attrs(self) -> dict[str, Any]:
-        """What the frame says of itself: plain values, so that Parquet and pickle keep them."""
-        ask, header = self.ask, self.result.header
-        types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
-        keys = list(self.names[1 : 1 + self.n_keys])
-        attrs: dict[str, Any] = {
-            "target": str(ask.target),
-            "types": {
-                name: types[place]
-                for name, place in zip(self.names[1:], self.places[1:], strict=True)
-                if not (self.base is not None and name in keys)
-            },
-            "precision": ask.precision,
-        }
-        if self.base is not None and not ask.wide:
-            attrs["device"] = keys[0]
-        if ask.target.model == "table":
-            attrs["tags"] = keys
-            attrs["attributes"] = list(self.attributes)
-        if self.windows is not None:
-            attrs["every"] = f"{self.windows.every}{ask.precision}"
-            attrs["agg"] = dict(zip(self.names[1 + self.n_keys :], self.windows.words, strict=True))
-        return attrs
 
 
 def _run(connection: Connection, sql: str, ask: Ask) -> QueryResult:
@@ -186,7 +105,7 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
             result.close()
             raise
     names = list(ask.columns or sorted(found))
-    label = ask.device or _DEVICE
+    label = ask.device or DEVICE
     if by_device and label in names:
         result.close()
         raise OptionsError(

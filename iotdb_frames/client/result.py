@@ -15,7 +15,7 @@ from iotdb_frames.client.rpc import Model, ResultHeader
 from iotdb_frames.codec.tsblock import decode_blocks, result_schema
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.frames.card import Card, Grid, shorten
-from iotdb_frames.frames.normal import INDEX_NAME, DtypeBackend, to_pandas
+from iotdb_frames.frames.normal import INDEX_NAME, DtypeBackend, FrameBuilder, to_pandas
 
 _PREVIEW_ROWS, _PREVIEW_COLUMNS, _PREVIEW_TEXT = 10, 12, 40
 
@@ -113,12 +113,21 @@ class QueryResult:
         ------
         FrameError : a column that cannot be held exactly in what was asked for.
         """
-        return self.frame(self.to_arrow(), dtype_backend=dtype_backend, tz=tz)
+        builder = FrameBuilder(
+            self._schema,
+            index=self.time_column,
+            time_zone=self.time_zone,
+            tz=tz,
+            dtype_backend=dtype_backend,
+        )
+        for batch in self.batches():
+            builder.add(batch)
+        return builder.finish()
 
     def frame(
         self, rows: pa.Table, *, dtype_backend: DtypeBackend = None, tz: str | None = None
     ) -> pd.DataFrame:
-        """Rows of this result as a frame."""
+        """Some rows of this result as a frame."""
         return to_pandas(
             rows,
             index=self.time_column,

@@ -13,19 +13,20 @@ BLOB              binary[pyarrow]         binary              object
 ================  ======================  ==================  =========================
 
 The index is a DatetimeIndex in the server's unit whatever the dtype backend.
+
+A frame is built while its rows arrive: values of fixed width go into arrays that grow in place, so
+that no second copy of the whole is ever made, and the work falls into the waits for the server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.errors import FrameError, OptionsError
 
@@ -34,6 +35,80 @@ DtypeBackend = Literal["pyarrow", "numpy"] | None
 INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
 _FIRST_DAY, _LAST_DAY = -719_161, 2_932_895  # in the years 1 and 9999, between which zones work
+_GROWTH = 1.5
+
+
+class FrameBuilder:
+    """Makes a frame in the normal form of rows that arrive in batches.
+
+    Parameters
+    ----------
+    schema : of the batches: types of `codec.tsblock`; labels may occur twice
+    index : position of the timestamps that become the index; None: a RangeIndex
+    time_zone : in which naive times are meant
+    tz : zone of zoned times instead; None: naive ones
+    dtype_backend : None: the normal form; "pyarrow", "numpy": see the module
+    n_rows : how many will come, where that is known
+
+    Raises
+    ------
+    OptionsError : an unknown dtype backend or zone.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        index: int | None,
+        time_zone: str,
+        tz: str | None = None,
+        dtype_backend: DtypeBackend = None,
+        n_rows: int = 0,
+    ) -> None:
+        if dtype_backend not in (None, "pyarrow", "numpy"):
+            raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+        zone = _Zone(time_zone, tz)
+        self._names = schema.names
+        self._index = index
+        self._n_rows = 0
+        self._columns: list[_Column] = [
+            _Times(field, zone, n_rows)
+            if i == index
+            else _column(field, dtype_backend, zone, n_rows)
+            for i, field in enumerate(schema)
+        ]
+
+    def add(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows.
+
+        Raises
+        ------
+        FrameError : a column that cannot be held exactly in what was asked for.
+        """
+        for column, values in zip(self._columns, rows.columns, strict=True):
+            at = self._n_rows
+            for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+                column.add(chunk, at)
+                at += len(chunk)
+        self._n_rows += rows.num_rows
+
+    def finish(self) -> pd.DataFrame:
+        """The frame; the builder is used up."""
+        names, columns = list(self._names), self._columns
+        index: pd.Index = pd.RangeIndex(self._n_rows)
+        if self._index is not None:
+            del names[self._index]
+            times = columns.pop(self._index).finish(self._n_rows)
+            index = pd.DatetimeIndex(times, name=INDEX_NAME)
+        arrays: dict[int, Any] = {}
+        for i in range(len(columns)):
+            array = columns[i].finish(self._n_rows)
+            if isinstance(array, np.ndarray) and array.dtype == object:
+                array = pd.Series(array, index=index, dtype=object)  # else pandas 3 makes it str
+            arrays[i] = array
+        frame = pd.DataFrame(arrays, index=index, copy=False)
+        frame.columns = pd.Index(names, dtype=str)
+        return frame
 
 
 def to_pandas(
@@ -44,133 +119,216 @@ def to_pandas(
     tz: str | None = None,
     dtype_backend: DtypeBackend = None,
 ) -> pd.DataFrame:
-    """A frame in the normal form.
-
-    Parameters
-    ----------
-    table : types of `codec.tsblock`; labels may occur twice
-    index : position of the timestamps that become the index; None: a RangeIndex
-    time_zone : in which naive times are meant
-    tz : zone of zoned times instead; None: naive ones
-    dtype_backend : None: the normal form; "pyarrow", "numpy": see the module
-
-    Raises
-    ------
-    FrameError : a column that cannot be held exactly in what was asked for.
-    OptionsError : an unknown dtype backend.
-    """
-    if dtype_backend not in (None, "pyarrow", "numpy"):
-        raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
-    times = _Times(time_zone, tz)
-    names, columns = table.column_names, table.columns
-    n_rows = table.num_rows
-    del table
-    made: pd.Index = pd.RangeIndex(n_rows)
-    if index is not None:
-        ticks = columns.pop(index)
-        made = pd.DatetimeIndex(times.to_pandas(ticks, names.pop(index)), name=INDEX_NAME)
-    arrays: dict[int, Any] = {}
-    for i, name in enumerate(names):
-        # Let go of each column once it is converted: half the memory at the peak.
-        column, columns[i] = columns[i], None
-        array = _convert(column, name, times, dtype_backend)
-        if isinstance(array, np.ndarray) and array.dtype == object:
-            array = pd.Series(array, index=made, dtype=object)  # else pandas 3 makes it str
-        arrays[i] = array
-        del column, array
-    frame = pd.DataFrame(arrays, index=made, copy=False)
-    frame.columns = pd.Index(names, dtype=str)
-    return frame
+    """A whole table as a frame; see `FrameBuilder`."""
+    builder = FrameBuilder(
+        table.schema,
+        index=index,
+        time_zone=time_zone,
+        tz=tz,
+        dtype_backend=dtype_backend,
+        n_rows=table.num_rows,
+    )
+    builder.add(table)
+    return builder.finish()
 
 
-class _Times:
-    """Ticks to local times: naive ones of a zone, or zoned ones."""
+class _Zone:
+    """UTC ticks to local times: naive ones of a zone, or zoned ones."""
 
     def __init__(self, time_zone: str, tz: str | None) -> None:
-        self._is_naive = tz is None
-        self._name = tz or time_zone
+        self.is_naive = tz is None
+        self.name = tz or time_zone
         try:
             # A ZoneInfo: by its name pandas 2 takes pytz, whose summer times end in 2037.
-            self._zone = ZoneInfo(self._name)
+            self._zone = ZoneInfo(self.name)
         except (KeyError, ValueError, OSError):
             raise OptionsError(f"tz={tz!r} is not known", hint='e.g. "Europe/Berlin"') from None
 
-    def to_pandas(self, column: pa.ChunkedArray, name: str) -> Any:
-        """datetime64 of the column's unit, as numpy or as a zoned DatetimeArray."""
-        ends = pc.min_max(column)
-        if ends["min"].is_valid and ends["min"].value == _NAT:
-            raise FrameError(
-                f"column {name!r} holds the time {_NAT}, which pandas takes for a missing one",
-                column=name,
-                hint='read it with dtype_backend="pyarrow"',
-            )
-        unit = column.type.unit
-        ticks = _values(column, np.dtype(np.int64))
-        if column.null_count:
-            ticks[_is_null(column)] = _NAT
+    @property
+    def is_plain(self) -> bool:
+        """Whether local times are the ticks as they are."""
+        return self.is_naive and self.name == "UTC"
+
+    def to_local(self, ticks: npt.NDArray[np.int64], unit: str, label: str) -> Any:
+        """datetime64 of `unit`, as numpy or as a zoned DatetimeArray; the smallest tick is NaT."""
         stamps = ticks.view(f"M8[{unit}]")
-        if self._name == "UTC" and self._is_naive:
+        if self.is_plain:
             return stamps
         zoned = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(self._zone)
-        if not self._is_naive:
+        if not self.is_naive:
             return zoned.array
         day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-        if ends["min"].is_valid and not (
-            _FIRST_DAY * day <= ends["min"].value and ends["max"].value < _LAST_DAY * day
-        ):
+        is_far = (ticks < _FIRST_DAY * day) if unit != "ns" else np.zeros(len(ticks), bool)
+        if unit != "ns" and ((is_far & (ticks != _NAT)) | (ticks >= _LAST_DAY * day)).any():
             raise FrameError(
-                f"column {name!r} holds times that {self._name} is not known for",
-                column=name,
+                f"column {label!r} holds times that {self.name} is not known for",
+                column=label,
                 hint='read them in UTC: tz="UTC"',
             )
         return zoned.tz_localize(None).to_numpy()
 
-    def to_arrow(self, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-        """timestamp of the column's unit."""
-        if not self._is_naive:
-            return column.cast(pa.timestamp(column.type.unit, self._name))
-        if self._name == "UTC":
-            return column
-        # Not by `local_timestamp`, for which summer times end in 2037.
-        return pa.chunked_array([pa.array(self.to_pandas(column, name))], column.type)
+
+class _Column(Protocol):
+    """Collects the chunks of one column."""
+
+    def add(self, chunk: pa.Array, at: int) -> None:
+        """Append a chunk whose first row is row `at`."""
+
+    def finish(self, n_rows: int) -> Any:
+        """The column as pandas takes it."""
 
 
-def _values(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A writable copy of fixed-width values; anything where null."""
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty(0, dtype)
+class _Values:
+    """Values of fixed width in an array that grows in place; the mask comes with the first null."""
+
+    def __init__(self, field: pa.Field, dtype: npt.DTypeLike, n_rows: int) -> None:
+        self.name = field.name
+        self.type = field.type
+        self.values = np.empty(n_rows, dtype)
+        self.mask: npt.NDArray[np.bool_] | None = None
+
+    def add(self, chunk: pa.Array, at: int) -> None:
+        end = at + len(chunk)
+        self.values = _grow(self.values, end)
+        part = self.values[at:end]
+        if pa.types.is_boolean(chunk.type):
+            part[:] = (chunk.fill_null(False) if chunk.null_count else chunk).to_numpy(
+                zero_copy_only=False
+            )
+        elif len(chunk):
+            start = chunk.offset * part.itemsize
+            part[:] = np.frombuffer(chunk.buffers()[1], part.dtype, len(chunk), start)
+        is_null = chunk.is_null().to_numpy(zero_copy_only=False) if chunk.null_count else None
+        self.settle(part, is_null, at)
+
+    def settle(
+        self, part: npt.NDArray[Any], is_null: npt.NDArray[np.bool_] | None, at: int
+    ) -> None:
+        """Look at new values; note or fill in what is missing."""
+        if is_null is None and self.mask is None:
+            return
+        if self.mask is None:
+            self.mask = np.zeros(len(self.values), bool)
+        # What `resize` adds is zero: not null.
+        self.mask = _grow(self.mask, at + len(part))
+        self.mask[at : at + len(part)] = False if is_null is None else is_null
+
+    def finish(self, n_rows: int) -> Any:
+        self.values.resize(n_rows, refcheck=False)
+        mask = np.zeros(n_rows, bool) if self.mask is None else self.mask
+        mask.resize(n_rows, refcheck=False)
+        if pa.types.is_boolean(self.type):
+            return pd.arrays.BooleanArray(self.values, mask)
+        return pd.arrays.IntegerArray(self.values, mask)
 
 
-def _is_null(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    if not column.null_count:
-        return np.zeros(len(column), bool)
-    return column.is_null().to_numpy()  # type: ignore[no-any-return]
+class _Floats(_Values):
+    """Floats, NaN where missing."""
+
+    def settle(
+        self,
+        part: npt.NDArray[Any],
+        is_null: npt.NDArray[np.bool_] | None,
+        at: int,  # noqa: ARG002 - others need it
+    ) -> None:
+        if is_null is not None:
+            part[is_null] = np.nan
+
+    def finish(self, n_rows: int) -> Any:
+        self.values.resize(n_rows, refcheck=False)
+        return self.values
 
 
-def _refuse_nulls(column: pa.ChunkedArray, name: str) -> None:
-    if column.null_count:
-        raise FrameError(
-            f"column {name!r} ({column.type}) has missing values, which numpy has no place for",
-            column=name,
-            row=int(np.argmax(_is_null(column))),
-            hint='leave out dtype_backend="numpy", or take "pyarrow"',
-        )
+class _Complete(_Floats):
+    """Booleans and integers as plain numpy, which has no place for missing ones."""
+
+    def settle(
+        self,
+        part: npt.NDArray[Any],  # noqa: ARG002 - others need it
+        is_null: npt.NDArray[np.bool_] | None,
+        at: int,
+    ) -> None:
+        if is_null is not None:
+            raise FrameError(
+                f"column {self.name!r} ({self.type}) has missing values, which numpy has no "
+                "place for",
+                column=self.name,
+                row=at + int(np.argmax(is_null)),
+                hint='leave out dtype_backend="numpy", or take "pyarrow"',
+            )
 
 
-def _to_bools(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    filled = column.fill_null(False) if column.null_count else column
-    return np.array(filled.to_numpy(), bool)
+class _Times(_Values):
+    """Ticks, NaT where missing; local times in the end."""
+
+    def __init__(self, field: pa.Field, zone: _Zone, n_rows: int) -> None:
+        super().__init__(field, np.int64, n_rows)
+        self._zone = zone
+
+    def settle(
+        self, part: npt.NDArray[Any], is_null: npt.NDArray[np.bool_] | None, at: int
+    ) -> None:
+        if is_null is not None:
+            part[is_null] = 0
+        if len(part) and part.min() == _NAT:
+            raise FrameError(
+                f"column {self.name!r} holds the time {_NAT}, which pandas takes for a missing one",
+                column=self.name,
+                row=at + int(np.argmin(part)),
+                hint='read it with dtype_backend="pyarrow"',
+            )
+        if is_null is not None:
+            part[is_null] = _NAT
+
+    def finish(self, n_rows: int) -> Any:
+        self.values.resize(n_rows, refcheck=False)
+        return self._zone.to_local(self.values, self.type.unit, self.name)
 
 
-def _to_floats(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    values = _values(column, np.dtype(column.type.to_pandas_dtype()))
-    if column.null_count:
-        values[_is_null(column)] = np.nan
-    return values
+class _Chunks:
+    """What stays Arrow, or is made of it in the end."""
+
+    def __init__(self, field: pa.Field, dtype_backend: DtypeBackend, zone: _Zone) -> None:
+        self._field = field
+        self._backend = dtype_backend
+        self._zone = zone
+        self._chunks: list[pa.Array] = []
+
+    def add(self, chunk: pa.Array, at: int) -> None:  # noqa: ARG002 - as the others take it
+        self._chunks.append(chunk)
+
+    def finish(self, n_rows: int) -> Any:  # noqa: ARG002
+        kind = self._field.type
+        column = pa.chunked_array(self._chunks, kind)
+        if pa.types.is_timestamp(kind) and not self._zone.is_plain:
+            column = self._to_local(column)
+        if self._backend == "numpy":
+            return _dates(column) if pa.types.is_date(kind) else column.to_numpy()
+        if self._backend is None and pa.types.is_string(kind):
+            return _text_dtype().__from_arrow__(column)
+        return pd.arrays.ArrowExtensionArray(column)
+
+    def _to_local(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        if not self._zone.is_naive:
+            return column.cast(pa.timestamp(column.type.unit, self._zone.name))
+        # Not by Arrow's `local_timestamp`, for which summer times end in 2037.
+        times = _Times(self._field, self._zone, len(column))
+        times.add(column.combine_chunks(), 0)
+        return pa.chunked_array([pa.array(times.finish(len(column)))], column.type)
+
+
+def _grow(array: npt.NDArray[Any], n_rows: int) -> npt.NDArray[Any]:
+    """`array` with room for `n_rows`; the system moves pages of large ones, not their bytes."""
+    if n_rows > len(array):
+        array.resize(max(n_rows, int(len(array) * _GROWTH)), refcheck=False)
+    return array
+
+
+def _dates(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    days = column.cast(pa.int32())
+    ticks = np.asarray(days.fill_null(0).to_numpy(), np.int64)
+    ticks[days.is_null().to_numpy()] = _NAT
+    return np.asarray(ticks.view("M8[D]"), "M8[s]")
 
 
 def _text_dtype() -> Any:
@@ -180,45 +338,14 @@ def _text_dtype() -> Any:
         return pd.StringDtype("pyarrow_numpy")
 
 
-def _normal(column: pa.ChunkedArray, name: str, times: _Times) -> Any:
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        return pd.arrays.BooleanArray(_to_bools(column), _is_null(column))
-    if pa.types.is_integer(kind):
-        values = _values(column, np.dtype(kind.to_pandas_dtype()))
-        return pd.arrays.IntegerArray(values, _is_null(column))
-    if pa.types.is_floating(kind):
-        return _to_floats(column)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _text_dtype().__from_arrow__(column)
-    if pa.types.is_timestamp(kind):
-        return times.to_pandas(column, name)
-    return pd.arrays.ArrowExtensionArray(column)
-
-
-def _numpy(column: pa.ChunkedArray, name: str, times: _Times) -> Any:
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        _refuse_nulls(column, name)
-        return _to_bools(column)
-    if pa.types.is_integer(kind):
-        _refuse_nulls(column, name)
-        return _values(column, np.dtype(kind.to_pandas_dtype()))
-    if pa.types.is_floating(kind):
-        return _to_floats(column)
-    if pa.types.is_timestamp(kind):
-        return times.to_pandas(column, name)
-    if pa.types.is_date(kind):
-        days = _values(column, np.dtype(np.int32)).astype(np.int64)
-        days[_is_null(column)] = _NAT
-        return days.view("M8[D]").astype("M8[s]")
-    return column.to_numpy()
-
-
-def _convert(column: pa.ChunkedArray, name: str, times: _Times, dtype_backend: DtypeBackend) -> Any:
-    if dtype_backend == "pyarrow":
-        if pa.types.is_timestamp(column.type):
-            column = times.to_arrow(column, name)
-        return pd.arrays.ArrowExtensionArray(column)
-    convert: Callable[..., Any] = _numpy if dtype_backend == "numpy" else _normal
-    return convert(column, name, times)
+def _column(field: pa.Field, dtype_backend: DtypeBackend, zone: _Zone, n_rows: int) -> _Column:
+    kind = field.type
+    if dtype_backend != "pyarrow":
+        if pa.types.is_timestamp(kind):
+            return _Times(field, zone, n_rows)
+        if pa.types.is_floating(kind):
+            return _Floats(field, kind.to_pandas_dtype(), n_rows)
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+            values = _Values if dtype_backend is None else _Complete
+            return values(field, kind.to_pandas_dtype(), n_rows)
+    return _Chunks(field, dtype_backend, zone)
