@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,14 +12,14 @@ from iotdb_frames.client.rpc import Model, Session
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node
 from iotdb_frames.codec.tsblock import decode_blocks
-from iotdb_frames.errors import FrameError, PermissionDenied, QueryError, ServerError
+from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.frames.layout import Category, Layout
 from iotdb_frames.frames.plan import Existing, PlannedColumn, WritePlan
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
 
 FEW_DEVICES = 16
 """Up to here devices are asked for and created one by one, beyond with one request for all."""
-_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _EXISTS = 500, 550, {501, 503, 507, 551, 504, 509}
+_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _EXISTS = 500, 550, {503}
 
 DEFAULT_ENCODING = {
     TSDataType.BOOLEAN: TSEncoding.RLE,
@@ -155,7 +155,7 @@ def _common_prefix(devices: Sequence[str]) -> str:
 
 def ddl(plan: WritePlan) -> list[str]:
     """The SQL of what `create` would make; in the tree model for a person to read."""
-    missing = missing_columns(plan)
+    missing = plan.missing()
     if plan.target.model == "table":
         return _table_ddl(plan, [c for _, c in missing])
     lines = []
@@ -170,28 +170,6 @@ def ddl(plan: WritePlan) -> list[str]:
             f"COMPRESSOR={compression.name}" + (" -- aligned" if plan.is_aligned(device) else "")
         )
     return lines
-
-
-def missing_columns(plan: WritePlan) -> list[tuple[str, PlannedColumn]]:
-    """(device, column) of every column that the server lacks, as far as it could be seen.
-
-    With a device column, of the few-devices case only: many devices are left to the server, which
-    makes them as their first tablets come, in less time than one request each.
-    """
-    if not plan.existing.was_seen:
-        return []
-    out: list[tuple[str, PlannedColumn]] = []
-    for part in plan.parts:
-        devices: Iterable[str] = [part.device or ""]
-        if plan.layout.device is not None:
-            devices = plan.devices
-        for device in devices:
-            out += [
-                (device, c)
-                for c in part.written
-                if (device, c.column.name) not in plan.existing.types
-            ]
-    return out
 
 
 def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
@@ -213,22 +191,12 @@ def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
 def create(connection: Connection, plan: WritePlan) -> list[str]:
     """Create what is missing before the first tablet; notes what the user should know.
 
-    Raises
-    ------
-    FrameError : something is missing, and ``create=False``.
+    Many devices without a wish of their own are left to the server, which makes them as their first
+    tablets come, in less time than one request each.
     """
-    missing = missing_columns(plan)
+    missing = plan.missing()
     if not missing:
         return []
-    if not plan.options.create:
-        device, planned = missing[0]
-        where = device or str(plan.target)
-        raise FrameError(
-            f"{where} has no {planned.column.name!r} (and {len(missing) - 1} more), "
-            "and create=False",
-            column=planned.column.source.label,
-            hint="create it first, or leave out create=False",
-        )
     try:
         if plan.target.model == "table":
             for sql in _table_ddl(plan, [c for _, c in missing]):

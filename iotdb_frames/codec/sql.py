@@ -21,7 +21,30 @@ import pandas as pd
 from iotdb_frames.errors import OptionsError
 
 _BARE_NODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED_NODES = frozenset({"root", "time", "timestamp", "null", "true", "false", "nan"})
+_RESERVED_NODES = frozenset(
+    [
+        "root",
+        "time",
+        "timestamp",
+        "null",
+        "true",
+        "false",
+        "nan",
+        "ai_devices",
+        "ainode",
+        "exists",
+        "extend",
+        "if",
+        "loaded",
+        "path",
+        "reconstruct",
+        "region",
+        "storage_properties",
+        "type",
+        "verbose",
+    ]
+)
+"""What a SELECT takes for something else; all words of the grammar of 2.0.10 were tried."""
 
 # What is not closed goes on to the end: a value must not close it.
 _QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"

@@ -84,15 +84,15 @@ def _rows(plan: WritePlan, part: PlannedPart, start: int, stop: int) -> Iterator
 def _column_groups(plan: WritePlan, part: PlannedPart) -> list[list[PlannedColumn]]:
     """Columns that go out together: all, unless one row alone is larger than a chunk.
 
-    A null never erases, so a row may come in pieces; each has the tags.
+    A null never erases, so a row may come in pieces; each has the tags, the attributes and a field.
     """
     limit = plan.options.chunk_bytes
     written = part.written
     if limit is None or plan.row_bytes <= limit:
         return [written]
     n_groups = min(len(written), -(-plan.row_bytes // limit))
-    keys = [c for c in written if c.column.category == "tag"]
-    others = [c for c in written if c.column.category != "tag"]
+    keys = [c for c in written if c.column.category != "field"]
+    others = [c for c in written if c.column.category == "field"]
     if not others:
         return [written]
     step = -(-len(others) // n_groups)
@@ -204,8 +204,8 @@ def _points(columns: Sequence[PlannedColumn], cells: Sequence[Cells]) -> int:
 def _halver(
     plan: WritePlan, part: PlannedPart, columns: Sequence[PlannedColumn], start: int, stop: int
 ) -> Callable[[], list[Request]] | None:
-    keys = [c for c in columns if c.column.category == "tag"]
-    others = [c for c in columns if c.column.category != "tag"]
+    keys = [c for c in columns if c.column.category != "field"]
+    others = [c for c in columns if c.column.category == "field"]
     if stop - start > 1:
         middle = (start + stop) // 2
         return lambda: [

@@ -152,6 +152,19 @@ class WritePlan:
         """How a device is written: its own way where it exists, else as asked."""
         return self.existing.aligned.get(device, self.options.aligned)
 
+    def missing(self) -> list[tuple[str, PlannedColumn]]:
+        """(device or "", column) of every column that the server lacks, as far as it was seen."""
+        if not self.existing.was_seen:
+            return []
+        types = self.existing.types
+        return [
+            (device, c)
+            for part in self.parts
+            for device in (self.devices if self.layout.device else [part.device or ""])
+            for c in part.written
+            if (device, c.column.name) not in types
+        ]
+
     def check(self) -> None:
         """Raise the first problem, unless rows are to be collected.
 

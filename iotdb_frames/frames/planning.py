@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -138,6 +138,10 @@ def plan_layout(
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
         problems += _check_duplicates(found, order, options)
+    if found.target.model == "table" and not any(
+        c.column.category == "field" for c in parts[0].written
+    ):
+        problems.append(_no_field(found))
     if options.replace and existing.tags is not None:
         problems += _lost_fields(found, parts[0], existing)
     if options.duplicates in ("first", "last") and order.n_duplicates:
@@ -158,7 +162,7 @@ def plan_layout(
                 f"left out, no values and no type: {', '.join(empty[:5])}"
                 + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
             )
-    return WritePlan(
+    whole = WritePlan(
         target=found.target,
         options=options,
         rules=rules,
@@ -171,6 +175,19 @@ def plan_layout(
         row_bytes=_row_bytes(parts),
         notes=tuple(notes),
         is_stream=is_stream,
+    )
+    if not options.create and (missing := whole.missing()):
+        whole.problems += (_not_there(found, missing),)
+    return whole
+
+
+def _not_there(found: Layout, missing: Sequence[tuple[str, PlannedColumn]]) -> FrameError:
+    device, planned = missing[0]
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return FrameError(
+        f"{device or found.target} has no {planned.column.name!r}{more}, and create=False",
+        column=planned.column.source.label,
+        hint="create it first, or leave out create=False",
     )
 
 
@@ -332,6 +349,13 @@ def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
             hint=f"df.dropna(subset=[{device.label!r}])",
         )
         yield Refused(rows, error)
+
+
+def _no_field(found: Layout) -> FrameError:
+    return FrameError(
+        f"nothing of the frame is a field of {found.target}: a row of a table needs one",
+        hint="of a column without values schema={…} says the type",
+    )
 
 
 def _lost_fields(found: Layout, part: PlannedPart, existing: Existing) -> Iterator[FrameError]:

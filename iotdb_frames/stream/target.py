@@ -246,7 +246,7 @@ class WindowWriter:
 
     def _remember(self, planned: WritePlan) -> None:
         """Series that the write created, or the server creates as their first rows come."""
-        missing = schema.missing_columns(planned)
+        missing = planned.missing()
         if missing:
             made = {
                 (device, c.column.name): c.data_type
