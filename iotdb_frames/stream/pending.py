@@ -33,6 +33,8 @@ Overflow = Literal["block", "raise", "drop_oldest"]
 
 TAKE_BYTES = 4 << 20
 """Of what waits in a lane, so much is prepared at once: while it is sent, the next is prepared."""
+SAY_EVERY_S = 10.0
+"""So often at the most the log says how many rows were dropped."""
 _log = logging.getLogger("iotdb_frames.sink")
 _n_forks = 0
 
@@ -101,7 +103,7 @@ class Pending:
         self._interval_s = interval_s
         self._max_bytes = max_bytes
         # What is taken can no longer be let go of: leave most of the room to what waits.
-        self._take_bytes = min(TAKE_BYTES, max_bytes // (4 * n_lanes))
+        self._most_taken = max_bytes // (4 * n_lanes)
         self._overflow = overflow
         self._spool = spool
         self._n_forks = _n_forks
@@ -118,6 +120,7 @@ class Pending:
         self._failure: BaseException | None = None
         self._broken: BaseException | None = None
         self._trouble: ServerError | None = None
+        self._say_dropped_at = 0.0
         self.is_closing = False  # nothing more is taken
         self.is_orphan = False  # and it ends by itself
         self.is_over = False  # nothing more is sent
@@ -223,7 +226,11 @@ class Pending:
             for tell in entry.ticket.part_done(error):
                 tell()
         if n_rows:
-            _log.warning("%d rows were dropped for newer ones%s", n_rows, self._because())
+            now = time.monotonic()
+            if now >= self._say_dropped_at:
+                n_all = self.counters.total.dropped
+                _log.warning("%d rows were dropped for newer ones%s", n_all, self._because())
+                self._say_dropped_at = now + SAY_EVERY_S
             self.changed.notify_all()
         return n_rows > 0
 
@@ -379,12 +386,13 @@ class Pending:
         """What waits in a lane, up to a limit, as the batch that is being prepared."""
         with self.lock:
             entries: list[Entry] = []
-            n_bytes = 0
+            n_bytes = n_sent = 0
             while lane.waiting:
                 entry = lane.waiting[0]
+                n_bytes += entry.n_bytes
                 # A row that is a mapping is some ten times larger than as columns.
-                n_bytes += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
-                if n_bytes > self._take_bytes and entries:
+                n_sent += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
+                if entries and (n_sent > TAKE_BYTES or n_bytes > self._most_taken):
                     break  # what is over would be a small request of its own
                 entries.append(lane.waiting.popleft())
             lane.is_due = bool(lane.waiting)
