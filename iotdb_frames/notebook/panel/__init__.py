@@ -1,8 +1,5 @@
 """The panel: a stream, its controls, and what the database acknowledged of it, live.
 
-`StreamPanel` is a plain object that works without any front end; its widgets are a thin view on it.
+`StreamPanel` and `Watch` are plain objects that work without any front end; their widgets are a
+thin view on them. What needs no widget (feed, counters, settings, snapshot) imports none.
 """
-
-from iotdb_frames.notebook.panel.opening import open_panel
-
-__all__ = ["open_panel"]

@@ -71,6 +71,7 @@ class Controls:
             layout=_WIDE,
         )
         self._faults: list[Fault] = []
+        self.hidden: list[w.Widget] = []
         groups = [self._group("Delivery", [self.window, self.speed])]
         if isinstance(source, SensorSource):
             self._faults = list(source.faults)
@@ -149,6 +150,7 @@ class Controls:
         )  # fmt: skip
         controls = [self.sensors, self.signal, self.noise, self.rate]
         if source.has_devices:
+            *self.hidden, _ = controls
             controls = [self.rate]
         for control in controls:
             self._follow(control)

@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.notebook.panel.controls import Controls
+from iotdb_frames.notebook.panel.controls import Controls, close_tree
 from iotdb_frames.notebook.panel.counters import Rates, Totals, tiles
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.followed import Followed, keys_of
@@ -173,6 +173,8 @@ class StreamPanel(LivePanel):
         if self._followed is not None:
             self._followed.collect()
             self._followed.close()
+        for control in self.controls.hidden:
+            close_tree(control)
         super().close()
 
     # --- inside ---

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { build } from "esbuild";
 
-const SOURCES = ["build.js", "chart.js", "package-lock.json", "panel.css", "panel.js", "ring.js", "text.js"];
+const SOURCES = ["build.js", "chart.js", "package-lock.json", "package.json", "panel.css", "panel.js", "ring.js", "text.js"];
 
 const hash = createHash("sha256");
 for (const name of SOURCES) hash.update(readFileSync(new URL(name, import.meta.url)));

@@ -1,0 +1,32 @@
+"""Widgets without a browser: a comm that notes what is sent, and what was not closed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import comm
+import pytest
+from noting import Notes, NotingComm
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.server import LocalServer
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
+    """What widgets send; at the end none is open, and no thread of ours lives."""
+    made = Notes()
+    monkeypatch.setattr(comm, "create_comm", lambda **options: NotingComm(made, **options))
+    before = set(threading.enumerate())
+    yield made
+    assert not made.open
+    left = [t.name for t in threading.enumerate() if t not in before]
+    assert not [name for name in left if name.startswith("iotdb-frames")]
+
+
+@pytest.fixture
+def connection(server: LocalServer) -> Iterator[Connection]:
+    """A connection of the test's own."""
+    with Connection(lambda: server.options, label="test") as made:
+        yield made

@@ -1,0 +1,339 @@
+"""The panel without a browser: what it does, what it says to one, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from noting import Notes
+
+import iotdb_frames as iotf
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.errors import ConnectionLost, OptionsError
+from iotdb_frames.notebook.panel import chart
+from iotdb_frames.notebook.panel.stream_panel import StreamPanel
+from iotdb_frames.stream import signals as sg
+from iotdb_frames.stream.fleet import simulate_fleet
+from iotdb_frames.stream.replay import replay
+from iotdb_frames.stream.sensors import Sensor
+from iotdb_frames.stream.sink import IoTDBSink
+from iotdb_frames.stream.source import SensorSource
+
+_numbers = itertools.count(1)
+HELLO = {"kind": "hello", "view": "v1", "has": False}
+
+
+@pytest.fixture
+def target() -> str:
+    """A device of the test's own."""
+    return f"root.panel.press{next(_numbers)}"
+
+
+def _source(**options: Any) -> SensorSource:
+    sensors = [Sensor("temp", sg.sine(period_s=5), unit="°C"), Sensor("load", sg.uniform())]
+    return SensorSource(sensors, **{"rate_hz": 40, **options})
+
+
+def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_it_runs_without_a_front_end(notes: Notes, connection: Connection, target: str) -> None:
+    """Started, paused, resumed and stopped from code, it counts what the database has."""
+    panel = _source(faults=["dropout:0.1"]).panel(to=target, window="100ms", connection=connection)
+    assert panel.state == "ready"
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 20)
+    panel.pause()
+    assert panel.state == "paused"
+    time.sleep(0.3)  # a window being sent is sent
+    rows = panel.totals.rows
+    time.sleep(0.4)
+    assert panel.totals.rows == rows
+    panel.resume()
+    _wait(lambda: panel.totals.rows > rows)
+    stats = panel.stop()
+    stored = iotf.read(target, start=0, connection=connection)
+    assert panel.state == "stopped"
+    assert panel.totals.rows == stats.rows == len(stored)
+    assert panel.totals.points == int(stored.count().sum()) < 2 * len(stored)
+    panel.close()
+
+
+def test_nothing_is_sent_where_nobody_looks(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """Rows go to the browser from the first hello on, with all that was kept before it."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    widget = panel.view.widget
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 20)
+    time.sleep(0.3)
+    assert not notes.custom(widget, "rows")
+    notes.say(widget, HELLO)
+    ((series, _),) = notes.custom(widget, "series")
+    assert [s["name"] for s in series["series"]] == ["temp", "load"]
+    assert series["lanes"] == ["°C", ""]
+    first = np.frombuffer(notes.custom(widget, "rows")[0][1][0])
+    assert len(first) >= 20
+    _wait(lambda: len(notes.custom(widget, "rows")) >= 3)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+    sent = [np.frombuffer(bytes(b[0])) for _, b in notes.custom(widget, "rows")]
+    stored = iotf.read(target, start=0, connection=connection)
+    assert len(np.unique(np.concatenate(sent))) == len(stored)
+    panel.close()
+
+
+def test_what_is_sent_is_what_was_acknowledged(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """Times and values in the buffers are those of the database, a missing cell a NaN."""
+    panel = _source(faults=["dropout:0.2"]).panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 40)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+    notes.say(panel.view.widget, HELLO)
+    ((_, (times, values)),) = notes.custom(panel.view.widget, "rows")
+    stored = iotf.read(target, start=0, columns=["temp", "load"], connection=connection)
+    sent = np.frombuffer(bytes(values)).reshape(2, -1)
+    has_any = ~np.isnan(sent).all(axis=0)  # rows without a value leave no trace in a device
+    ticks = np.rint(np.frombuffer(bytes(times)) * 1e3)
+    assert np.array_equal(ticks[has_any], stored.index.as_unit("ms").asi8)
+    assert np.array_equal(sent[:, has_any], stored.to_numpy().T, equal_nan=True)
+    panel.close()
+
+
+def test_a_reload_is_told_everything_again(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A second view gets lines, rows and marks for itself; the first is not told again."""
+    panel = _source(faults=["spike:0.2"]).panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 20)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+    notes.say(panel.view.widget, HELLO)
+    notes.say(panel.view.widget, {**HELLO, "view": "v2"})
+    for kind in ("series", "rows", "marks"):
+        assert [content.get("view") for content, _ in notes.custom(panel.view.widget, kind)] == [
+            None,
+            "v2",
+        ]
+    panel.close()
+
+
+def test_views_that_left_are_not_served(
+    notes: Notes, connection: Connection, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a hello for a while nothing more is sent; the next one brings it all."""
+    monkeypatch.setattr(chart, "FORGET_VIEWS_S", 0.3)
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    widget = panel.view.widget
+    notes.say(widget, HELLO)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 40)
+    before = len(notes.custom(widget, "rows"))
+    time.sleep(0.5)
+    assert len(notes.custom(widget, "rows")) == before
+    notes.say(widget, {**HELLO, "has": True})
+    again = notes.custom(widget, "rows")[before]
+    assert len(np.frombuffer(bytes(again[1][0]))) >= 40
+    panel.close()
+
+
+def test_controls_change_a_running_stream(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """Rate, sensors, faults and speed of the controls are those of the stream from then on."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    controls = panel.controls
+    controls.rate.value = 80.0
+    controls.sensors.value = 3
+    controls.speed.value = 10.0
+    controls.chance.value = 50.0
+    controls._add.click()
+    source = panel.stream.source
+    _wait(lambda: panel.stream.source.rate_hz == 80.0 and panel.stream.source.faults)
+    _wait(lambda: "temp1" in [s.name for s in panel.feed.lines.series])
+    assert panel.stream.pace[1] == 10.0
+    assert source is not None
+    _wait(lambda: panel.totals.faults.get("spike", 0) > 5)
+    chip = controls._chips.children[0]
+    assert chip.description == "spike 50 %"
+    chip.click()
+    _wait(lambda: not panel.stream.source.faults)
+    panel.close()
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "word"),
+    [("window", "nonsense", "window"), ("window", "0", "window"), ("signal", "on_off", "spike")],
+)
+def test_what_cannot_be_meant_is_said_and_nothing_changes(
+    notes: Notes, connection: Connection, target: str, control: str, value: str, word: str
+) -> None:
+    """A wrong setting shows in words; the stream goes on as it was; a right one takes it away."""
+    panel = _source(faults=["spike:0.1"]).panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    before = getattr(panel.controls, control).value
+    getattr(panel.controls, control).value = value
+    assert word in panel.view.widget.state["error"]
+    assert "Traceback" not in panel.view.widget.state["error"]
+    assert panel.state == "running"
+    getattr(panel.controls, control).value = before
+    assert not panel.view.widget.state["error"]
+    panel.close()
+
+
+def test_a_stream_needs_a_target(notes: Notes, connection: Connection) -> None:
+    """Start without a target raises in code, and is said in words where the button is pressed."""
+    panel = _source().panel(connection=connection)
+    with pytest.raises(OptionsError, match="where should the rows go"):
+        panel.start()
+    panel.controls._main.click()
+    assert "where should the rows go" in panel.view.widget.state["error"]
+    panel.controls.target.value = f"root.panel.press{next(_numbers)}"
+    panel.controls._main.click()
+    assert panel.state == "running"
+    assert not panel.view.widget.state["error"]
+    panel.close()
+
+
+def test_a_server_that_is_not_there_is_said(notes: Notes) -> None:
+    """The error of the button is the message and what to do about it."""
+    nobody = iotf.connect("iotdb://root:root@127.0.0.1:1")
+    panel = _source().panel(to="root.a.b", connection=nobody)
+    panel.controls._main.click()
+    state = panel.view.widget.state
+    assert "127.0.0.1:1" in state["error"]
+    assert "local:" in state["error"]
+    with pytest.raises(ConnectionLost):
+        panel.start()
+    panel.close()
+
+
+def test_a_refused_window_ends_the_stream_with_a_reason(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A type that the database does not take is said in words, and Start can be pressed again."""
+    iotf.write(
+        _source().window(3).assign(temp="text"), target, connection=connection, progress=False
+    )
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.state == "failed")
+    _wait(lambda: "temp" in panel.view.widget.state["error"])
+    assert panel.view.widget.state["tone"] == "bad"
+    _wait(lambda: not panel.controls._main.disabled)
+    assert panel.controls._main.description == "Start"
+    panel.close()
+
+
+def test_start_after_stop_is_a_new_stream(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A panel that was stopped starts again, to another target if that was changed."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 8)
+    panel.stop()
+    other = f"{target}_b"
+    panel.controls.target.value = other
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 8)
+    panel.stop()
+    assert len(iotf.read(other, start=0, connection=connection)) == panel.totals.rows
+    panel.close()
+
+
+def test_a_panel_of_a_running_stream_does_not_own_it(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """`stream.panel()` follows and drives a stream; closing the panel leaves it running."""
+    stream = _source().stream(to=target, window="100ms", now=True, connection=connection)
+    with stream:
+        panel = stream.panel()
+        assert panel.controls.target.value == target
+        _wait(lambda: panel.totals.rows >= 8)
+        panel.pause()
+        assert stream.state == "paused"
+        panel.resume()
+        panel.close()
+        assert stream.state == "running"
+
+
+def test_a_sink_counts_by_its_tickets(notes: Notes, server: Any, target: str) -> None:
+    """Of a stream into a sink a row counts when the sink's ticket says it is acknowledged."""
+    options = iotf.IoTDBOptions(
+        url=server.url, password=str(server.options.password), storage_group="root.panel"
+    )
+    schema = iotf.DefaultIoTSerializationSchema(device=target)
+    sink = IoTDBSink(options, schema, batch_size=30, flush_interval_s=60)
+    with sink:
+        panel = _source().panel(to=sink, window="100ms")
+        panel.start()
+        _wait(lambda: panel.totals.rows >= 30)
+        panel.pause()
+        totals = panel.totals
+        assert totals.rows + totals.backlog == panel.stats.rows
+        panel.stop()
+        _wait(lambda: panel.totals.backlog == 0)
+        assert panel.totals.rows == sink.stats.acknowledged
+        assert panel.totals.p99_s == pytest.approx(sink.stats.latency_p99_s)
+        panel.close()
+
+
+def test_a_fleet_and_a_recording_have_panels(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """Devices by tags go into a table, a recording goes as it was."""
+    table = f"panel.fleet{next(_numbers)}"
+    fleet = simulate_fleet(3, model="table", rate_hz=10).panel(
+        to=table, window="200ms", connection=connection
+    )
+    recorded = replay(_source(duration="5s").frame(), speed=5.0)
+    again = recorded.panel(to=target, connection=connection)
+    for panel in (fleet, again):
+        panel.start()
+    _wait(lambda: fleet.totals.rows >= 12)
+    _wait(lambda: again.state == "finished")
+    _wait(lambda: again.totals.rows == 200)
+    fleet.stop()
+    stored = iotf.read(table, start=0, connection=connection)
+    assert len(stored) == fleet.totals.rows
+    assert {s.device[-1] for s in fleet.feed.lines.series} == set(stored["machine"])
+    for panel in (fleet, again):
+        panel.close()
+
+
+def test_it_shows_what_it_is_everywhere(notes: Notes, connection: Connection, target: str) -> None:
+    """Its bundle has a widget while it lives, and always text and a still picture."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    assert panel._bundle().keys() == {
+        "text/plain", "text/html", "application/vnd.jupyter.widget-view+json"
+    }  # fmt: skip
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 8)
+    panel.stop()
+    panel.close()
+    bundle = panel._bundle()
+    assert bundle.keys() == {"text/plain", "text/html"}
+    assert "temp" in bundle["text/plain"]
+    assert "<svg" in bundle["text/html"]
+
+
+def test_closing_twice_is_closing_once(notes: Notes, connection: Connection, target: str) -> None:
+    """A closed panel can be closed again, by its cell or by hand."""
+    panel = StreamPanel(_source(), to=target, connection=connection)
+    panel.close()
+    panel.close()
