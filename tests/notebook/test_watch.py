@@ -59,6 +59,23 @@ def test_it_begins_with_the_newest_rows_and_follows(
     follow.close()
 
 
+def test_what_came_last_is_drawn_when_stop_returns(
+    notes: Notes, connection: Connection, write: Callable[..., Any]
+) -> None:
+    """Rows since the last query are asked for by stop, and are in the chart after it."""
+    target = f"root.watch.d{next(_numbers)}"
+    write(_frame("2026-01-01", 5), target)
+    follow = iotf.watch(target, every="1h", connection=connection)
+    _wait(lambda: follow.n_rows == 5)
+    write(_frame("2026-01-01 00:00:05", 5), target)
+    follow.stop()
+    rows = follow.feed.replay().rows
+    assert rows is not None
+    assert len(rows) == follow.n_rows == 10
+    assert not follow.view.is_alive
+    follow.close()
+
+
 def test_late_rows_and_changed_cells_are_seen(
     notes: Notes, connection: Connection, write: Callable[..., Any]
 ) -> None:

@@ -101,12 +101,16 @@ class ChartView:
             if not self._ended.is_set() and state != self.widget.state:
                 self.widget.state = state
 
+    def wait(self, *, timeout_s: float) -> None:
+        """Wait until the thread has ended by itself, so that all that came is drawn."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
     def close(self) -> None:
         """End the thread."""
         self._ended.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=2.0)
+        self.wait(timeout_s=2.0)
 
     def _run(self) -> None:
         shown_at = 0.0

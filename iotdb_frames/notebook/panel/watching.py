@@ -23,6 +23,7 @@ _UNWATCHED = 10
 """Where nobody has looked for a while, it asks so many times less often."""
 _LATE = 10
 """So many intervals back are asked for again: late rows, and cells written later."""
+_OVER = ("stopping", "stopped")
 
 
 class Watch(LivePanel):
@@ -76,19 +77,21 @@ class Watch(LivePanel):
 
     def pause(self) -> None:
         """Ask no more, for now."""
-        self._become("paused", unless="stopped")
+        self._become("paused")
 
     def resume(self) -> None:
         """Ask again; what came meanwhile comes, too."""
-        self._become("watching", unless="stopped")
+        self._become("watching")
 
     def stop(self) -> None:
-        """Ask once more, and then no more."""
-        was_live = self._word != "stopped"
-        self._become("stopped")
+        """Ask once more, and then no more; what came is drawn when this returns."""
+        if self._word in _OVER:
+            return
+        self._become("stopping")
         self._thread.join(timeout=10.0)
-        if was_live:
-            self._ask()  # what came since the last query
+        self._ask()  # what came since the last query
+        self._become("stopped")
+        self.view.wait(timeout_s=2.0)
         self._show_still()
 
     def close(self) -> None:
@@ -106,27 +109,27 @@ class Watch(LivePanel):
         else:
             self.pause()
 
-    def _become(self, word: str, *, unless: str = "") -> None:
+    def _become(self, word: str) -> None:
         with self._changed:
-            if self._word == unless:
+            if self._word in _OVER and word != "stopped":
                 return
             self._word = word
             self._changed.notify_all()
         is_paused = word == "paused"
         self._pause.description = "Resume" if is_paused else "Pause"
         self._pause.icon = "play" if is_paused else "pause"
-        self._pause.disabled = self._stop.disabled = word == "stopped"
+        self._pause.disabled = self._stop.disabled = word in _OVER
         self.view.refresh()
 
     # --- the thread ---
 
     def _run(self) -> None:
-        while self._word != "stopped":
+        while self._word not in _OVER:
             if self._word == "watching":
                 self._ask()
             wait_s = self._every_s * (_UNWATCHED if self.view.was_left else 1)
             with self._changed:
-                self._changed.wait_for(lambda: self._word == "stopped", timeout=wait_s)
+                self._changed.wait_for(lambda: self._word in _OVER, timeout=wait_s)
 
     def _ask(self) -> None:
         began = time.monotonic()
@@ -170,16 +173,15 @@ class Watch(LivePanel):
         said = frame.attrs["iotdb"]
         keys = tuple(said.get("tags") or ()) or ((said["device"],) if "device" in said else ())
         self.feed.describe(units=None, keys=keys)
-        new = frame
+        new, n_new = frame, len(frame)
         if self._before is not None and self._newest is not None:
             known = self._before[self._before.index >= start]
             if frame[frame.index <= self._newest].equals(known):  # else: late rows, other cells
                 new = frame[frame.index > self._newest]
-            self._rows += len(frame) - len(known)
-        else:
-            self._rows += len(frame)
+            n_new -= len(known)
         if len(new):
             self.feed.put(new)
+        self._rows += n_new
         self._before, self._newest = frame, frame.index.max()
 
     def _state(self) -> dict[str, Any]:
