@@ -40,6 +40,7 @@ from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.sink_stats import SinkStats
 from iotdb_frames.stream.spool import Spool
 from iotdb_frames.stream.tickets import Entry, Ticket
+from iotdb_frames.views import load_view
 
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
@@ -257,9 +258,13 @@ class IoTDBSink:
                 stacklevel=1,
             )
 
+    @property
+    def state(self) -> Literal["new", "open", "closed"]:
+        """Where in its life it is."""
+        return "closed" if self._is_closed else "new" if self._box is None else "open"
+
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "new" if self._box is None else "open"
-        return f"<IoTDBSink, {state}, batch_size={self._batch_size}>"
+        return f"<IoTDBSink, {self.state}, batch_size={self._batch_size}>"
 
     # --- what it is for ---
 
@@ -395,6 +400,10 @@ class IoTDBSink:
     def device_stats(self) -> pd.DataFrame:
         """The same counters by device, a row each."""
         return self.pending.device_stats()
+
+    def panel(self, *, capacity: int = 10_000) -> Any:
+        """A live panel of these counters (extra ``[notebook]``); it keeps `capacity` samples."""
+        return load_view("panel")(self, capacity=capacity)
 
 
 def _is_one_row(made: DeviceColumns) -> bool:
