@@ -24,6 +24,8 @@ _CANDIDATES: tuple[float, ...] = (
     *(-200.0, -99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9900.0, -9999.0, -9999.9, -99999.0),
     *(99.0, 99.9, 99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, -32768.0, 1e20, -1e20),
 )
+_FAR, _NEAR = 0.2, 0.05
+"""How far a stand-in is from all values, as a part of their range; near: another column has it."""
 _PARTS = (
     ("YY", "YYYY", "yyyy", "yy", "Year", "year", "yr"),
     ("MM", "mm", "Month", "month", "mo", "mon"),
@@ -33,6 +35,7 @@ _PARTS = (
     ("ss", "SS", "Second", "second", "sec"),
 )
 _CLOCK = r"^\d{1,2}(?::\d{2}(?::\d{2})?|\.\d{2}\.\d{2})(?:[.,]\d+)?(?:\s*[AaPp]\.?[Mm]\.?)?$"
+_DAY = r"^(?:1[6-9]|2\d)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 _PLAIN_INT = r"^[+-]?(?:0|[1-9]\d{0,17})$"
 
 
@@ -168,9 +171,9 @@ def _infer_time(
     wish = options.write.time
     columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
     if columns is None:
-        columns = _time_columns(found)
+        columns = _time_columns(name, found)
     if columns is None:
-        return dialect  # the plan says that there is no time, and what to do
+        return dialect  # whole numbers, in a column called time
     for column in columns:
         if column not in found:
             raise FrameError(f"{name} has no column {column!r}", column=column)
@@ -203,19 +206,34 @@ def _most(flags: Any) -> bool:
     return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
 
 
-def _time_columns(found: Mapping[str, pa.Array]) -> tuple[str, ...] | None:
-    """The column of times where there is one, or those of the date and of the time of day."""
+def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...] | None:
+    """The column of times where there is one, or those of the date and of the time of day.
+
+    Raises
+    ------
+    FrameError : there is none, or more than one.
+    """
     clocks = [n for n, c in found.items() if _share(_flat(c), _CLOCK) >= MOSTLY]
-    whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(c)]
+    whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(n, c)]
     named = [n for n in whole if n.lower() == "time"]
     if len(named) == 1:
         return (named[0],)
     dates = [n for n in whole if _share(_flat(found[n]), r"\d:\d|[T ]\d") == 0]
     if len(dates) == 1 and len(clocks) == 1 and dates[0] != clocks[0]:
         return dates[0], clocks[0]
-    if not whole:
-        return _parts_of_time(list(found))
-    return (whole[0],) if len(whole) == 1 else None
+    if len(whole) > 1:
+        raise FrameError(
+            f"{name}: {', '.join(whole)} all hold times", hint=f"say which: time={whole[0]!r}"
+        )
+    if whole:
+        return (whole[0],)
+    parts = _parts_of_time(list(found))
+    if parts is None and "time" not in found:
+        raise FrameError(
+            f"{name} has no column of times that is known as such",
+            hint='time="column", or csv={"time_columns": ["column"], "time_format": "%Y"}',
+        )
+    return parts
 
 
 def _parts_of_time(labels: Sequence[str]) -> tuple[str, ...] | None:
@@ -232,7 +250,7 @@ def _parts_of_time(labels: Sequence[str]) -> tuple[str, ...] | None:
     return None
 
 
-def _looks_like_times(column: pa.Array) -> bool:
+def _looks_like_times(label: str, column: pa.Array) -> bool:
     texts = _flat(column).drop_null()
     if not len(texts):
         return False
@@ -240,6 +258,8 @@ def _looks_like_times(column: pa.Array) -> bool:
         r"^\d{1,4}[-/.](?:\d{1,2}|[A-Za-z]{3,9})[-/.]\d{1,4}(?:$|[T ])|^\d{8}T?\d{4,6}"
         r"|^[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?:$| )"
     )
+    if label.lower() in ("date", "day") and _share(texts, _DAY) == 1:
+        return True
     if _share(texts, shape) < MOSTLY:
         return False
     return _share(texts, FLOAT) < MOSTLY or _share(texts, r"^(?:19|20)\d{10}(?:\d\d)?$") == 1
@@ -366,21 +386,22 @@ def _sentinels(
     found: Mapping[str, pa.Array], numbers: Sequence[str], dialect: CsvDialect
 ) -> dict[str, tuple[float, ...]]:
     """Known stand-ins for a missing value: repeated, at an end, and far from all other values."""
-    out: dict[str, tuple[float, ...]] = {}
+    values: dict[str, np.ndarray] = {}
     for label in numbers:
         texts = _numbers(_flat(found[label]), dialect)
         fits = pc.match_substring_regex(texts, FLOAT)
-        values = np.asarray(
-            pc.if_else(fits, pc.utf8_ltrim(texts, "+"), None).drop_null().cast(pa.float64())
-        )
-        values = values[np.isfinite(values)]
-        taken = [c for c in _CANDIDATES if _stands_out(values, c)]
-        if taken:
+        plain = pc.if_else(fits, pc.utf8_ltrim(texts, "+"), None).drop_null().cast(pa.float64())
+        values[label] = np.asarray(plain)[np.isfinite(plain)]
+    used = [c for c in _CANDIDATES if any(_stands_out(v, c, by=_FAR) for v in values.values())]
+    out: dict[str, tuple[float, ...]] = {}
+    for label, some in values.items():
+        # What one column of a file uses, the others use, too, though their values may be nearer.
+        if taken := [c for c in used if _stands_out(some, c, by=_NEAR)]:
             out[label] = tuple(taken)
     return out
 
 
-def _stands_out(values: np.ndarray, candidate: float) -> bool:
+def _stands_out(values: np.ndarray, candidate: float, *, by: float) -> bool:
     is_it = values == candidate
     rest = values[~is_it]
     if np.count_nonzero(is_it) < 3 or len(rest) < 3:
@@ -389,4 +410,4 @@ def _stands_out(values: np.ndarray, candidate: float) -> bool:
     if low <= candidate <= high:
         return False
     gap = low - candidate if candidate < low else candidate - high
-    return gap > 0.2 * max(high - low, 1e-9)
+    return gap > by * max(high - low, 1e-9)

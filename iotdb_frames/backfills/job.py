@@ -195,7 +195,8 @@ def plan_backfill(
         if one.plan is not None:
             plan.writes.append(one.plan)
         if one.error is not None:
-            plan.problems.append(f"{one.file.name}: {one.error.message}")
+            hint = f" ({one.error.hint})" if one.error.hint else ""
+            plan.problems.append(one.error.message + hint)
     plan.dialects = [tuple(entry) for entry in described.values()]
     plan.problems += found.problems
     plan.notes += [

@@ -45,8 +45,7 @@ class UnitLetter(DeadLetter):
         lines = self._piece.lines(rows)
         texts = self._piece.texts(rows) if self._piece.texts is not None else None
         own = rows_of(data, rows) if texts is None else None
-        reason = re.sub(r"^row \d+: ", "", reason)  # of the first of them, in the unit
-        self._keep(lines, texts, reason, code, own)
+        self._keep(lines, texts, without_row(reason), code, own)
 
     def _add_text(self, refusal: Refusal) -> None:
         self._keep(refusal.lines, refusal.texts, refusal.reason, None, None)
@@ -84,6 +83,11 @@ class UnitLetter(DeadLetter):
                 stream.write_table(table)
             out.append((table.num_rows, sink.getvalue().to_pybytes()))
         return out
+
+
+def without_row(reason: str) -> str:
+    """A reason without the number of a row in its unit, which is no line of the file."""
+    return re.sub(r"^row [\d,]+: ", "", reason)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from iotdb_frames.backfills.expect import Expected, expect
-from iotdb_frames.backfills.letters import UnitLetter
+from iotdb_frames.backfills.letters import UnitLetter, without_row
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
@@ -31,6 +31,8 @@ from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError,
 from iotdb_frames.frames.card import shorten
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import SchemaOption, WriteOptions
+
+LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
 
 OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
 CountBefore = Callable[[WritePlan, Expected], int]
@@ -186,7 +188,7 @@ class Run:
                 f"{file.name}, line {first.lines[0]:,}: {first.reason}: "
                 f"{shorten(first.texts[0].as_py(), 80)}",
                 row=int(first.lines[0]),
-                hint='on_error="collect", dead_letter="file.parquet" leaves such rows out',
+                hint=LEAVE_OUT,
             )
         letter = UnitLetter(file.name, piece)
         writer = FrameWriter(
@@ -312,11 +314,12 @@ def located(error: FrameError, name: str, piece: Piece) -> FrameError:
     """The error with the file, and the line where it has a row."""
     if error.hint is not None:  # what is no choice here
         error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
+    error.message = without_row(error.message)
     where = f"{name}, rows from {piece.start + 1:,}"
     if error.row is not None and hasattr(piece.data, "schema"):
         line = int(piece.lines(np.array([error.row]))[0])
         where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
-        error.row = line
+        error.row, error.hint = line, LEAVE_OUT
     error.message = f"{where}: {error.message}"
     return error
 

@@ -99,6 +99,8 @@ def survey(
         try:
             found.files.append(_look(file, options, connection, target, plans))
         except FrameError as exc:
+            if not exc.message.startswith(file.name):
+                exc.message = f"{file.name}: {exc.message}"
             found.files.append(Surveyed(file, None, {}, error=exc))
     _agree(found, options, plans.values())
     for one in found.files:

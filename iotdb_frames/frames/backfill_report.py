@@ -189,7 +189,8 @@ class BackfillPlan:
             grids += plan.card().grids
         if self.problems:
             grids.append(Grid(("problem",), [(text,) for text in self.problems]))
-        status = "bad" if self.problems else "ok"
+        is_bad = self.problems or any(plan.problems for plan in self.writes)
+        status = "bad" if is_bad else "ok"
         return Card("backfill plan", self.target, status, facts, grids, self.notes)
 
     def __repr__(self) -> str:
