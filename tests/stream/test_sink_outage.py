@@ -378,9 +378,9 @@ def test_trouble_is_logged_once(
 ) -> None:
     """An outage is one warning, however often it is tried again, and one word when it is over."""
     caplog.set_level(logging.INFO, "iotdb_frames.sink")
-    sink = cut_off(batch_size=10)
+    sink = cut_off(batch_size=1)
     sink.send(row(1))
-    time.sleep(3)
+    time.sleep(3)  # several tries
     road.clear()
     sink.close()
     said = [r.message for r in caplog.records if r.name == "iotdb_frames.sink"]
