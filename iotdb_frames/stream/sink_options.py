@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from iotdb_frames.client.connection import Connection, connect
 from iotdb_frames.codec.names import normal_path, split_path
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import DEFAULT_PORT, RetryPolicy, Secret, TimeseriesOption
+from iotdb_frames.options import (
+    DEFAULT_PORT,
+    RetryPolicy,
+    Secret,
+    TimeseriesOption,
+    parse_url,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +27,8 @@ class IoTDBOptions:
     ----------
     host, port : of the server
     node_urls : ``["host:6667", …]``, of a cluster, in place of host and port
-    url : ``iotdb://user@host:6667?tls=true&…`` or ``local:``, in place of all of these
+    url : ``iotdb://user@host:6667/root.sg?tls=true&…`` or ``local:``, in place of all of these; its
+        password is taken out of it, and its database is the storage group where none is given
     user, password : who writes. Without a password that of the URL, else ``IOTDB_PASSWORD``, else
         root's
     storage_group : database, e.g. ``root.sg``: created if it is missing; devices that do not begin
@@ -45,6 +53,8 @@ class IoTDBOptions:
     aligned: bool = False
 
     def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith("local:"):
+            self._take_from_url(self.url)
         if self.password is not None:
             object.__setattr__(self, "password", Secret(self.password))
         if bool(self.url) + bool(self.host) + bool(self.node_urls) > 1:
@@ -67,6 +77,18 @@ class IoTDBOptions:
                 raise OptionsError(f"{path} is in timeseries_option_list more than once")
             paths.add(path)
         object.__setattr__(self, "timeseries_option_list", tuple(self.timeseries_option_list))
+
+    def _take_from_url(self, url: str) -> None:
+        found = parse_url(url, {})
+        parts = urlsplit(url)
+        login, at, hosts = parts.netloc.rpartition("@")
+        user = login.partition(":")[0]
+        object.__setattr__(
+            self, "url", urlunsplit(parts._replace(netloc=user + at + hosts, path=""))
+        )
+        for name, of_url in (("password", "password"), ("storage_group", "database")):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, found.get(of_url))
 
     def path_of(self, path: str) -> str:
         """The normal path of a device or a series, which may be relative to the storage group.

@@ -643,6 +643,7 @@ def test_options_that_cannot_be_meant(change: dict[str, Any], words: str) -> Non
         {"storage_group": "sg"},
         {"storage_group": "root"},
         {"host": "h", "url": "local:"},
+        {"url": "iotdb://root:secret@h/sg"},
         {"host": "h", "node_urls": ["a:1"]},
         {"node_urls": "a:1"},
         {"timeseries_option_list": [TimeseriesOption(data_type="INT32")]},
@@ -657,8 +658,23 @@ def test_places_that_cannot_be_meant(change: dict[str, Any]) -> None:
 
 
 def test_options_hide_the_password() -> None:
-    """No password in a repr."""
+    """No password in a repr, wherever it was given."""
     assert "secret" not in repr(IoTDBOptions(host="h", password="secret"))
+    assert "secret" not in repr(IoTDBOptions(url="iotdb://root:secret@h"))
+
+
+def test_options_from_a_url(server: LocalServer, connection: Connection, database: str) -> None:
+    """A URL is enough: whom to ask, the password, and the storage group, which is created."""
+    password = str(server.options.password)
+    url = f"iotdb://root:{password}@127.0.0.1:{server.port}/{database}?time_zone=UTC"
+    options = IoTDBOptions(url=url)
+    assert (options.storage_group, options.password) == (database, password)
+    assert IoTDBOptions(url=url, storage_group="root.other").storage_group == "root.other"
+    with IoTDBSink(url) as sink:
+        found = query_table(connection, f"SHOW DATABASES {database}", model="tree")
+        assert found.num_rows == 1
+        sink.send({"device": "d1", "timestamp": T0, "a": 1.5})
+    assert stored(connection, f"{database}.d1") == {f"{database}.d1.a": {T0: 1.5}}
 
 
 def test_a_running_sink_keeps_its_options(options: IoTDBOptions) -> None:
