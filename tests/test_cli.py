@@ -87,7 +87,7 @@ def test_every_command_and_option_is_explained() -> None:
     import typer
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert {"demo", "doctor", "serve", "simulate", "stop", "write"} <= set(commands)
+    assert {"backfill", "demo", "doctor", "serve", "simulate", "stop", "write"} <= set(commands)
     for name, command in commands.items():
         assert command.help, name
         for parameter in command.params:

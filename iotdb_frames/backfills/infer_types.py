@@ -115,7 +115,7 @@ def _flat(column: Any) -> pa.Array:
 
 
 def _null_spellings(columns: Mapping[str, Any], dialect: CsvDialect) -> tuple[str, ...]:
-    """Known spellings of a missing value, where they stand among numbers or times."""
+    """Known spellings of a missing value, where they stand among numbers or times, or alone."""
     seen: Counter[str] = Counter()
     for column in columns.values():
         flat = _flat(column)
@@ -123,7 +123,7 @@ def _null_spellings(columns: Mapping[str, Any], dialect: CsvDialect) -> tuple[st
         is_null = pc.is_in(texts, value_set=pa.array(KNOWN_NULLS))
         rest = texts.filter(pc.invert(is_null))
         looks = _share(_numbers(rest, dialect), FLOAT) >= MOSTLY or _share(rest, r"^\d.*\d") >= 1
-        if len(rest) and looks:
+        if looks or not len(rest):
             seen.update(pc.unique(texts.filter(is_null)).to_pylist())
     return tuple(sorted(seen - Counter({"": seen[""]})))
 

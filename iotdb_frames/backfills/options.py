@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -86,12 +87,16 @@ class BackfillOptions:
     @property
     def expression(self) -> pc.Expression | None:
         """`filter` as an Arrow expression."""
+        return self.expression_on(pa.schema([]))
+
+    def expression_on(self, schema: pa.Schema) -> pc.Expression | None:
+        """The same for columns of these types: a text stands for a time where they are times."""
         if self.filter is None or isinstance(self.filter, pc.Expression):
             return self.filter
         import pyarrow.parquet as pq
 
         try:
-            return pq.filters_to_expression([list_or_tuple(f) for f in self.filter])
+            return pq.filters_to_expression([_condition(f, schema) for f in self.filter])
         except (TypeError, ValueError, pa.ArrowInvalid) as exc:
             raise OptionsError(
                 f"filter={self.filter!r} is none: {exc}", hint='filter=[("temp", ">", 20)]'
@@ -133,11 +138,29 @@ class BackfillOptions:
         }
 
 
-def list_or_tuple(condition: Any) -> Any:
-    """A condition that came from JSON as a tuple; a list of conditions as it is."""
-    if isinstance(condition, list) and condition and isinstance(condition[0], str):
-        return tuple(condition)
-    return condition
+def _condition(given: Any, schema: pa.Schema) -> Any:
+    """A condition as pyarrow takes it: a tuple, though it came from JSON; or a list of such."""
+    if given and not isinstance(given[0], str):
+        return [_condition(one, schema) for one in given]
+    name, sign, value = given
+    kind = schema.field(name).type if schema.names.count(name) == 1 else None
+    if kind is not None and pa.types.is_temporal(kind):
+        is_many = isinstance(value, list | tuple | set)
+        value = [_moment(v, kind) for v in value] if is_many else _moment(value, kind)
+    return name, sign, value
+
+
+def _moment(value: Any, kind: pa.DataType) -> Any:
+    """A text as a value of a type of times; naive ones are in the column's zone."""
+    if not isinstance(value, str) or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        return value
+    moment = pd.Timestamp(value)
+    if pa.types.is_date(kind):
+        return moment.date()
+    zone = kind.tz
+    if moment.tzinfo is None:
+        return moment.tz_localize(zone)
+    return moment.tz_convert(zone) if zone else moment.tz_convert("UTC").tz_localize(None)
 
 
 def _plain(value: Any) -> Any:

@@ -129,6 +129,7 @@ class Shaper:
     """Makes what a file holds into a frame: its columns, its path's, its rows."""
 
     def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+        self._options = options
         self._filter = options.expression
         self._columns = options.columns
         self._added: list[tuple[str, str | None]] = list(file.partitions)
@@ -166,10 +167,11 @@ class Shaper:
                 else:
                     column = pa.DictionaryArray.from_arrays(codes, pa.array([value]))
                 table = table.append_column(name, column)
-        if self._filter is None:
+        expression = self._options.expression_on(table.schema)
+        if expression is None:
             return table, None
         rows = pa.array(np.arange(table.num_rows))
-        kept = table.append_column("__row__", rows).filter(self._filter)
+        kept = table.append_column("__row__", rows).filter(expression)
         positions = kept["__row__"].to_numpy()
         kept = kept.drop_columns(["__row__"])
         if self._columns is not None:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from iotdb_frames.cli import screen
+from iotdb_frames.cli.backfill import backfill
 from iotdb_frames.cli.demo import demo
 from iotdb_frames.cli.doctor import doctor
 from iotdb_frames.cli.serve import serve, stop
@@ -71,7 +72,7 @@ def options(
     """
 
 
-for command in (demo, serve, stop, write, simulate, doctor):
+for command in (demo, serve, stop, write, backfill, simulate, doctor):
     app.command()(command)
 
 

@@ -92,7 +92,7 @@ def write(
     """
     import iotdb_frames as iotf
 
-    types = _types(type or [])
+    types = column_types(type or [])
     options: WriteArgs = {
         "time": time,
         "time_unit": time_unit,
@@ -133,7 +133,7 @@ def write(
         raise typer.Exit(1)
 
 
-def _types(pairs: list[str]) -> dict[Any, Any]:
+def column_types(pairs: list[str]) -> dict[Any, Any]:
     """``{column: TSDataType}`` from ``column=TYPE``."""
     found = {}
     for pair in pairs:

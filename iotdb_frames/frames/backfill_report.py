@@ -91,6 +91,11 @@ class BackfillReport:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def rows_in(self) -> int:
+        """`rows`, as a WriteReport calls them."""
+        return self.rows
+
+    @property
     def is_complete(self) -> bool:
         """Whether every row of every file was acknowledged, and verified where that was asked."""
         good = {"verified"} if self.verify else {"written", "verified"}

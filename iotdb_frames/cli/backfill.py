@@ -1,0 +1,267 @@
+"""``backfill``: files into IoTDB, as often stopped and resumed as it takes."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iotdb_frames.cli import screen
+from iotdb_frames.cli.write import column_types
+from iotdb_frames.errors import OptionsError
+
+if TYPE_CHECKING:
+    from iotdb_frames.frames.backfill_report import BackfillReport
+
+_OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
+
+_job = partial(typer.Option, rich_help_panel="The job")
+_column = partial(
+    typer.Option, rich_help_panel="What the columns are", show_default=False, metavar="COLUMN"
+)
+_csv = partial(
+    typer.Option, rich_help_panel="CSV files: found out where not said", show_default=False
+)
+_how = partial(typer.Option, rich_help_panel="How it is written")
+
+
+def backfill(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, folders, globs, URLs: Parquet, CSV (.gz, too), Arrow, ORC, JSON lines.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="root.plant.press1, or database.table.", show_default=False
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            "-m",
+            help="SQLite file that keeps what became of each unit. The same one again resumes.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    url: screen.Url = None,
+    resume: Annotated[
+        bool, _job("--resume", help="Go on with the manifest's job, as it was asked for.")
+    ] = False,
+    status: Annotated[
+        bool, _job("--status", help="Show how far the manifest's job is. Nothing is sent.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, _job("--retry-failed", help="Try failed files and units again.")
+    ] = False,
+    again: Annotated[
+        bool, _job("--again", help="Write a file that was changed since once more, all of it.")
+    ] = False,
+    verify: Annotated[
+        str, _job(help="count, values (read all of it back and compare) or none.")
+    ] = "count",
+    durable: Annotated[
+        bool, _job("--durable", help="Refuse a server that does not sync what it acknowledges.")
+    ] = False,
+    dry_run: Annotated[
+        bool, _job("--dry-run", help="Show what would be done. Nothing is sent.")
+    ] = False,
+    time: Annotated[str | None, _column(help="The times. Without it they are looked for.")] = None,
+    time_unit: Annotated[
+        str | None, _column(metavar="UNIT", help="s, ms, us or ns, where times are integers.")
+    ] = None,
+    device: Annotated[str | None, _column(help="Names each row's device (tree model).")] = None,
+    tag: Annotated[list[str] | None, _column(help="A tag (table model). Repeat it.")] = None,
+    attribute: Annotated[
+        list[str] | None, _column(help="An attribute (table model). Repeat it.")
+    ] = None,
+    type: Annotated[  # noqa: A002 - the option is called --type
+        list[str] | None,
+        _column(metavar="COLUMN=TYPE", help="Its type, as in temp=DOUBLE. Repeat it."),
+    ] = None,
+    column: Annotated[
+        list[str] | None, _column(help="Take only this one, and what else is named. Repeat it.")
+    ] = None,
+    file_column: Annotated[
+        str | None, _column(metavar="NAME", help="Add a column that holds each file's name.")
+    ] = None,
+    filter: Annotated[  # noqa: A002 - the option is called --filter
+        list[str] | None,
+        _column(metavar="CONDITION", help='Rows to take, as in "temp > 20". Repeat it: and.'),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option is called --format
+        str | None, _column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
+    ] = None,
+    encoding: Annotated[str | None, _csv(help="Such as utf-8 or cp1252.")] = None,
+    delimiter: Annotated[str | None, _csv(help="Between cells; tab, or space for any run.")] = None,
+    decimal: Annotated[str | None, _csv(help="Point or comma, as a sign.")] = None,
+    skip_lines: Annotated[int | None, _csv(help="Lines above the header.", min=0)] = None,
+    time_format: Annotated[str | None, _csv(help='Such as "%d.%m.%Y %H:%M".')] = None,
+    day_first: Annotated[
+        bool | None, _csv("--day-first/--month-first", help="What 01/02/2024 means.")
+    ] = None,
+    null: Annotated[
+        list[str] | None, _csv(metavar="TEXT", help="A text for a missing value. Repeat it.")
+    ] = None,
+    sentinel: Annotated[
+        list[str] | None,
+        _csv(metavar="COLUMN=NUMBER", help="A number for a missing value there. Repeat it."),
+    ] = None,
+    sentinels: Annotated[
+        bool, _csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
+    ] = True,
+    aligned: Annotated[bool, _how(help="Whether a new device is aligned.")] = True,
+    create: Annotated[bool, _how(help="Whether to create what is missing.")] = True,
+    chunk: Annotated[str, _how(help="Size of a request, or its rows.")] = "4MiB",
+    keep_nan: Annotated[
+        bool, _how("--keep-nan", help="NaN is a value, not a missing one.")
+    ] = False,
+    lossy: Annotated[bool, _how("--lossy", help="Casts may lose precision, never range.")] = False,
+    dead_letter: Annotated[
+        Path | None,
+        _how(
+            help="Parquet file for rows that do not fit. Without it the first one ends the run.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int, _how(help="Connections to send on.", min=1)] = 1,
+    memory: Annotated[str, _how(help="Data held at a time, about.")] = "256MiB",
+) -> None:
+    """Write folders of files. Stopped at any instant, the same command goes on where it stopped.
+
+    The manifest knows of each unit of a file whether it was sent, acknowledged and verified.
+    `--resume` and `--status` need nothing but `--manifest`.
+    """
+    import iotdb_frames as iotf
+
+    if resume or status:
+        if sources or target:
+            raise OptionsError(
+                "--resume and --status take sources and target from the manifest",
+                hint="leave them out; the whole command again resumes, too",
+            )
+        job = iotf.BackfillJob(_needed(manifest, "--manifest"))
+        if status:
+            screen.show_card(job.status().card())
+            return
+        changed: Any = "again" if again else "raise"
+        _end(
+            partial(job.resume, retry_failed=retry_failed, changed=changed, connection=url),
+            manifest,
+        )
+        return
+    options: dict[str, Any] = {
+        "time": time,
+        "time_unit": time_unit,
+        "device": device,
+        "tags": tag or [],
+        "attributes": attribute or [],
+        "schema": column_types(type or []),
+        "columns": column,
+        "file_column": file_column,
+        "filter": [_condition(text) for text in filter] if filter else None,
+        "format": format,
+        "csv": _dialect(
+            encoding=encoding,
+            delimiter={"tab": "\t", "space": " "}.get(delimiter or "", delimiter),
+            decimal=decimal,
+            skip_lines=skip_lines,
+            time_format=time_format,
+            day_first=day_first,
+            null_values=null,
+            sentinels=_sentinels(sentinel or []) if sentinel or not sentinels else None,
+        ),
+        "aligned": aligned,
+        "create": create,
+        "chunk": int(chunk) if chunk.isdigit() else chunk,
+        "nan": "keep" if keep_nan else "null",
+        "coerce": "lossy" if lossy else "safe",
+        "on_error": "raise" if dead_letter is None else "collect",
+        "dead_letter": dead_letter,
+        "workers": workers,
+        "memory": memory,
+        "verify": None if verify == "none" else verify,
+        "durable": durable,
+    }
+    files, goal = _needed(sources, "SOURCES"), _needed(target, "--target")
+    if dry_run:
+        card = iotf.plan_backfill(files, goal, connection=url, **options).card()
+        screen.show_card(card)
+        if card.status == "bad":
+            raise typer.Exit(1)
+        return
+    call = partial(
+        iotf.backfill,
+        files,
+        goal,
+        manifest=_needed(manifest, "--manifest"),
+        retry_failed=retry_failed,
+        changed="again" if again else "raise",
+        connection=url,
+        **options,
+    )
+    _end(call, manifest)
+
+
+def _end(call: Any, manifest: Path | None) -> None:
+    """Run a job to its end, and show that."""
+    try:
+        report: BackfillReport = call()
+    except KeyboardInterrupt:
+        screen.say(
+            f"Interrupted. iotdb-frames backfill --manifest {manifest} --resume goes on.",
+            style="red",
+        )
+        raise
+    screen.show_card(report.card())
+    if not report.is_complete:
+        raise typer.Exit(1)
+
+
+def _needed(value: Any, name: str) -> Any:
+    if not value:
+        raise typer.BadParameter(f"Missing {name}.")
+    return value
+
+
+def _condition(text: str) -> tuple[str, str, Any]:
+    """(column, operator, value) of ``temp > 20``; what is no number is a text."""
+    signs = "|".join(map(re.escape, _OPERATORS))
+    match = re.fullmatch(rf"\s*(.+?)\s*({signs})\s*(.*?)\s*", text)
+    if match is None:
+        raise OptionsError(f"--filter {text!r} is no condition", hint='--filter "temp > 20"')
+    name, sign, value = match.groups()
+    for kind in (int, float):
+        with suppress(ValueError):
+            return name, sign, kind(value)
+    return name, sign, value.strip("'\"")
+
+
+def _dialect(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _sentinels(pairs: list[str]) -> dict[str, list[float]]:
+    """``{column: [number, …]}`` from ``column=number``."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs:
+        column, _, number = pair.rpartition("=")
+        try:
+            found.setdefault(column, []).append(float(number))
+        except ValueError:
+            column = ""
+        if not column:
+            raise OptionsError(
+                f"--sentinel {pair!r} is not COLUMN=NUMBER", hint="--sentinel temp=-200"
+            )
+    return found
