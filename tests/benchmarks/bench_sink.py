@@ -1,7 +1,6 @@
-"""How fast the sink takes events, against `write` of the same rows; and the soak.
+"""How fast the sink takes events, against `write` of the same rows.
 
-    python tests/benchmarks/bench_sink.py                  # ratios, best of 5, one run
-    python tests/benchmarks/bench_sink.py --seconds 600    # the soak: is everything flat?
+    python tests/benchmarks/bench_sink.py    # ratios, best of 5, one run
 
 The targets of the project: windows of 1,000 rows × 10 DOUBLE at 0.8 of `write`, lists of 1,000
 row mappings at 200k rows/s of 5 fields, one mapping a send at 50k/s.
@@ -10,10 +9,7 @@ row mappings at 200k rows/s of 5 fields, one mapping a send at 50k/s.
 from __future__ import annotations
 
 import argparse
-import os
-import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -127,61 +123,11 @@ def lists_and_single(server: LocalServer, *, runs: int) -> None:
             print(f"mappings of 5 fields, {n_devices} devices, {name}: {best:,.0f} rows/s")
 
 
-def soak(server: LocalServer, *, n_seconds: float) -> None:
-    """Streams for so long, and prints memory, threads and file descriptors as it goes."""
-    import psutil
-
-    process = psutil.Process()
-    frame = wide_frame(100_000)
-    stop = time.monotonic() + n_seconds
-    seen: list[tuple[float, int, int]] = []
-
-    def windows() -> Iterator[pd.DataFrame]:
-        shift = pd.Timedelta(0)
-        while time.monotonic() < stop:
-            for i in range(0, len(frame), WINDOW):
-                part = frame.iloc[i : i + WINDOW]
-                yield part.set_axis(part.index + shift).assign(device=f"d{i // WINDOW % 20}")
-            shift += pd.Timedelta(len(frame), "ms")
-
-    rows = mappings(10_000, 50)
-    with IoTDBSink(options(server, next(_NAMES), aligned=False), batch_size=BATCH) as sink:
-        shown = 0.0
-        for i, window in enumerate(windows()):
-            sink.send(window)
-            for row in rows[i * 20 % 10_000 : i * 20 % 10_000 + 20]:
-                sink.send({**row, "timestamp": row["timestamp"] + i * 1000})
-            time.sleep(0.01)
-            if time.monotonic() >= shown:
-                shown = time.monotonic() + max(1.0, n_seconds / 20)
-                seen.append(
-                    (
-                        process.memory_info().rss / 2**20,
-                        threading.active_count(),
-                        process.num_fds() if os.name != "nt" else process.num_handles(),
-                    )
-                )
-                print(
-                    f"{n_seconds - (stop - time.monotonic()):6.0f} s: {seen[-1][0]:.0f} MiB, "
-                    f"{seen[-1][1]} threads, {seen[-1][2]} files, {sink.stats.acknowledged:,} rows",
-                    flush=True,
-                )
-        sink.flush()
-        print(sink.stats)
-    late = seen[len(seen) // 2 :]
-    growth = max(s[0] for s in late) - min(s[0] for s in late)
-    print(f"memory of the second half differs by {growth:.0f} MiB")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=0.0, help="soak for so long")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     with LocalServer() as running:
-        if arguments.seconds:
-            soak(running, n_seconds=arguments.seconds)
-        else:
-            for is_aligned in (True, False):
-                windows_against_write(running, aligned=is_aligned, runs=arguments.runs)
-            lists_and_single(running, runs=arguments.runs)
+        for is_aligned in (True, False):
+            windows_against_write(running, aligned=is_aligned, runs=arguments.runs)
+        lists_and_single(running, runs=arguments.runs)
