@@ -184,5 +184,12 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Make the cell magic ``%%iotdb`` known; what ``%load_ext iotdb_frames`` calls."""
+    from iotdb_frames.views import load_view
+
+    load_view("magic")(shell)
+
+
 def __dir__() -> list[str]:
     return __all__

@@ -55,6 +55,8 @@ class IoTDBFramesError(Exception):
         What to do about it, one line.
     report : WriteReport or None
         What became of the write, where there was one.
+    shows_chain : bool
+        Whether a notebook shows the whole chain of calls, and not only what to do.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -62,6 +64,7 @@ class IoTDBFramesError(Exception):
         self.message = message
         self.hint = hint
         self.report: Any = None
+        self.shows_chain = False
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
@@ -72,11 +75,11 @@ class IoTDBFramesError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the error, what to do, and the caller's line.
 
-        ``%tb Verbose``, or another mode than Context, shows the whole chain.
+        ``%tb Verbose``, another mode than Context, or `shows_chain` shows the whole chain.
         """
         ipython: Any = sys.modules["IPython"]  # only it calls this
         renderer = ipython.get_ipython().InteractiveTB
-        if renderer.mode != "Context":
+        if self.shows_chain or renderer.mode != "Context":
             chain = renderer.structured_traceback(type(self), self, self.__traceback__, 1)
             return list(chain)
         lines = [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
@@ -85,6 +88,7 @@ class IoTDBFramesError(Exception):
             lambda frame: not frame.filename.startswith(ours), extract_tb(self.__traceback__)
         )
         theirs = [f for f in callers if "site-packages" not in f.filename and f.line]
+        theirs = [f for f in theirs if not str(f.line).startswith("get_ipython()")]  # of a magic
         if theirs:
             lines.append(f"in line {theirs[-1].lineno}: \x1b[1m{theirs[-1].line}\x1b[0m")
         return [*lines, *getattr(self, "__notes__", ()), "(%tb Verbose shows the whole chain)"]

@@ -1,0 +1,133 @@
+"""``%%iotdb``: a cell of SQL that gives a frame.
+
+    %load_ext iotdb_frames
+
+    %%iotdb --model table --out hot
+    SELECT machine, avg(temp) FROM plant.press WHERE time >= :start GROUP BY machine
+
+``:start`` is the notebook's variable of that name: it is quoted by its type, never pasted.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import no_var_expand
+from IPython.core.magic_arguments import MagicArgumentParser
+
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.reader import execute, read_sql
+from iotdb_frames.codec.sql import place_names
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.frames.card import Card, plural
+
+_ONLY_READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+"""Such a statement may be sent again where the connection breaks; any other goes once."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A query that was interrupted; shown without the chain of calls that waited for it."""
+
+    def _render_traceback_(self) -> list[str]:
+        return ["\x1b[31mKeyboardInterrupt\x1b[0m: the query was stopped"]
+
+
+def register(shell: InteractiveShell) -> None:
+    """Make ``%%iotdb`` known to a shell."""
+    parser = _parser()
+
+    def iotdb(line: str, cell: str) -> Any:
+        return run(shell, parser.parse_argstring(line), cell)
+
+    iotdb.__doc__ = parser.format_help()
+    magic: Any = no_var_expand(iotdb)
+    shell.register_magic_function(magic, "cell", "iotdb")
+
+
+def run(shell: InteractiveShell, args: Any, cell: str) -> Any:
+    """Run a cell.
+
+    Returns
+    -------
+    DataFrame, or a Card : of a frame that went into a variable, of a statement without a result.
+
+    Raises
+    ------
+    IoTDBFramesError : as `read_sql`; an unknown variable.
+    UsageError : an option that cannot be meant.
+    """
+    if args.out is not None and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
+        raise UsageError(f"--out {args.out}: no name for a variable")
+    try:
+        frame = _frame(shell, args, cell)
+    except IoTDBFramesError as exc:
+        exc.shows_chain = args.verbose
+        raise
+    except KeyboardInterrupt as exc:
+        if args.verbose:
+            raise
+        raise Interrupted from exc
+    if frame is None:
+        return Card("done", cell, "ok")
+    if args.out is None:
+        return frame
+    shell.push({args.out: frame})
+    size = f"{plural(len(frame), 'row')}, {plural(len(frame.columns), 'column')}"
+    return Card(size, args.out, "ok")
+
+
+def _frame(shell: InteractiveShell, args: Any, cell: str) -> Any:
+    connection = _connection(shell, args.connection)
+    model = args.model or connection.default_model
+    sql = cell.strip().removesuffix(";")
+    params = {name: _value(shell, name) for name in sorted(place_names(sql, model=model))}
+    shape = {"dtype_backend": args.dtype_backend, "tz": args.tz}
+    if _ONLY_READS.match(sql):
+        return read_sql(sql, params=params, model=model, connection=connection, **shape)
+    result = execute(sql, params=params, model=model, connection=connection)
+    return None if result is None else result.to_pandas(**shape)
+
+
+def _connection(shell: InteractiveShell, named: str | None) -> Connection:
+    if named is None or not named.isidentifier():
+        return resolve_connection(named and named.strip("\"'"))
+    if named not in shell.user_ns:
+        raise OptionsError(
+            f"--connection {named}: neither a variable nor a URL",
+            hint=f'{named} = iotf.connect("local:") in a cell above, or --connection local:',
+        )
+    return resolve_connection(shell.user_ns[named])
+
+
+def _value(shell: InteractiveShell, name: str) -> Any:
+    if name not in shell.user_ns:
+        raise OptionsError(
+            f":{name} is no variable of this notebook", hint=f"{name} = … in a cell above"
+        )
+    return shell.user_ns[name]
+
+
+def _parser() -> Any:
+    parser = MagicArgumentParser(
+        "%iotdb",  # shown behind one more of them
+        description="Run the cell, one SQL statement, in IoTDB; its result is a frame. :name in it "
+        "stands for the variable of that name, quoted by its type.",
+    )
+    add = parser.add_argument
+    add(
+        "-m", "--model", choices=("tree", "table"),
+        help="the dialect; left out: table where the connection names a database, else tree",
+    )  # fmt: skip
+    add(
+        "-c", "--connection", "--url", metavar="NAME_OR_URL",
+        help="a variable with a Connection or a URL, or a URL; left out: as of iotf.use",
+    )  # fmt: skip
+    add("-o", "--out", metavar="NAME", help="the variable that the frame goes into")
+    add("--tz", metavar="ZONE", help="the zone of the times, such as Europe/Berlin")
+    add("--dtype-backend", choices=("pyarrow", "numpy"), help="as of iotf.read_sql")
+    add("-v", "--verbose", action="store_true", help="show the whole chain of an error")
+    return parser
