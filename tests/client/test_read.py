@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal
 
+from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.read import read
 from iotdb_frames.client.reader import execute
@@ -23,7 +24,6 @@ from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.server import LocalServer
 
 STAMP = "2024-03-30 20:00"
-STR = "str" if pd.__version__ >= "3" else pd.StringDtype("pyarrow_numpy")
 
 
 def times(n_rows: int, *, freq: str = "1min") -> pd.DatetimeIndex:
@@ -41,7 +41,7 @@ def sensors(n_rows: int = 100, *, seed: int = 0) -> pd.DataFrame:
         {
             "count": pd.array(rng.integers(0, 1 << 62, n_rows), "Int64"),
             "ok": pd.array(rng.random(n_rows) < 0.5, "boolean"),
-            "state": state.astype(STR).array,
+            "state": state.astype(TEXT_DTYPE).array,
             "temp": np.where(rng.random(n_rows) < 0.2, np.nan, rng.normal(20, 5, n_rows)),
         },
         index=times(n_rows),
@@ -52,7 +52,7 @@ def long(n_devices: int = 5, n_rows: int = 40) -> pd.DataFrame:
     """Rows of several devices, device by device."""
     parts = [sensors(n_rows, seed=i).assign(device=f"line{i % 2}.m{i}") for i in range(n_devices)]
     frame = pd.concat(sorted(parts, key=lambda part: part["device"].iloc[0]))
-    frame["device"] = frame["device"].astype(STR)
+    frame["device"] = frame["device"].astype(TEXT_DTYPE)
     return frame[["device", "count", "ok", "state", "temp"]]
 
 
@@ -102,7 +102,7 @@ def test_wide(connection: Connection, database: str) -> None:
 def test_a_table(connection: Connection, database: str) -> None:
     """A table comes back with its tags, in the order it was made, rows by tags and time."""
     frame = long().reset_index()
-    frame[["line", "machine"]] = frame.pop("device").str.split(".", expand=True).astype(STR)
+    frame[["line", "machine"]] = frame.pop("device").str.split(".", expand=True).astype(TEXT_DTYPE)
     frame = frame[["time", "line", "machine", "temp", "state", "ok", "count"]].set_index("time")
     target = f"{database}.press"
     write(

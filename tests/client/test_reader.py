@@ -14,6 +14,7 @@ import pytest
 from iotdb.Session import Session
 from pandas.testing import assert_frame_equal
 
+from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.reader import execute, query, read_sql
 from iotdb_frames.client.rpc import Tablet
@@ -28,8 +29,8 @@ TYPES = {
     "i64": "Int64",
     "f32": "float32",
     "f64": "float64",
-    "text": "str",
-    "string": "str",
+    "text": str(TEXT_DTYPE),
+    "string": str(TEXT_DTYPE),
     "ts": "datetime64[ms]",
     "date": "date32[day][pyarrow]",
     "blob": "binary[pyarrow]",
@@ -68,9 +69,7 @@ def all_types(n_rows: int, *, seed: int = 0, null_share: float = 0.3) -> pd.Data
         }
     )
     frame.index = pd.DatetimeIndex((np.arange(n_rows) * 1000 - 5000).view("M8[ms]"), name="time")
-    frame["text"] = frame["text"].astype("str") if pd.__version__ >= "3" else frame["text"]
-    frame["string"] = frame["string"].astype("str") if pd.__version__ >= "3" else frame["string"]
-    return frame
+    return frame.astype({"text": TEXT_DTYPE, "string": TEXT_DTYPE})
 
 
 def official_rows(server: LocalServer, sql: str) -> list[list[Any]]:

@@ -55,7 +55,7 @@ def running(connection: Connection) -> list[str]:
 
 def wait_until_idle(connection: Connection) -> None:
     """Fail unless the server's queries end soon."""
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 10.0
     while left := running(connection):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
@@ -155,20 +155,20 @@ def test_cancelled_while_it_waits(server: LocalServer) -> None:
             started = time.monotonic()
             with pytest.raises(QueryError, match="cancelled"):
                 list(batches)
-            assert time.monotonic() - started < 2.0
+            assert time.monotonic() - started < 10.0
             proxy.is_held.clear()
             canceller.join()
 
 
 def test_ctrl_c(own: Connection) -> None:
     """Ctrl-C ends a query the server still computes, and leaves the connection usable."""
-    read_sql("SHOW VERSION", connection=own)
+    wait_until_idle(own)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         read_sql(SLOW, connection=own)
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 10.0
     wait_until_idle(own)
     assert len(read_sql(f"{SQL} LIMIT 3", connection=own)) == 3
     assert n_lent(own) == "0"
@@ -178,12 +178,12 @@ def test_time_out(server: LocalServer) -> None:
     """A query over the time-out is cancelled in the server; the connection stays usable."""
     options = replace(server.options, timeout_s=0.5)
     with Connection(lambda: options, label="hasty") as own:
-        read_sql("SHOW VERSION", connection=own)
+        wait_until_idle(own)  # what others left in the server's memory for queries
         started = time.monotonic()
         with pytest.raises(QueryTimeout, match=r"0\.5 s") as caught:
             read_sql(SLOW, connection=own)
         assert isinstance(caught.value, TimeoutError)
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < 10.0
         wait_until_idle(own)
         assert len(read_sql(f"{SQL} LIMIT 3", connection=own)) == 3
 
