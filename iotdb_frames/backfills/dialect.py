@@ -163,4 +163,6 @@ class CsvDialect:
     def surprises(self) -> list[str]:
         """What was inferred and changes values: the user should see it without asking."""
         told = dict(self.facts())
-        return [f"{name}: {told[name]}" for name in ("missing", "sentinel") if name in told]
+        return [
+            f"{name}: {told[name]}" for name in ("skipped", "missing", "sentinel") if name in told
+        ]

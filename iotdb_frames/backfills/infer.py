@@ -30,6 +30,7 @@ _NUMBER = r"[+-]?(?:\d{1,3}(?:[., ']\d{3})+|\d+)?(?:[.,]\d*)?(?:[eE][+-]?\d+)?%?
 _TIME = r"[\dTZ:./+-]+"
 _NULL = "|".join(re.escape(n) for n in KNOWN_NULLS if n)
 _CLEAN = re.compile(rf"\s*(?:{_NUMBER}|{_TIME}|{_NULL}|[A-Za-z_#µ°][^,;\t|]*)?\s*")
+_MOMENT = re.compile(r"\s*(?:\d(?:\D*\d){3}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})")
 _FACT = re.compile(rf"\s*(?:{_NUMBER}|{_TIME}|{_NULL})\s*")
 
 
@@ -191,7 +192,9 @@ def _with_blank(lines: Sequence[str], n_full: int) -> int:
 
 
 def _is_fact(cell: str) -> bool:
-    return bool(cell.strip()) and _FACT.fullmatch(cell) is not None
+    return bool(cell.strip()) and (
+        _FACT.fullmatch(cell) is not None or _MOMENT.match(cell) is not None
+    )
 
 
 def _header(body: Sequence[Sequence[str]], given: CsvDialect) -> tuple[bool, int]:

@@ -80,6 +80,9 @@ def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> pa.Table:
     named = [n for n in dict.fromkeys(names) if not n.startswith("\0")]
     tables = []
     for text in texts:
+        if dialect.quote and not dialect.newlines_in_values:  # an open quote would take the rest
+            lines = text.splitlines(keepends=True)
+            text = "".join(line for line in lines if line.count(dialect.quote) % 2 == 0)
         data = text.encode("utf-8", "replace")
         if dialect.delimiter == " ":
             data = collapse_spaces(data)
@@ -172,8 +175,6 @@ def _infer_time(
     columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
     if columns is None:
         columns = _time_columns(name, found)
-    if columns is None:
-        return dialect  # whole numbers, in a column called time
     for column in columns:
         if column not in found:
             raise FrameError(f"{name} has no column {column!r}", column=column)
@@ -206,7 +207,7 @@ def _most(flags: Any) -> bool:
     return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
 
 
-def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...] | None:
+def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...]:
     """The column of times where there is one, or those of the date and of the time of day.
 
     Raises
@@ -227,8 +228,8 @@ def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...] |
         )
     if whole:
         return (whole[0],)
-    parts = _parts_of_time(list(found))
-    if parts is None and "time" not in found:
+    parts = _parts_of_time(list(found)) or (("time",) if "time" in found else None)
+    if parts is None:
         raise FrameError(
             f"{name} has no column of times that is known as such",
             hint='time="column", or csv={"time_columns": ["column"], "time_format": "%Y"}',
@@ -327,9 +328,9 @@ def _time_format(
 
 
 def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
-    has_offset = None
-    bad = parse_times(texts, form, has_offset=has_offset).is_bad
-    return not bad.any() if all_of else float(np.mean(bad)) <= 1 - MOSTLY
+    """Whether most of the times have this form, be it with or without offsets."""
+    bad = min(float(np.mean(parse_times(texts, form, has_offset=z).is_bad)) for z in (False, True))
+    return bad <= (0 if all_of else 1 - MOSTLY)
 
 
 _DATE = re.compile(r"(\d{1,4})([-/. ])(\d{1,2}|[A-Za-z]{3,9}\.?)\2(\d{1,4})")
