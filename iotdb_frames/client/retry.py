@@ -46,9 +46,7 @@ def call_with_retry(
             if not exc.is_retryable or attempt >= policy.attempts or too_late:
                 raise
             on_retry(exc)
-            log.info(
-                "try %d of %d in %.2f s: %s", attempt + 1, policy.attempts, wait_s, exc.message
-            )
+            log.info("try %d in %.2f s: %s", attempt + 1, wait_s, exc.message)
             if give_up is None:
                 time.sleep(wait_s)
             elif give_up.wait(wait_s):

@@ -120,7 +120,8 @@ class RetryPolicy:
 
     def wait_s(self, attempt: int, random: float) -> float:
         """Seconds before try `attempt` + 1; `random` in [0, 1) is given by the caller."""
-        return random * min(self.longest_wait_s, self.first_wait_s * 2.0**attempt)
+        doubled = 2.0 ** min(attempt, 64)  # an outage may outlast the range of a float
+        return random * min(self.longest_wait_s, self.first_wait_s * doubled)
 
 
 NO_RETRY = RetryPolicy(attempts=1)

@@ -30,6 +30,7 @@ import pytest
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, SinkFull
+from iotdb_frames.options import RetryPolicy
 from iotdb_frames.server import LocalServer
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
@@ -222,6 +223,12 @@ def cut_off(road: Road, options: IoTDBOptions) -> Iterator[CutOff]:
     for sink in made:
         with suppress(PartialWriteError):
             sink.close(5)
+
+
+def test_an_outage_may_last() -> None:
+    """The wait before a try stays within its bound, however many went before."""
+    policy = RetryPolicy(attempts=1 << 62, first_wait_s=0.1, longest_wait_s=2.0)
+    assert [policy.wait_s(attempt, 1.0) for attempt in (0, 3, 10, 5_000)] == [0.1, 0.8, 2.0, 2.0]
 
 
 def test_overflow_block(server: LocalServer, road: Road, cut_off: CutOff, database: str) -> None:
