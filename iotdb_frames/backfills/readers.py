@@ -146,6 +146,7 @@ class Shaper:
         ------
         FrameError : a column that the file's path gives is in the file, too.
         """
+        self._always.add(time)
         for name, _ in self._added:
             if name in names:
                 raise FrameError(
@@ -153,7 +154,7 @@ class Shaper:
                 )
         if self._columns is None:
             return [n for n in names if n != "__index_level_0__" or n == time]
-        wanted = {*self._columns, *self._always, time, *_names_in(self._filter, names)}
+        wanted = {*self._columns, *self._always, *_names_in(self._filter, names)}
         return [n for n in names if n in wanted]
 
     def shape(self, table: pa.Table) -> tuple[pa.Table, np.ndarray | None]:

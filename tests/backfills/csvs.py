@@ -50,4 +50,6 @@ def read_csv(file: Path, **asked: Any) -> Found:
         line: r.reason for piece in pieces for r in piece.refusals for line in r.lines.tolist()
     }
     tables = [p.data for p in pieces]
-    return Found(reader.dialect, pa.concat_tables(tables, promote_options="permissive"), refused, len(pieces))
+    return Found(
+        reader.dialect, pa.concat_tables(tables, promote_options="permissive"), refused, len(pieces)
+    )

@@ -1,0 +1,263 @@
+"""Files behind paths, folders, globs and URLs: which, in what order, and who they are."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.orc as orc
+import pyarrow.parquet as pq
+import pytest
+
+from iotdb_frames.backfills.options import make_options
+from iotdb_frames.backfills.sources import find_files
+from iotdb_frames.backfills.survey import open_reader
+from iotdb_frames.errors import FrameError, OptionsError
+
+TREE = (
+    *("day1.csv", "day2.csv.gz", "day10.csv", "notes.md", "_SUCCESS", ".hidden.csv"),
+    *("site=A/x.parquet", "site=B/x.parquet", "site=B/deep/y.pq", "_tmp/z.csv"),
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder of empty files."""
+    for name in TREE:
+        file = tmp_path / "in" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return tmp_path / "in"
+
+
+DAYS = ["day1.csv", "day2.csv.gz", "day10.csv"]
+SITES = ["site=A/x.parquet", "site=B/deep/y.pq", "site=B/x.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("", [*DAYS, *SITES]),
+        ("day1.csv", ["day1.csv"]),
+        ("*.csv*", DAYS),
+        ("day?.csv", ["day1.csv"]),
+        ("day[0-9].csv*", DAYS[:2]),
+        ("day[!1].csv*", DAYS[1:2]),
+        ("*/x.parquet", [SITES[0], SITES[2]]),
+        ("**/*.p*", SITES),
+        ("site=B/**", ["deep/y.pq", "x.parquet"]),
+    ],
+)
+def test_which_files_and_in_what_order(tree: Path, source: str, names: list[str]) -> None:
+    """Folders and globs give files of known kinds, day2 before day10, and nothing hidden."""
+    found, _ = find_files(str(tree / source) if source else tree)
+    starts = {f.path: f for f in found}
+    assert [Path(p).relative_to(tree).as_posix() for p in starts] == [
+        (Path(source).parent / n).as_posix() if source == "site=B/**" and "*" not in n else n
+        for n in names
+    ]
+
+
+def test_several_sources_and_what_was_left_out(tree: Path) -> None:
+    """A file that two sources name is there once, in the order of the sources; the rest is said."""
+    found, notes = find_files([tree / "day10.csv", tree])
+    assert [f.name for f in found] == ["day10.csv", DAYS[0], DAYS[1], *SITES]
+    assert notes == [f"1 files of other kinds in {tree} were left out"]
+
+
+def test_what_a_path_says(tree: Path) -> None:
+    """Hive partitions are columns, %-escapes and the null of Hive included."""
+    folder = tree / "site=%C3%A4 b" / "unit=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir(parents=True)
+    (folder / "q.csv.bz2").touch()
+    (found,), _ = find_files(tree / "**" / "*.bz2")
+    assert found.partitions == (("site", "ä b"), ("unit", None))
+    assert (found.format, found.compression, found.stem) == ("csv", "bz2", "q")
+
+
+@pytest.mark.parametrize(
+    ("source", "format", "told"),
+    [
+        ("nowhere", None, "there is no"),
+        ("nowhere/*.csv", None, "there is no folder"),
+        ("*.xlsx", None, "has no file to read"),
+        ("notes.md", None, "has no file to read"),
+        ("", "xlsx", "is none of"),
+        ("klingon://x", None, "cannot be opened"),
+    ],
+)
+def test_nothing_there_is_said(tree: Path, source: str, format: str | None, told: str) -> None:  # noqa: A002
+    """A source that is not there, or of no known kind, is refused."""
+    where = source if "://" in source else str(tree / source)
+    with pytest.raises(OptionsError, match=told):
+        find_files(where, format=format)
+
+
+def test_urls(tree: Path) -> None:
+    """file: and what fsspec opens give the same files as paths do."""
+    import fsspec
+
+    assert [f.name for f in find_files(tree.as_uri())[0]] == [*DAYS, *SITES]
+    memory = fsspec.filesystem("memory")
+    for name in TREE:
+        memory.pipe(f"/backfill/{name}", b"time,a\n")
+    try:
+        found, _ = find_files("memory://backfill/day*.csv")
+        assert [f.name for f in found] == ["day1.csv", "day10.csv"]
+        assert found[0].root == "memory://backfill"
+        assert found[0].fingerprint() == found[1].fingerprint()
+    finally:
+        memory.rm("/backfill", recursive=True)
+
+
+def test_a_changed_file_is_another(tmp_path: Path) -> None:
+    """Another size, time, or head or tail of the same size and time, is noticed."""
+    file = tmp_path / "a.csv"
+    data = bytearray(os.urandom(300_000))
+    file.write_bytes(data)
+    (first,), _ = find_files(file)
+    known = first.fingerprint()
+    stamp = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    for place in (10, 299_990):
+        data[place] ^= 1
+        file.write_bytes(data)
+        os.utime(file, ns=stamp)
+        again = first.look_again()
+        assert again == first  # size and time are the same
+        assert again.fingerprint() != known
+        data[place] ^= 1
+    file.unlink()
+    with pytest.raises(FrameError, match="gone"):
+        first.look_again()
+
+
+# --- what is in them ---------------------------------------------------------------------------
+
+N_ROWS = 10_000
+TABLE = pa.table(
+    {
+        "time": pa.array(np.arange(N_ROWS) * 1_000, pa.timestamp("ms")),
+        "a": np.arange(N_ROWS),
+        "text": pa.array([None if i % 3 else f"t{i % 7}" for i in range(N_ROWS)]),
+    }
+)
+
+
+def store(table: pa.Table, file: Path) -> Path:
+    """A file of the kind that its ending says."""
+    kind = file.name.partition(".")[2]
+    if kind == "parquet":
+        pq.write_table(table, file, row_group_size=700)
+    elif kind == "one.parquet":
+        pq.write_table(table, file)
+    elif kind == "orc":
+        orc.write_table(table, file)
+    elif kind == "jsonl":
+        frame = table.to_pandas()
+        frame["time"] = frame["time"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+        frame.to_json(file, orient="records", lines=True)
+    elif kind in ("arrow", "arrows", "arrows.gz"):
+        sink = pa.BufferOutputStream()
+        new = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
+        with new(sink, table.schema) as out:
+            out.write_table(table, max_chunksize=900)
+        data = sink.getvalue().to_pybytes()
+        file.write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
+    else:
+        table.to_pandas().to_csv(file, index=False)
+    return file
+
+
+KINDS = ["parquet", "one.parquet", "arrow", "arrows", "arrows.gz", "orc", "jsonl", "csv", "csv.gz"]
+
+
+def read(file: Path, ranges: list[Any], **asked: Any) -> list[Any]:
+    """Pieces of ranges."""
+    options = make_options(asked)
+    (source,), _ = find_files(file)
+    return list(open_reader(source, options, None).pieces(ranges))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_are_the_file(kind: str, tmp_path: Path) -> None:
+    """Small units cut a file of any kind without a gap, and each can be read again by itself."""
+    file = store(TABLE, tmp_path / f"f.{kind}")
+    pieces = read(file, [(0, None, 0)], memory=1 << 18, time="time")
+    assert len(pieces) >= 3
+    whole = pa.concat_tables([p.data for p in pieces], promote_options="permissive")
+    assert whole["a"].to_pylist() == list(range(N_ROWS))
+    assert whole["text"].to_pylist() == TABLE["text"].to_pylist()
+    ticks = whole["time"].cast(pa.timestamp("ms")).cast("int64")
+    assert ticks.to_pylist() == list(range(0, N_ROWS * 1_000, 1_000))
+    some = pieces[1::2]
+    again = read(file, [(p.start, p.stop, p.line) for p in some], memory=1 << 18, time="time")
+    for first, second in zip(some, again, strict=True):
+        assert (first.start, first.stop, first.line) == (second.start, second.stop, second.line)
+        assert first.data.equals(second.data)
+        assert first.digest == second.digest
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "arrow"])
+def test_columns_rows_and_paths(kind: str, tmp_path: Path) -> None:
+    """Asked for some columns and rows, with columns of the path: no more and no less comes."""
+    folder = tmp_path / "site=A"
+    folder.mkdir()
+    file = store(TABLE, folder / f"press 7.{kind}")
+    (piece,) = read(
+        tmp_path,
+        [(0, None, 0)],
+        columns=["a", "site", "file"],
+        filter=[[("text", "==", "t3"), ("a", ">", 5_000)], [("time", "<", "1970-01-01 00:00:02")]],
+        file_column="file",
+    )
+    want = TABLE.to_pandas()
+    want = want[((want["text"] == "t3") & (want["a"] > 5_000)) | (want["a"] < 2)]
+    got = piece.data.to_pandas()
+    assert sorted(got.columns) == ["a", "file", "site", "time"]
+    assert got["a"].tolist() == want["a"].tolist()
+    assert set(got["site"]) == {"A"}
+    assert set(got["file"]) == {"press 7"}
+    assert (
+        piece.lines(np.arange(3)) == want["a"].to_numpy()[:3] + (2 if kind == "csv" else 1)
+    ).all()
+    with pytest.raises(FrameError, match="is a column and in the path, too"):
+        read(tmp_path, [(0, None, 0)], file_column="a")
+    assert file.exists()
+
+
+def test_dataset(tmp_path: Path) -> None:
+    """A pyarrow dataset gives its files, in its format."""
+    pads.write_dataset(
+        TABLE, tmp_path / "d", format="parquet", max_rows_per_file=4_000, max_rows_per_group=4_000
+    )
+    found, _ = find_files(pads.dataset(tmp_path / "d"))
+    assert [f.format for f in found] == ["parquet"] * 3
+    assert sum(open_reader(f, make_options({}), None).n_rows or 0 for f in found) == N_ROWS
+
+
+def test_index_of_pandas_is_the_time(tmp_path: Path) -> None:
+    """The index that pandas stored is the time, whatever it is called, and a lone one of many."""
+    index = pd.date_range("2024-01-01", periods=3, freq="1s", name="stamp")
+    frame = pd.DataFrame({"seen": index, "x": range(3)}, index)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.reset_index(drop=True).to_parquet(tmp_path / "b.parquet")
+    for name, label in (("a", "stamp"), ("b", "seen")):
+        (source,), _ = find_files(tmp_path / f"{name}.parquet")
+        assert open_reader(source, make_options({}), None).time == label
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "orc", "csv.gz"])
+def test_broken_files_are_named(kind: str, tmp_path: Path) -> None:
+    """A file that is cut off, or is not what its ending says, is an error that names it."""
+    file = store(TABLE, tmp_path / f"f.{kind}")
+    data = file.read_bytes()
+    for broken in (data[: len(data) // 2], b"<html>not found</html>"):
+        file.write_bytes(broken)
+        with pytest.raises(FrameError, match=r"^f\."):
+            read(file, [(0, None, 0)], time="time")
