@@ -19,7 +19,7 @@ from iotdb_frames.errors import OptionsError
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 FLOAT = rf"^(?:{_NUMBER}|(?i:[+-]?(?:inf|infinity)|nan))$"
 INTEGER = r"^[+-]?\d{1,19}(?:\.0*)?$"
-_LARGEST = "9223372036854775807"
+_LARGEST, _SMALLEST = "9223372036854775807", "9223372036854775808"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def parse(
     fits = pc.match_substring_regex(found, INTEGER)
     digits = pc.replace_substring_regex(found, r"\.0*$", "")
     is_long = pc.match_substring_regex(digits, r"^[+-]?\d{19}$")
-    above = pc.greater(pc.utf8_ltrim(digits, "+-"), pa.scalar(_LARGEST, digits.type))
+    bound = pc.if_else(pc.starts_with(digits, "-"), _SMALLEST, _LARGEST).cast(digits.type)
+    above = pc.greater(pc.utf8_ltrim(digits, "+-"), bound)
     fits = pc.and_(fits, pc.invert(pc.and_(is_long, above)))
     plain = pc.if_else(fits, _without_plus(digits), pa.scalar(None, digits.type))
     return _checked(plain.cast(pa.int64()), fits, "is no whole number of 64 bits")
