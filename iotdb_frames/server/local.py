@@ -76,7 +76,7 @@ class LocalServer:
         port: int | None = None,
         properties: Mapping[str, Any] | None = None,
         heap: int | str = "1GiB",
-        direct_memory: int | str = "256MiB",
+        direct_memory: int | str = "1GiB",
         start_timeout_s: float = 60.0,
         stop_timeout_s: float = 30.0,
     ) -> None:

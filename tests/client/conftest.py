@@ -35,7 +35,7 @@ def database(connection: Connection) -> Iterator[str]:
 def shared_database(connection: Connection) -> str:
     """``root.shared`` and the table database `shared`, for tests that only need names in them.
 
-    A database of its own costs a test a second, and a small server holds only a dozen.
+    A database of its own costs a test a second.
     """
     connection.run(lambda session: session.execute("CREATE DATABASE root.shared"), model="tree")
     connection.run(lambda session: session.execute("CREATE DATABASE shared"), model="table")

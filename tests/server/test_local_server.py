@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.reader import execute
 from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.server import LocalServer, config, datadir, probe
 from iotdb_frames.server.processes import ProcessIdentity
@@ -109,6 +111,15 @@ def test_killed_server_starts_again_on_its_data() -> None:
 
 
 @pytest.mark.server
+def test_server_holds_many_databases(server: LocalServer) -> None:
+    """More than the dozen that the direct memory has room for with the usual buffers."""
+    with Connection(lambda: server.options, label="many") as connection:
+        names = [f"root.many{i}" for i in range(30)]
+        for name in names:
+            execute(f"CREATE TIMESERIES {name}.d.s DOUBLE", connection=connection)
+        execute(f"DELETE DATABASE {', '.join(names)}", connection=connection)
+
+
 def test_kept_data_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data in a given directory is there after a stop, for one server at a time, as it was made."""
     monkeypatch.setenv("LC_ALL", "C")  # as in many containers; paths are not ASCII all the same
