@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,63 +26,63 @@ from iotdb_frames.stream.tickets import Entry
 _log = logging.getLogger(__name__)
 
 
-class Batch:
-    """Entries of one lane; `n_out` of its requests are with the sender.
+Again = Callable[[Callable[[], Any]], Any]
+"""Gives what a call gives; calls again while the server cannot answer it."""
 
-    is_submitted : there is no further request
+
+class Batch:
+    """Entries of one lane, on their way.
+
     is_lost : a request of it was never answered for, and will not be
     """
 
     def __init__(self, entries: list[Entry], known: KnownSeries) -> None:
         self.entries = entries
-        self.n_out = 0
-        self.is_submitted = False
         self.is_lost = False
         self._known = known
-        self._blocks: list[tuple[Block, np.ndarray]] | None = None
+        self._lock = Lock()
+        self._n_parts = 1  # requests that are not answered for, and one while there may be more
         self._groups: list[Group] = []
-        self._todo: deque[Group] | None = None
-        self._group: Group | None = None
-        self._requests: Iterator[Request] = iter(())
         self._replanned: list[Request] = []
         self._unfit: list[tuple[np.ndarray, IoTDBFramesError]] = []
 
-    def next_request(self) -> tuple[Group, Request] | None:
-        """The next request and the group of its rows; None at the end.
+    def part_begins(self) -> None:
+        """A request goes to the sender."""
+        with self._lock:
+            self._n_parts += 1
+
+    def part_ends(self) -> bool:
+        """A request is answered for, or there is no further one; whether that was the last."""
+        with self._lock:
+            self._n_parts -= 1
+            return not self._n_parts
+
+    def requests(self, again: Again) -> Iterator[tuple[Group, Request]]:
+        """Its requests, in order, and the group of their rows.
 
         Raises
         ------
-        ServerError : one that may succeed later; then nothing has changed.
+        ServerError : one that may succeed later, where `again` gave up.
         """
-        if self._todo is None:
-            self._todo = deque(self._gather())
-        while True:
-            group = self._group
-            if group is not None:
-                try:
-                    request = next(self._requests, None)
-                except Exception as exc:
-                    request = None
-                    self._refuse_all(group, exc)
-                if request is not None:
-                    return group, request
-                self._group = None
-            if not self._todo:
-                return None
-            self._start(self._todo[0])
+        self._groups = self._gather(again)
+        for group in self._groups:
+            try:
+                for request in again(partial(self._plan, group)):
+                    yield group, request
+            except Exception as exc:
+                if isinstance(exc, ServerError) and exc.is_retryable:
+                    raise
+                self._refuse_all(group, exc)
 
-    def _gather(self) -> list[Group]:
-        if self._blocks is None:
-            self._blocks = list(self._to_blocks())
+    def _gather(self, again: Again) -> list[Group]:
+        blocks = list(self._to_blocks())
         wanted: dict[str, set[str]] = {}
-        for block, _ in self._blocks:
+        for block, _ in blocks:
             names = wire_names(block.names)
             for device in block.devices:
                 wanted.setdefault(device, set()).update(names)
-        self._known.learn(wanted)
-        self._groups = gather(self._blocks, self._known.key)
-        self._blocks = []
-        return self._groups
+        again(lambda: self._known.learn(wanted))
+        return gather(blocks, self._known.key)
 
     def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
         """Single rows become a block a device, which ends where a whole block of it comes."""
@@ -106,22 +108,6 @@ class Batch:
                 yield block, of_row[at]
             else:
                 self._unfit.append((of_row[at], block))
-
-    def _start(self, group: Group) -> None:
-        """Plan a group; afterwards it is that of the requests, or refused."""
-        assert self._todo is not None
-        try:
-            requests = self._plan(group)
-        except ServerError as exc:
-            if exc.is_retryable:
-                raise
-            self._refuse_all(group, exc)
-            requests = iter(())
-        except Exception as exc:
-            self._refuse_all(group, exc)
-            requests = iter(())
-        self._todo.popleft()
-        self._group, self._requests = group, requests
 
     def _refuse_all(self, group: Group, exc: Exception) -> None:
         if not isinstance(exc, IoTDBFramesError):
@@ -149,10 +135,13 @@ class Batch:
         is_at_fault = ~is_missing(source.take(slice(0, len(source))))
         group.refuse(np.flatnonzero(is_at_fault), problem)
         rest = np.flatnonzero(~is_at_fault)
-        if not len(rest):
-            return iter(())
-        requests = self._plan(group.part(rest, without=problem.column))
-        return (replace(r, rows=rest[r.rows], halve=None) for r in requests)
+        return self._plan_part(group, rest, without=problem.column) if len(rest) else iter(())
+
+    def _plan_part(
+        self, group: Group, rows: np.ndarray, *, without: Hashable = None
+    ) -> Iterator[Request]:
+        requests = self._plan(group.part(rows, without=without))
+        return (replace(r, rows=rows[r.rows], halve=None) for r in requests)
 
     def in_place_of(self, group: Group, request: Request) -> Sequence[Request]:
         """What to send in place of a refused request: its devices apart, or a new plan of it.
@@ -170,10 +159,8 @@ class Batch:
             return ()
         if not self._known.has_changed(device):
             return ()
-        rows = np.arange(len(group))[request.rows]
         try:
-            requests = self._plan(group.part(rows))
-            made = [replace(r, rows=rows[r.rows], halve=None) for r in requests]
+            made = list(self._plan_part(group, np.arange(len(group))[request.rows]))
         except FrameError:
             return ()
         self._replanned += made

@@ -1,8 +1,8 @@
-"""The core of a sink: a thread that prepares what is due, and threads that send it.
+"""The core of a sink: a thread a lane that prepares what is due, and a sender that sends it.
 
-While a lane's sender is busy with one request, the next is prepared. The thread that prepares never
-waits for a lane, so no lane holds up another; what the server cannot take now, a lane tries again
-until it can, and nothing of that lane goes before it.
+While a lane's sender is busy with one request, its thread prepares the next. What the server
+cannot take now, a lane tries again until it can, and nothing of that lane goes before it; so no
+lane holds up another, and a device's rows keep their order.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ import atexit
 import logging
 import math
 import os
-import random
 from collections.abc import Callable, Sequence
-from threading import Lock, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
+from typing import TypeVar
 
 import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.sender import Sender
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
+from iotdb_frames.frames.card import plural
 from iotdb_frames.frames.chunks import Request
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.stream.batch import Batch
 from iotdb_frames.stream.groups import Group
 from iotdb_frames.stream.known import KnownSeries
 from iotdb_frames.stream.pending import Lane, Pending
-from iotdb_frames.stream.spool import Spool
 from iotdb_frames.stream.tickets import Entry
 
+T = TypeVar("T")
 OnRefused = Callable[[pa.Table, IoTDBFramesError], None]
 
 EXIT_LIMIT_S = 10.0
@@ -46,9 +48,7 @@ class Outbox:
     ----------
     connection, known : the sink's own
     pending : what to deliver
-    n_lanes : connections that send side by side
     on_refused : given refused rows, and why; None: the sink's next call raises it
-    spool : where rows are kept across a crash
     """
 
     def __init__(
@@ -57,27 +57,29 @@ class Outbox:
         known: KnownSeries,
         pending: Pending,
         *,
-        n_lanes: int,
         on_refused: OnRefused | None,
-        spool: Spool | None,
     ) -> None:
         self._connection = connection
         self._known = known
         self.pending = pending
         self._on_refused = on_refused
-        self._spool = spool
         self._pid = os.getpid()
         self._is_prepared = False
+        self._preparing = Lock()
         self._ending = Lock()
         self._is_ended = False
+        self._abort = Event()
         self._sender = Sender(
             connection,
-            n_lanes=n_lanes,
+            n_lanes=len(pending.lanes),
             policy=_FOREVER,
             stop_on_error=False,
             on_trouble=pending.has_trouble,
         )
-        self._thread = Thread(target=self._run, name="iotdb-frames-sink", daemon=True)
+        self._threads = [
+            Thread(target=self._run, args=(lane,), name="iotdb-frames-sink", daemon=True)
+            for lane in pending.lanes
+        ]
 
     def start(self) -> None:
         """Prepare the server, and begin.
@@ -91,18 +93,20 @@ class Outbox:
             self._prepare()
         except BaseException as exc:
             is_waiting = isinstance(exc, ServerError) and exc.is_retryable
-            if self._spool is None or not is_waiting:
+            if self.pending.spool is None or not is_waiting:
                 self._sender.close()
                 raise
             _log.warning("rows wait in the spool: %s", exc)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         # Only now: what was registered before, as the end of a connection, comes after it.
         atexit.register(self._at_exit)
 
     def _prepare(self) -> None:
-        if not self._is_prepared:
-            self._known.prepare()
-            self._is_prepared = True
+        with self._preparing:
+            if not self._is_prepared:
+                self._known.prepare()
+                self._is_prepared = True
 
     def close(self, timeout_s: float | None) -> None:
         """Drain for at most so long, then end.
@@ -131,58 +135,48 @@ class Outbox:
             if self._is_ended:
                 return
             self._is_ended = True
-            is_left = self.pending.end()
-            if is_left:
-                self._sender.abort()
-            if current_thread() is not self._thread:
-                self._thread.join(1.0)
-            # A thread that waits for an answer of the server ends with it, or with the process.
-            self._sender.close(timeout_s=0.5 if is_left else 5.0)
-            self._connection.close()
-            if self._spool is not None:
-                self._spool.close()
-            atexit.unregister(self._at_exit)
+        is_left = self.pending.end()
+        self._abort.set()
+        if is_left:
+            self._sender.abort()
+        for thread in self._threads:
+            if thread is not current_thread():
+                thread.join(1.0)
+        # A thread that waits for an answer of the server ends with it, or with the process.
+        self._sender.close(timeout_s=0.5 if is_left else 5.0)
+        self._connection.close()
+        if self.pending.spool is not None:
+            self.pending.spool.close()
+        atexit.unregister(self._at_exit)
 
-    # --- the thread that prepares ---
+    # --- the thread of a lane ---
 
-    def _run(self) -> None:
+    def _run(self, lane: Lane) -> None:
         try:
-            while (lane := self.pending.next_lane()) is not None:
-                self._step(lane)
-            if self.pending.is_orphan:
-                self._end()
+            while (batch := self.pending.take_batch(lane, self._new_batch)) is not None:
+                self._again(self._prepare)
+                for group, request in batch.requests(self._again):
+                    self._submit(lane, batch, group, request)
+                self._part_done(lane, batch)
         except BaseException as exc:
-            _log.exception("the sink failed")
-            self.pending.break_down(exc)
-
-    def _step(self, lane: Lane) -> None:
-        """Hand one request of a lane to the sender."""
-        batch = lane.batch or self.pending.take_batch(lane, self._new_batch)
-        try:
-            self._prepare()
-            made = batch.next_request()
-        except ServerError as exc:
-            if not exc.is_retryable:
-                raise
-            self.pending.has_trouble(exc)
-            wait_s = _FOREVER.wait_s(min(lane.n_failed, 16), random.random())  # noqa: S311 - jitter
-            self.pending.postpone(lane, wait_s)
-            return
-        if made is not None:
-            self.pending.request_out(lane, batch)
-            self._submit(lane, batch, *made)
-        elif self.pending.all_submitted(lane, batch):
-            self._finish(lane, batch)
+            if not self._abort.is_set():
+                _log.exception("the sink failed")
+                self.pending.break_down(exc)
+        if self.pending.is_orphan:
+            self._end()
 
     def _new_batch(self, entries: list[Entry]) -> Batch:
         return Batch(entries, self._known)
 
+    def _again(self, call: Callable[[], T]) -> T:
+        """What a call of the server gives, however long it is away."""
+        return call_with_retry(
+            call, policy=_FOREVER, on_retry=self.pending.has_trouble, give_up=self._abort
+        )
+
     def _submit(self, lane: Lane, batch: Batch, group: Group, request: Request) -> None:
         def on_done(sent: Request, retries: int, error: ServerError | None) -> None:
-            if retries:
-                with self.pending.lock:
-                    devices = [tablet.target for tablet in sent.tablets]
-                    self.pending.counters.retry(retries, devices)
+            self.pending.retried(retries, [tablet.target for tablet in sent.tablets])
             if error is not None and error.is_retryable and self.pending.is_over:
                 batch.is_lost = True
             elif error is not None:
@@ -202,24 +196,22 @@ class Outbox:
                 batch.is_lost = True
                 if not self.pending.is_over:
                     self.pending.break_down(self._sender.error or PoolClosed("nobody sends"))
-            if self.pending.request_back(lane, batch):
-                self._finish(lane, batch)
+            self._part_done(lane, batch)
 
+        batch.part_begins()
         is_queued = self._sender.submit(
             lane.index, _TREE, request, on_done, on_refused=on_refused, on_end=on_end
         )
         if not is_queued:
             on_end()
 
-    def _finish(self, lane: Lane, batch: Batch) -> None:
-        """All requests of a batch are answered for, or never will be."""
-        if batch.is_lost:
+    def _part_done(self, lane: Lane, batch: Batch) -> None:
+        """After the last part of a batch, account for its rows."""
+        if not batch.part_ends() or batch.is_lost:
             return
         try:
             batch.settle()
             failure = self._hand_over_refused(batch)
-            if self._spool is not None:
-                self._spool.done([e.place for e in batch.entries if e.place is not None])
         except Exception as exc:
             _log.exception("rows could not be accounted for")
             failure = exc
@@ -230,7 +222,7 @@ class Outbox:
         first: Exception | None = None
         for table, error in batch.refused():
             first = first or error
-            _log.error("%d rows were refused: %s", table.num_rows, error)
+            _log.error("%s refused: %s", plural(table.num_rows, "row"), error)
             if self._on_refused is not None:
                 self._on_refused(table, error)
         return first if self._on_refused is None else None

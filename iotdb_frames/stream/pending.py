@@ -15,13 +15,13 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from threading import Condition, RLock
 from typing import Literal
 
 import pandas as pd
 
-from iotdb_frames.client.sender import QUEUE
 from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, ServerError, SinkFull
 from iotdb_frames.stream.batch import Batch
 from iotdb_frames.stream.blocks import Row
@@ -52,28 +52,20 @@ class Lane:
     """What waits for one connection, and what is on its way there.
 
     waiting : entries, in order
-    batch : the one being prepared
-    working : batches that are not answered for, in order, the one being prepared included
-    n_out : requests with the sender
-    retry_at, n_failed : when preparing may go on, and how often it failed in a row
+    working : batches that are not answered for, in order
+    work : there may be something to prepare
     """
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, lock: RLock) -> None:
         self.index = index
         self.waiting: deque[Entry] = deque()
         self.is_due = False
-        self.batch: Batch | None = None
         self.working: deque[Batch] = deque()
-        self.n_out = 0
-        self.retry_at = 0.0
-        self.n_failed = 0
+        self.work = Condition(lock)
 
-    @property
-    def first_number(self) -> float:
-        """Of the oldest entry that is not answered for."""
-        if self.working:
-            return self.working[0].entries[0].number
-        return self.waiting[0].number if self.waiting else math.inf
+    def entries(self) -> Iterator[Entry]:
+        """What is not answered for, in order."""
+        return chain(*(batch.entries for batch in self.working), self.waiting)
 
 
 class Pending:
@@ -105,13 +97,11 @@ class Pending:
         # What is taken can no longer be let go of: leave most of the room to what waits.
         self._most_taken = max_bytes // (4 * n_lanes)
         self._overflow = overflow
-        self._spool = spool
+        self.spool = spool
         self._n_forks = _n_forks
         self.lock = RLock()
         self.changed = Condition(self.lock)  # something was answered for, or it is over
-        self._work = Condition(self.lock)  # there may be something to prepare
-        self._lanes = [Lane(i) for i in range(n_lanes)]
-        self._turn = 0
+        self.lanes = [Lane(i, self.lock) for i in range(n_lanes)]
         self.counters = Counters()
         self._n_collected = 0
         self._deadline = math.inf
@@ -160,8 +150,8 @@ class Pending:
                 else:
                     self.changed.wait()
                     self._check_open()
-            if self._spool is not None:
-                _keep(entries, self._spool)
+            if self.spool is not None:
+                _keep(entries, self.spool)
             self._take(entries)
         return True
 
@@ -179,7 +169,7 @@ class Pending:
         for entry in entries:
             self._number += 1
             entry.number = self._number
-            self._lanes[entry.lane].waiting.append(entry)
+            self.lanes[entry.lane].waiting.append(entry)
             self._bytes += entry.n_bytes
             self._n_collected += entry.n_rows
             self.counters.total.queued += entry.n_rows
@@ -187,16 +177,17 @@ class Pending:
             self.make_due()
         elif self._deadline == math.inf and entries:
             self._deadline = time.monotonic() + self._interval_s
-            self._work.notify()
+            self.lanes[entries[0].lane].work.notify()  # which sees to the deadline
 
     def make_due(self) -> None:
         """Let everything that waits go."""
         with self.lock:
-            for lane in self._lanes:
-                lane.is_due = lane.is_due or bool(lane.waiting)
+            for lane in self.lanes:
+                if lane.waiting:
+                    lane.is_due = True
+                    lane.work.notify()
             self._n_collected = 0
             self._deadline = math.inf
-            self._work.notify()
 
     def _check_open(self) -> None:
         if self._n_forks != _n_forks:
@@ -212,7 +203,7 @@ class Pending:
         """Let go of the oldest entries that wait; False where none does."""
         n_rows = 0
         while n_bytes > 0:
-            waiting = [lane for lane in self._lanes if lane.waiting]
+            waiting = [lane for lane in self.lanes if lane.waiting]
             if not waiting:
                 break
             entry = min(waiting, key=lambda lane: lane.waiting[0].number).waiting.popleft()
@@ -220,8 +211,7 @@ class Pending:
             n_rows += entry.n_rows
             self._forget([entry])
             self.counters.drop(entry)
-            if entry.place is not None and self._spool is not None:
-                self._spool.done([entry.place])
+            self._leave_spool([entry])
             error = SinkFull(f"{entry.n_rows} rows were dropped for newer ones" + self._because())
             for tell in entry.ticket.part_done(error):
                 tell()
@@ -233,6 +223,13 @@ class Pending:
                 self._say_dropped_at = now + SAY_EVERY_S
             self.changed.notify_all()
         return n_rows > 0
+
+    def _leave_spool(self, entries: Sequence[Entry]) -> None:
+        if self.spool is not None:
+            try:
+                self.spool.done([e.place for e in entries if e.place is not None])
+            except OSError as exc:  # they are sent again at the next start
+                _log.error("rows that are stored could not leave the spool: %s", exc)
 
     def _forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -295,7 +292,8 @@ class Pending:
     def _is_done(self, number: int) -> bool:
         if self._broken is not None or self.is_over:
             return True
-        return all(lane.first_number > number for lane in self._lanes)
+        firsts = [next(lane.entries(), None) for lane in self.lanes]
+        return all(entry is None or entry.number > number for entry in firsts)
 
     def wait_for_room(self) -> None:
         """Wait until something was answered for, or for a second."""
@@ -315,7 +313,7 @@ class Pending:
         """Nothing more is prepared; whether anything is left."""
         with self.lock:
             self.is_closing = self.is_over = True
-            self._work.notify_all()
+            self._wake_all()
             self._fail_tickets(
                 PoolClosed("the sink was closed before these rows were acknowledged")
             )
@@ -323,10 +321,9 @@ class Pending:
 
     def _fail_tickets(self, error: BaseException) -> None:
         """Nobody is to wait for what will not come; the rows count as undelivered."""
-        for lane in self._lanes:
-            for entry in [*lane.waiting, *(e for batch in lane.working for e in batch.entries)]:
-                for tell in entry.ticket.part_done(error):
-                    tell()
+        for entry in chain(*(lane.entries() for lane in self.lanes)):
+            for tell in entry.ticket.part_done(error):
+                tell()
         self.changed.notify_all()
 
     def abandon(self) -> None:
@@ -334,6 +331,11 @@ class Pending:
         with self.lock:
             self.is_closing = self.is_orphan = True
             self.make_due()
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for lane in self.lanes:
+            lane.work.notify()
 
     def undelivered(self) -> PartialWriteError | None:
         """What is to be said of rows that were not delivered, once."""
@@ -353,84 +355,56 @@ class Pending:
             hint = None
             if total.queued:
                 hint = "a longer close(timeout_s=…), or spool= to keep them for the next start"
-                if self._spool is not None:
+                if self.spool is not None:
                     hint = "they are in the spool, for the next start"
             error = PartialWriteError(text, hint=hint)
             error.__cause__ = failure
             error.report = self.counters.report()
             return error
 
-    # --- the one who prepares ---
+    # --- those who prepare ---
 
-    def next_lane(self) -> Lane | None:
-        """A lane that can go on; waits for one. None at the end."""
+    def take_batch(self, lane: Lane, make: Callable[[list[Entry]], Batch]) -> Batch | None:
+        """What waits in a lane, up to a limit, as soon as it is due; None at the end."""
         with self.lock:
-            while not self.is_over:
-                now = time.monotonic()
-                if now >= self._deadline:
-                    self.make_due()
-                wake_at = self._deadline
-                self._turn += 1  # another lane is the first each time
-                for i in range(len(self._lanes)):
-                    lane = self._lanes[(self._turn + i) % len(self._lanes)]
-                    if lane.n_out < QUEUE and (lane.batch or (lane.is_due and lane.waiting)):
-                        if now >= lane.retry_at:
-                            return lane
-                        wake_at = min(wake_at, lane.retry_at)
+            while not self.is_over and not (lane.is_due and lane.waiting):
                 if self.is_orphan and not self.n_rows:
                     return None
-                self._work.wait(None if wake_at == math.inf else max(0.0, wake_at - now))
-        return None
-
-    def take_batch(self, lane: Lane, make: Callable[[list[Entry]], Batch]) -> Batch:
-        """What waits in a lane, up to a limit, as the batch that is being prepared."""
-        with self.lock:
-            entries: list[Entry] = []
-            n_bytes = n_sent = 0
-            while lane.waiting:
-                entry = lane.waiting[0]
-                n_bytes += entry.n_bytes
-                # A row that is a mapping is some ten times larger than as columns.
-                n_sent += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
-                if entries and (n_sent > TAKE_BYTES or n_bytes > self._most_taken):
-                    break  # what is over would be a small request of its own
-                entries.append(lane.waiting.popleft())
+                left_s = self._deadline - time.monotonic()
+                if left_s <= 0:
+                    self.make_due()
+                else:
+                    lane.work.wait(None if left_s == math.inf else left_s)
+            if self.is_over:
+                return None
+            batch = make(self._take_some(lane))
             lane.is_due = bool(lane.waiting)
-            lane.batch = make(entries)
-            lane.working.append(lane.batch)
-            return lane.batch
+            lane.working.append(batch)
+            return batch
 
-    def postpone(self, lane: Lane, wait_s: float) -> None:
-        """Let a lane's preparing rest for so long."""
-        with self.lock:
-            lane.retry_at = time.monotonic() + wait_s
-            lane.n_failed += 1
+    def _take_some(self, lane: Lane) -> list[Entry]:
+        entries: list[Entry] = []
+        n_bytes = n_sent = 0
+        while lane.waiting:
+            entry = lane.waiting[0]
+            n_bytes += entry.n_bytes
+            # A row that is a mapping is some ten times larger than as columns.
+            n_sent += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
+            if entries and (n_sent > TAKE_BYTES or n_bytes > self._most_taken):
+                break  # what is over would be a small request of its own
+            entries.append(lane.waiting.popleft())
+        return entries
 
-    def request_out(self, lane: Lane, batch: Batch) -> None:
-        """A request is with the sender."""
-        with self.lock:
-            lane.n_failed = 0
-            lane.n_out += 1
-            batch.n_out += 1
-
-    def request_back(self, lane: Lane, batch: Batch) -> bool:
-        """A request is answered for; whether it was the last of its batch."""
-        with self.lock:
-            lane.n_out -= 1
-            batch.n_out -= 1
-            self._work.notify()
-            return batch.is_submitted and not batch.n_out
-
-    def all_submitted(self, lane: Lane, batch: Batch) -> bool:
-        """A batch has no further request; whether all of them are answered for."""
-        with self.lock:
-            lane.batch = None
-            batch.is_submitted = True
-            return not batch.n_out
+    def retried(self, n_requests: int, devices: Sequence[str]) -> None:
+        """Count requests that were sent again."""
+        if n_requests:
+            with self.lock:
+                self.counters.retry(n_requests, devices)
 
     def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
         """A batch is answered for: its entries leave memory, their tickets are told."""
         tallies = batch.tallies(time.monotonic())
+        self._leave_spool(batch.entries)
         with self.lock:
             lane.working.remove(batch)
             self._forget(batch.entries)
@@ -439,7 +413,8 @@ class Pending:
             self._failure = self._failure or failure
             is_over, self._trouble = self._trouble is not None, None
             self.changed.notify_all()
-            self._work.notify()
+            if self.is_orphan:
+                self._wake_all()
         if is_over:
             _log.info("the server takes rows again")
         for callback in tell:
@@ -455,9 +430,7 @@ class Pending:
     def device_stats(self) -> pd.DataFrame:
         """Counters of this moment, a row a device."""
         with self.lock:
-            waiting = [e for lane in self._lanes for e in lane.waiting]
-            waiting += [e for lane in self._lanes for b in lane.working for e in b.entries]
-            return self.counters.by_device(waiting)
+            return self.counters.by_device(chain(*(lane.entries() for lane in self.lanes)))
 
 
 def _keep(entries: Sequence[Entry], spool: Spool) -> None:

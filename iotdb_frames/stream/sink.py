@@ -205,9 +205,7 @@ class IoTDBSink:
             connection,
             KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy"),
             pending,
-            n_lanes=self._n_lanes,
             on_refused=on_refused,
-            spool=spool,
         )
         box.start()
         return box
