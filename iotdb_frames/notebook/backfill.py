@@ -7,7 +7,7 @@ from typing import Any
 
 from IPython.display import display, update_display
 
-from iotdb_frames.frames.card import Card, duration, rate, size
+from iotdb_frames.frames.card import Card, duration, plural, rate, size
 
 
 class BackfillProgress:
@@ -21,27 +21,46 @@ class BackfillProgress:
     def __init__(self, *, label: str) -> None:
         self._label = label
         self._last: Any = None
+        self._written: Any = None
         self._id = f"iotdb-frames-{uuid.uuid4().hex}"
         display(Card("looking at the files", label), display_id=self._id)
 
     def show(self, standing: Any) -> None:
         """Draw a `backfills.progress.Standing`."""
         self._last = standing
+        if standing.phase == "writing":
+            self._written = standing
         update_display(self.card(), display_id=self._id)
 
-    def card(self, status: str = "") -> Card:
-        """What it shows."""
+    def card(self) -> Card:
+        """What it shows while it goes on."""
         now = self._last
-        words = [now.phase, now.text, f"{size(now.bytes_done)} of {size(now.n_bytes)}"]
-        if now.seconds > 0 and now.rows and not status:
+        # Verified are units, of any file in any order: rows say how far that is.
+        done = now.text if now.phase == "writing" else plural(now.rows, "row")
+        words = [now.phase, done]
+        if now.n_bytes:
+            words.append(f"{size(now.bytes_done)} of {size(now.n_bytes)}")
+        if now.seconds > 0 and now.rows:
             words.append(rate(now.rows / now.seconds, "rows"))
-        if now.left_s and not status:
+        if now.left_s:
             words.append(f"{duration(now.left_s)} left")
-        part = now.bytes_done / now.n_bytes if now.n_bytes else None
-        return Card(" · ".join(words), self._label, status, bar=part)
+        return Card(" · ".join(words), self._label, bar=_part(now))
+
+    def final_card(self, is_complete: bool) -> Card:
+        """What stays: what is written, and whether it was verified."""
+        now, written = self._last, self._written or self._last
+        words = [written.text]
+        if is_complete:
+            words += [size(written.n_bytes)] if written.n_bytes else []
+            words += ["verified"] if now.phase == "verifying" else []
+            return Card(" · ".join(words), self._label, "ok", bar=1.0)
+        return Card(f"stopped {now.phase} · {written.text}", self._label, "warn", bar=_part(now))
 
     def close(self, *, is_complete: bool = True) -> None:
         """Draw the final state."""
         if self._last is not None:
-            card = self.card("ok" if is_complete else "warn")
-            update_display(card, display_id=self._id)
+            update_display(self.final_card(is_complete), display_id=self._id)
+
+
+def _part(standing: Any) -> float | None:
+    return standing.bytes_done / standing.n_bytes if standing.n_bytes else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from iotdb_frames.backfills.progress import Standing
 from iotdb_frames.client import progress as opening
 from iotdb_frames.frames.card import Card
+from iotdb_frames.notebook import backfill
 from iotdb_frames.notebook import progress as shown
+from iotdb_frames.notebook.backfill import BackfillProgress
 from iotdb_frames.notebook.progress import NotebookProgress
 
 
@@ -94,3 +98,25 @@ def test_auto_shows_it_where_there_is_time_to_look(
     thread.start()
     thread.join()
     assert isinstance(made[0], opening.Silent)
+
+
+def test_a_backfill_ends_with_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and rows are those that were written, also where verifying came after; nothing is 0."""
+    shown: list[Card] = []
+    monkeypatch.setattr(backfill, "display", lambda card, **_: shown.append(card))
+    monkeypatch.setattr(backfill, "update_display", lambda card, **_: shown.append(card))
+    progress = BackfillProgress(label="root.a.b")
+    written = Standing("writing", 7, 3, 1000, 500, 3000, seconds=1.5, left_s=1.5)
+    progress.show(written)
+    assert shown[-1].title == (
+        "writing · 3 of 7 files, 3,000 rows · 500 B of 1000 B · 2.0 k rows/s · 1.50 s left"
+    )
+    assert shown[-1].bar == 0.5
+    progress.show(replace(written, files_done=7, bytes_done=1000, rows=6000, left_s=None))
+    progress.show(Standing("verifying", 7, 0, 0, 0, 4000, seconds=1.0))
+    assert shown[-1].title == "verifying · 4,000 rows · 4.0 k rows/s"
+    progress.close(is_complete=False)
+    assert shown[-1].title == "stopped verifying · 7 of 7 files, 6,000 rows"
+    progress.close()
+    assert shown[-1].title == "7 of 7 files, 6,000 rows · 1000 B · verified"
+    assert (shown[-1].status, shown[-1].bar) == ("ok", 1.0)

@@ -54,9 +54,9 @@ def test_it_shows_what_the_sink_counts(notes: Notes, sink: IoTDBSink) -> None:
         sink.send(_frame(7, "2026-01-02"))
         assert _counters(panel)["backlog"] == "7"
         _wait(lambda: panel.feed.replay().rows is not None)
-        assert panel.view.widget.state["word"] == "open"
+        _wait(lambda: panel.view.widget.state["word"] == "open")
     _wait(lambda: not panel.view.is_alive)
-    assert panel.view.widget.state["word"] == "closed"
+    _wait(lambda: panel.view.widget.state["word"] == "closed")
     assert _counters(panel)["acknowledged"] == "57"
     assert [line.name for line in panel.feed.lines.series] == [
         "acknowledged", "rejected", "waiting"

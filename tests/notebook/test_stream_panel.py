@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from noting import Notes
 import iotdb_frames as iotf
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import ConnectionLost, OptionsError
-from iotdb_frames.notebook.panel import chart
+from iotdb_frames.notebook.panel import chart, shown
 from iotdb_frames.notebook.panel.stream_panel import StreamPanel
 from iotdb_frames.stream import signals as sg
 from iotdb_frames.stream.fleet import simulate_fleet
@@ -330,6 +331,35 @@ def test_it_shows_what_it_is_everywhere(notes: Notes, connection: Connection, ta
     assert bundle.keys() == {"text/plain", "text/html"}
     assert "temp" in bundle["text/plain"]
     assert "<svg" in bundle["text/html"]
+
+
+def test_its_still_picture_has_the_last_rows(
+    notes: Notes, connection: Connection, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an exported page shows after stop, or after the end, is all that was acknowledged."""
+    stills: list[dict[str, str]] = []
+    monkeypatch.setattr(shown, "is_in_notebook", lambda: True)
+    monkeypatch.setattr(shown, "display", lambda *_, **__: None)
+    monkeypatch.setattr(shown, "update_display", lambda bundle, **_: stills.append(bundle))
+    for duration in (None, "0.5s"):
+        panel = _source().panel(
+            to=f"{target}_{duration is None}", window="100ms", duration=duration,
+            connection=connection,
+        )  # fmt: skip
+        panel._ipython_display_()
+        panel.start()
+        _wait(lambda panel=panel: panel.totals.rows >= 12)
+        if duration is None:
+            panel.stop()
+        else:
+            _wait(lambda panel=panel: not panel.view.is_alive)
+        rows = panel.feed.replay().rows
+        assert rows is not None
+        assert len(rows) == panel.totals.rows
+        text = stills[-1]["text/plain"]
+        assert f"acknowledged  {len(rows)} (rows)" in text
+        assert re.search(rf"temp +°C +{len(rows)} ", text)
+        panel.close()
 
 
 def test_closing_twice_is_closing_once(notes: Notes, connection: Connection, target: str) -> None:

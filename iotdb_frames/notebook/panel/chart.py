@@ -22,7 +22,7 @@ from iotdb_frames.notebook.panel.feed import Feed, Update
 
 _log = logging.getLogger(__name__)
 
-FRAMES_PER_S = 8.0
+FRAMES_PER_S = 10.0
 STATE_EVERY_S = 0.5
 FORGET_VIEWS_S = 60.0
 """Without a hello for so long nobody looks; views say it every 15 s."""
@@ -46,6 +46,7 @@ class ChartView:
     feed : the rows
     describe : gives `state`, called some times a second in a thread of the view
     is_over : whether nothing more will come; the thread ends then, until `wake`
+    on_end : called when it ends so, with all that came in the feed
     spans : seconds that the chart can show, the first at the start; None: all that is kept
     """
 
@@ -55,12 +56,14 @@ class ChartView:
         *,
         describe: Callable[[], dict[str, Any]],
         is_over: Callable[[], bool],
+        on_end: Callable[[], None],
         spans: list[float | None],
     ) -> None:
         self.feed = feed
         self.spans = spans
         self._describe = describe
         self._is_over = is_over
+        self._on_end = on_end
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -114,8 +117,9 @@ class ChartView:
 
     def _run(self) -> None:
         shown_at = 0.0
+        due = time.monotonic()
         try:
-            while not self._ended.wait(1 / FRAMES_PER_S):
+            while not self._ended.wait(max(0.0, due - time.monotonic())):
                 is_over = self._is_over()
                 self._send(self.feed.take())
                 now = time.monotonic()
@@ -123,7 +127,10 @@ class ChartView:
                     shown_at = now
                     self.refresh()
                 if is_over:
+                    self._on_end()
                     return
+                # Late frames are left out, and half of the time is always others'.
+                due = max(due + 1 / FRAMES_PER_S, time.monotonic() + 0.5 / FRAMES_PER_S)
         except Exception:
             _log.exception("the chart is no longer kept up to date")
 

@@ -84,9 +84,10 @@ class Controls:
             layout={
                 "grid_template_columns": "repeat(auto-fit, minmax(250px, 1fr))",
                 "grid_gap": "4px 28px",
-                "margin": "6px 0 0",
+                "margin": "6px 0 4px",
             },
         )
+        grid.add_class("iotf-controls")
         self.top, self.bottom = bar, grid
 
     # --- what they say ---

@@ -63,13 +63,13 @@ def tiles(totals: Totals, rates: tuple[float, float]) -> list[Tile]:
         ("points/s", number(rates[1]), "", ""),
         ("p50", *_milliseconds(totals.p50_s), ""),
         ("p99", *_milliseconds(totals.p99_s), ""),
-        ("backlog", number(totals.backlog), "rows", "wait" if totals.backlog else ""),
+        ("backlog", *_rows(totals.backlog), "wait" if totals.backlog else ""),
         ("retries", number(totals.retries), "", "wait" if totals.retries else ""),
-        ("rejected", number(totals.rejected), "rows", "bad" if totals.rejected else ""),
-        ("acknowledged", number(totals.rows), "rows", ""),
+        ("rejected", *_rows(totals.rejected), "bad" if totals.rejected else ""),
+        ("acknowledged", *_rows(totals.rows), ""),
     ]
     hit = sorted((totals.faults or {}).items(), key=lambda item: -item[1])
-    return shown + [(kind, number(n), "rows", "fault") for kind, n in hit[:4]]
+    return shown + [(kind, *_rows(n), "fault") for kind, n in hit[:4]]
 
 
 def number(value: Any) -> str:
@@ -82,6 +82,10 @@ def number(value: Any) -> str:
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}"
+
+
+def _rows(n: int) -> tuple[str, str]:
+    return number(n), "row" if n == 1 else "rows"
 
 
 def _milliseconds(seconds: float | None) -> tuple[str, str]:

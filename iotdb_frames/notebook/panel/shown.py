@@ -37,7 +37,13 @@ class LivePanel:
         self._message = ""
         self._is_closed = False
         self._shown_as: str | None = None
-        self.view = ChartView(feed, describe=self._describe, is_over=self._is_over_now, spans=spans)
+        self.view = ChartView(
+            feed,
+            describe=self._describe,
+            is_over=self._is_over_now,
+            on_end=self._at_end,
+            spans=spans,
+        )
         self.widget: w.Widget = w.VBox(self._parts())
         cells.adopt(self)
 
@@ -48,6 +54,10 @@ class LivePanel:
 
     def _collect(self) -> None:
         """Bring the feed up to date."""
+
+    def _at_end(self) -> None:
+        """Nothing more will come, and all that came is in the feed."""
+        self._show_still()
 
     @property
     def is_over(self) -> bool:

@@ -16,6 +16,7 @@ from iotdb_frames.notebook.panel.feed import Feed, Floats, Lines, Rows
 
 _COLORS = ("#2a6fdb", "#d9730d", "#1b8a5a", "#9b4dca", "#0b8ba3", "#a8791a", "#c2408f", "#5b6b7f")
 _FAULT = "#d0433b"
+_ONLY_IF_ANY = ("backlog", "retries", "rejected")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT, _MAX_POINTS = 760, 110, 380
 
@@ -31,7 +32,9 @@ def card(feed: Feed, *, title: str, word: str, counters: list[Tile]) -> Card:
         rows.append((line.name, line.unit, len(there), *ends, spark(values)))
     header = ("series", "unit", "points", "last", "min", "mean", "max", "course")
     facts: list[tuple[str, Any]] = [
-        (label, (value, unit) if unit else value) for label, value, unit, _ in counters
+        (label, (value, unit) if unit else value)
+        for label, value, unit, _ in counters
+        if value != "0" or label not in _ONLY_IF_ANY
     ]
     return Card(title, word, facts=facts, grids=[Grid(header, rows)] if rows else [])
 

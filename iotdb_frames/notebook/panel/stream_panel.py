@@ -161,7 +161,7 @@ class StreamPanel(LivePanel):
         finally:
             self._collect()
             self._show_state()
-            self._show_still()
+            self.view.wait(timeout_s=2.0)  # it draws the last rows
 
     def close(self) -> None:
         """Stop a stream of its own, end its threads, and take its widgets away."""
@@ -251,14 +251,11 @@ class StreamPanel(LivePanel):
         if self._followed is not None:
             self._followed.collect()
 
-    def _is_over_now(self) -> bool:
-        is_over = super()._is_over_now()
-        if is_over:  # the stream has ended by itself, or failed
-            self._show_state()
-            if self._followed is not None and self._followed.error is not None:
-                self.say(self._followed.error)
-            self._show_still()
-        return is_over
+    def _at_end(self) -> None:
+        self._show_state()  # it may have ended by itself, or failed
+        if self._followed is not None and self._followed.error is not None:
+            self.say(self._followed.error)
+        super()._at_end()
 
     def _state(self) -> dict[str, Any]:
         state = self.state

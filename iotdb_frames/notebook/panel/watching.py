@@ -91,8 +91,7 @@ class Watch(LivePanel):
         self._thread.join(timeout=10.0)
         self._ask()  # what came since the last query
         self._become("stopped")
-        self.view.wait(timeout_s=2.0)
-        self._show_still()
+        self.view.wait(timeout_s=2.0)  # it draws the last rows
 
     def close(self) -> None:
         """Stop, end its threads, and take its widgets away."""

@@ -55,9 +55,12 @@ export class Chart {
     return DASHES[Math.floor(this.series[i].color / LIGHT.length) % DASHES.length];
   }
 
-  // Colours follow the text around the chart, so any theme is right.
+  // Colours follow the text around the chart, so any theme is right. A chart that is scrolled far
+  // away may be taken out of the page: it has no colours then, and gets them when it is back.
   readTheme() {
-    const [r, g, b] = getComputedStyle(this.el).color.match(/[\d.]+/g).map(Number);
+    const found = getComputedStyle(this.el).color.match(/[\d.]+/g);
+    if (!found && this.textColor) return;
+    const [r, g, b] = (found ?? [0, 0, 0]).map(Number);
     this.isDark = 0.3 * r + 0.6 * g + 0.1 * b > 140;
     this.textColor = `rgba(${r}, ${g}, ${b}, 0.68)`;
     this.gridColor = `rgba(${r}, ${g}, ${b}, 0.11)`;

@@ -56,7 +56,9 @@ class PanelView {
     model.on("change:state", this.onState);
     this.watcher = new IntersectionObserver(([entry]) => {
       this.isVisible = entry.isIntersecting;
-      if (this.isVisible) this.schedule();
+      if (!this.isVisible) return;
+      this.restyle();
+      this.schedule();
     });
     this.watcher.observe(el);
     // JupyterLab's theme is an attribute of the body; elsewhere it follows the system.
