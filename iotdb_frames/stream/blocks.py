@@ -8,9 +8,9 @@ is never cast, it is told apart.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -126,60 +126,38 @@ def _from_frame(
     else:
         # A later change of the caller's frame must not change what is on its way.
         data = data.copy(deep=not _SHARES_LAZILY)
-    shape = _shape_of(data, made.time_unit)
+    names, dtypes = tuple(data.columns), tuple(data.dtypes)
+    if data.index.dtype == object:  # whose type says nothing
+        _check(from_pandas(data.index, None), (), made.time_unit)
+    shape = _shape_of(names, dtypes, data.index.dtype, made.time_unit)
     n_bytes = shape.row_bytes * len(data) + codes.nbytes
     for label in shape.unsized:
         n_bytes += int(data[label].memory_usage(index=False, deep=True))
-    return Block(
-        devices, codes, data, None, made.time_unit, made.types, shape.names, shape, n_bytes
-    )
+    return Block(devices, codes, data, None, made.time_unit, made.types, names, shape, n_bytes)
 
 
 @dataclass(slots=True, frozen=True, eq=False)
 class _Shape:
     """What windows have in common: looked at once, and the key of their blocks.
 
-    row_bytes : of the columns of fixed size
+    row_bytes : of the columns of fixed size, and the time
     unsized : the others
     """
 
-    columns: pd.Index
-    dtypes: tuple[Any, ...]
-    time_type: Any
-    time_unit: str
-    names: tuple[str, ...]
     row_bytes: int
     unsized: tuple[str, ...]
 
 
-_shapes: deque[_Shape] = deque(maxlen=8)
-
-
-def _shape_of(data: pd.DataFrame, time_unit: str) -> _Shape:
-    dtypes = tuple(data.dtypes)
-    time_type = data.index.dtype
-    for shape in _shapes.copy():
-        if (
-            shape.columns.equals(data.columns)
-            and shape.dtypes == dtypes
-            and shape.time_type == time_type
-            and shape.time_unit == time_unit
-        ):
-            return shape
-    names = tuple(data.columns)
-    _check(from_pandas(data.index, data.index.name), names, time_unit)
+@lru_cache(64)
+def _shape_of(
+    names: tuple[str, ...], dtypes: tuple[Any, ...], time_type: Any, time_unit: str
+) -> _Shape:
+    _check(from_pandas(pd.Index([], dtype=time_type), None), names, time_unit)
     is_sized = [isinstance(dtype, np.dtype) and dtype.kind != "O" for dtype in dtypes]
-    shape = _Shape(
-        data.columns,
-        dtypes,
-        time_type,
-        time_unit,
-        names,
+    return _Shape(
         8 + sum(d.itemsize for d, sized in zip(dtypes, is_sized, strict=True) if sized),
         tuple(name for name, sized in zip(names, is_sized, strict=True) if not sized),
     )
-    _shapes.appendleft(shape)
-    return shape
 
 
 def _check(times: Source, labels: tuple[Any, ...], time_unit: str) -> None:

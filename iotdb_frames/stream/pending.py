@@ -23,6 +23,7 @@ from typing import Literal
 import pandas as pd
 
 from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, ServerError, SinkFull
+from iotdb_frames.frames.card import plural
 from iotdb_frames.stream.batch import Batch
 from iotdb_frames.stream.blocks import Row
 from iotdb_frames.stream.sink_stats import Counters, SinkStats
@@ -212,14 +213,16 @@ class Pending:
             self._forget([entry])
             self.counters.drop(entry)
             self._leave_spool([entry])
-            error = SinkFull(f"{entry.n_rows} rows were dropped for newer ones" + self._because())
+            error = SinkFull(
+                f"{plural(entry.n_rows, 'row')} dropped for newer ones" + self._because()
+            )
             for tell in entry.ticket.part_done(error):
                 tell()
         if n_rows:
             now = time.monotonic()
             if now >= self._say_dropped_at:
-                n_all = self.counters.total.dropped
-                _log.warning("%d rows were dropped for newer ones%s", n_all, self._because())
+                in_all = plural(self.counters.total.dropped, "row")
+                _log.warning("%s dropped for newer ones%s", in_all, self._because())
                 self._say_dropped_at = now + SAY_EVERY_S
             self.changed.notify_all()
         return n_rows > 0
@@ -264,7 +267,7 @@ class Pending:
             is_new, self._trouble = self._trouble is None, exc
             n_rows = self.n_rows
         if is_new:
-            _log.warning("%d rows wait for the server: %s", n_rows, exc.message)
+            _log.warning("%s waiting for the server: %s", plural(n_rows, "row"), exc.message)
 
     def _because(self) -> str:
         return f"; last trouble: {self._trouble.message}" if self._trouble is not None else ""
@@ -284,7 +287,7 @@ class Pending:
             last = self._number
             if not self.changed.wait_for(lambda: self._is_done(last), timeout_s):
                 raise TimeoutError(
-                    f"{self.n_rows:,} rows are not acknowledged after {timeout_s} s"
+                    f"{plural(self.n_rows, 'row')} not acknowledged after {timeout_s} s"
                     + self._because()
                 )
             self.raise_failure()
@@ -346,9 +349,9 @@ class Pending:
                 return None
             parts = []
             if total.queued:
-                parts.append(f"{total.queued:,} rows are not acknowledged{self._because()}")
+                parts.append(f"{plural(total.queued, 'row')} not acknowledged{self._because()}")
             if total.rejected:
-                parts.append(f"{total.rejected:,} rows were refused")
+                parts.append(f"{plural(total.rejected, 'row')} refused")
             text = " and ".join(parts) or "the sink failed"
             if failure is not None:
                 text += f"; first failure: {failure}"

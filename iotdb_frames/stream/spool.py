@@ -1,10 +1,9 @@
 """Rows of a sink on the disk until the server has them: an append-only log of Arrow IPC streams.
 
-A segment ``00000001.arrows`` is IPC streams one after the other, a new one where the columns
-change. A record batch is the rows of one block: its first column the times, its custom metadata
-their devices. ``00000001.acks`` beside it holds the numbers (int32, little-endian) of the batches
-that are done. A segment whose batches are all done is deleted. What a crash cut off at the end of
-a segment was never promised.
+A segment ``00000001.arrows`` is IPC streams one after the other, each of one batch: the rows of one
+block, its first column the times, the metadata of its schema their devices. ``00000001.acks``
+beside it holds the numbers (int32, little-endian) of the batches that are done. A segment whose
+batches are all done is deleted. What a crash cut off at the end of a segment was never promised.
 
 The log outlives the crash of its process. Of a machine that loses power it keeps what the operating
 system has written by then: it is not flushed to the disk row by row.
@@ -12,7 +11,6 @@ system has written by then: it is not flushed to the disk row by row.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -20,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,11 +97,8 @@ class Spool:
         self._old = sorted(self._directory.glob("*.arrows"))
         self._number = max((int(path.stem) for path in self._old), default=0)
         self._segments: list[_Segment] = []
-        self._buffer = io.BytesIO()
         self._fd = -1
         self._size = 0
-        self._schema: pa.Schema | None = None
-        self._writer: Any = None
 
     def replay(self) -> Iterator[tuple[Block, Place]]:
         """The blocks that an earlier process left, in the order they came."""
@@ -130,21 +124,21 @@ class Spool:
         ColumnTypeError : values that have no one type.
         OSError : nothing was written.
         """
-        batch, metadata = _to_batch(block)
+        data = _to_stream(block)
         with self._lock:
             if self._fd < 0 or self._size >= SEGMENT_BYTES:
                 self._next_segment()
             segment = self._segments[-1]
             try:
-                if self._schema != batch.schema:
-                    self._end_stream()
-                    self._writer = pa.ipc.new_stream(self._buffer, batch.schema)
-                    self._schema = batch.schema
-                self._writer.write_batch(batch, custom_metadata=metadata)
-                self._write_out()
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._fd, view) :]
             except BaseException:
-                self._undo()
+                with suppress(OSError):  # leave no half of a batch behind
+                    os.ftruncate(self._fd, self._size)
+                self._seal()
                 raise
+            self._size += len(data)
             place = Place(segment, segment.n_batches)
             segment.n_batches += 1
             segment.n_open += 1
@@ -186,41 +180,15 @@ class Spool:
         self._segments.append(segment)
 
     def _seal(self) -> None:
-        if self._fd >= 0:
-            with suppress(OSError):
-                self._end_stream()
-                self._write_out()
-            self._close_segment()
-
-    def _close_segment(self) -> None:
+        if self._fd < 0:
+            return
         os.close(self._fd)
-        self._fd, self._schema, self._writer = -1, None, None
+        self._fd = -1
         segment = self._segments[-1]
         segment.is_sealed = True
         if not segment.n_open:
             segment.delete()
             self._segments.remove(segment)
-
-    def _end_stream(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _write_out(self) -> None:
-        data = self._buffer.getvalue()
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self._size += len(data)
-        self._buffer.seek(0)
-        self._buffer.truncate()
-
-    def _undo(self) -> None:
-        """Leave no half of a batch behind, and go on in a new segment: this stream has no end."""
-        with suppress(OSError):
-            os.ftruncate(self._fd, self._size)
-        self._buffer = io.BytesIO()
-        self._close_segment()
 
 
 def _open_private(path: Path) -> int:
@@ -248,7 +216,7 @@ def _hold(file: Path) -> int:
     return fd
 
 
-def _to_batch(block: Block) -> tuple[pa.RecordBatch, dict[str, str]]:
+def _to_stream(block: Block) -> pa.Buffer:
     if isinstance(block.data, pd.DataFrame):
         times = to_array(block.data.index, "time")
         arrays = [to_array(block.data[name], name) for name in block.names]
@@ -261,7 +229,11 @@ def _to_batch(block: Block) -> tuple[pa.RecordBatch, dict[str, str]]:
         names.insert(1, "device")
     types = {name: kind.name for name, kind in (block.types or {}).items()}
     about = {"devices": block.devices, "time_unit": block.time_unit, "types": types}
-    return pa.RecordBatch.from_arrays(whole, names=names), {"iotdb": json.dumps(about)}
+    batch = pa.RecordBatch.from_arrays(whole, names, metadata={"iotdb": json.dumps(about)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
 
 
 def _read(path: Path) -> Iterator[Block]:
@@ -270,21 +242,14 @@ def _read(path: Path) -> Iterator[Block]:
         size = file.size()
         while file.tell() < size:
             try:
-                reader = pa.ipc.open_stream(file)
-            except pa.ArrowException:
+                table = pa.ipc.open_stream(file).read_all()
+            except (pa.ArrowException, OSError):
                 return
-            while True:
-                try:
-                    batch, metadata = reader.read_next_batch_with_custom_metadata()
-                except StopIteration:
-                    break
-                except (pa.ArrowException, OSError):
-                    return
-                yield _to_block(batch, json.loads(metadata[b"iotdb"]))
+            yield _to_block(table)
 
 
-def _to_block(batch: pa.RecordBatch, about: dict[str, Any]) -> Block:
-    table = pa.Table.from_batches([batch])
+def _to_block(table: pa.Table) -> Block:
+    about = json.loads(table.schema.metadata[b"iotdb"])
     times, table = table.column(0), table.remove_column(0)
     codes = _NO_CODES
     if len(about["devices"]) > 1:
@@ -292,4 +257,4 @@ def _to_block(batch: pa.RecordBatch, about: dict[str, Any]) -> Block:
         table = table.remove_column(0)
     types = {name: TSDataType[kind] for name, kind in about["types"].items()} or None
     unit, devices = about["time_unit"], tuple(about["devices"])
-    return from_table(table, times, unit, types, devices, codes)
+    return from_table(table.replace_schema_metadata(None), times, unit, types, devices, codes)

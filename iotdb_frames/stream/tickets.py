@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Condition
 from typing import Any
 
 import numpy as np
 
 from iotdb_frames.errors import FrameError
+from iotdb_frames.frames.card import plural
 from iotdb_frames.stream.blocks import Block, Row, rows_to_blocks
 from iotdb_frames.stream.spool import Place
 
@@ -58,7 +60,9 @@ class Ticket:
         """
         with self._changed:
             if not self._changed.wait_for(lambda: not self._left, timeout_s):
-                raise TimeoutError(f"{self.n_rows} rows are not acknowledged after {timeout_s} s")
+                raise TimeoutError(
+                    f"{plural(self.n_rows, 'row')} not acknowledged after {timeout_s} s"
+                )
         self._raise_error()
 
     def _raise_error(self) -> None:
@@ -104,51 +108,28 @@ class Ticket:
         return callbacks
 
 
+@dataclass(slots=True, eq=False)
 class Entry:
     """Rows of a `send` that go on one lane: a row of one device, or a block.
 
     lane : the lane of its devices
     n_rows, n_bytes : rows, and their memory, about
     at : when they were sent, in seconds of the monotonic clock
-    place : in the spool
     number : counts entries, in the order they came
+    place : in the spool
     error : why some rows of it were refused
     """
 
-    __slots__ = (
-        "at",
-        "device",
-        "error",
-        "lane",
-        "n_bytes",
-        "n_rows",
-        "number",
-        "place",
-        "rows",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        ticket: Ticket,
-        rows: Row | Block,
-        *,
-        device: str,
-        lane: int,
-        n_rows: int,
-        n_bytes: int,
-        at: float,
-    ) -> None:
-        self.ticket = ticket
-        self.rows = rows
-        self.device = device
-        self.lane = lane
-        self.n_rows = n_rows
-        self.n_bytes = n_bytes
-        self.at = at
-        self.number = 0
-        self.place: Place | None = None
-        self.error: BaseException | None = None
+    ticket: Ticket
+    rows: Row | Block
+    device: str
+    lane: int
+    n_rows: int
+    n_bytes: int
+    at: float
+    number: int = 0
+    place: Place | None = None
+    error: BaseException | None = None
 
     def block(self) -> Block:
         """Its rows as columns.

@@ -331,3 +331,11 @@ def test_a_block_does_not_follow_later_changes_of_its_frame() -> None:
     block = block_of(DeviceColumns("root.d", frame))
     frame.loc[:, "a"] = 0.0
     assert block.data["a"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_an_index_of_objects_holds_no_times() -> None:
+    """The type of an index of objects says nothing: its values are looked at, in each window."""
+    for values in ([dt.datetime(2026, 1, 1)], ["x"], [(1, 2)]):
+        index = pd.Index(values, dtype=object, tupleize_cols=False)
+        with pytest.raises(TimeIndexError, match="holds no times"):
+            block_of(DeviceColumns("root.d", pd.DataFrame({"a": [1.5]}, index)))

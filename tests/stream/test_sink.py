@@ -455,7 +455,7 @@ def test_close_tells_what_nobody_was_told(options: IoTDBOptions) -> None:
     sink.send({"device": "d1", "timestamp": T0, "a": 1.0})
     sink.flush()
     sink.send({"device": "d1", "timestamp": T0, "a": "text"})
-    with pytest.raises(PartialWriteError, match=r"1 rows were refused.*cannot go into DOUBLE") as e:
+    with pytest.raises(PartialWriteError, match=r"1 row refused.*cannot go into DOUBLE") as e:
         sink.close()
     assert e.value.report.rows_written == 1
     assert e.value.report.rows_refused == 1
