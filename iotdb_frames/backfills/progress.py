@@ -116,6 +116,8 @@ class Progress:
     ) -> None:
         """Begin a phase."""
         with self._lock:
+            if self._standing.n_files:
+                self._view.show(self._timed(time.monotonic()))  # how the phase before ended
             self._started = time.monotonic()
             self._bytes_before = bytes_done
             self._standing = Standing(phase, n_files, files_done, n_bytes, bytes_done, rows)

@@ -47,7 +47,7 @@ _STYLE = (
     "& tbody tr:nth-child(n){background:none}"
     "& summary{cursor:pointer;font-size:12.5px;margin:0 0 4px}& details{margin:0 0 8px}"
     "& th{font-size:11.5px;font-weight:400;white-space:nowrap;opacity:.68}"
-    "& tr:last-child td{border-bottom:0}"
+    "& tr:last-child td{border-bottom:0}& td:first-child{white-space:nowrap}"
     "& .n{text-align:right;font-variant-numeric:tabular-nums}"
     "& .bar{height:4px;border-radius:2px;background:var(--iotf-line);margin:0 0 8px;"
     "max-width:32em;overflow:hidden}"

@@ -128,6 +128,7 @@ def test_cards_and_progress_are_readable(seen: Seen, lab: Lab, images: Path) -> 
 
 def test_all_cards_are_readable(seen: Seen, lab: Lab, tmp_path: Path) -> None:
     """So has each text of what else shows itself: results, connections, servers, sources, files."""
+    seen.page.set_viewport_size({"width": 1120, "height": 2600})
     seen.open(lab.add("others.ipynb", SETUP, CARDS, OTHERS))
     for cell in range(3):
         seen.run(cell)
