@@ -245,6 +245,8 @@ def _read(path: Path) -> Iterator[Block]:
                 table = pa.ipc.open_stream(file).read_all()
             except (pa.ArrowException, OSError):
                 return
+            if not table.num_rows:  # cut off behind its schema
+                return
             yield _to_block(table)
 
 
