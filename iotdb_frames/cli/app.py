@@ -12,6 +12,7 @@ from iotdb_frames.cli import screen
 from iotdb_frames.cli.backfill import backfill
 from iotdb_frames.cli.demo import demo
 from iotdb_frames.cli.doctor import doctor
+from iotdb_frames.cli.read import read
 from iotdb_frames.cli.serve import serve, stop
 from iotdb_frames.cli.simulate import simulate
 from iotdb_frames.cli.write import write
@@ -72,7 +73,7 @@ def options(
     """
 
 
-for command in (demo, serve, stop, write, backfill, simulate, doctor):
+for command in (demo, serve, stop, write, read, backfill, simulate, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,245 @@
+"""``read``: the result of a query into a file, or as CSV on standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from binascii import hexlify
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from iotdb_frames.cli import screen
+from iotdb_frames.errors import FrameError, OptionsError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from iotdb_frames.client.result import QueryResult
+
+GROUP_BYTES = 64 << 20
+"""Rows are collected to this size before they are written: a row group of a Parquet file."""
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None:
+        """Append rows."""
+
+    def close(self) -> None:
+        """Write what ends the file."""
+
+
+def read(
+    sql: Annotated[str, typer.Argument(help="One statement that has a result.", metavar="SQL")],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="file.parquet, file.csv, file.csv.gz, file.arrow, or - for CSV on standard "
+            "output. Without it, the first rows are shown.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    url: screen.Url = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="tree or table. Without it, table where the URL names a database, else tree.",
+            show_default=False,
+        ),
+    ] = None,
+    tz: Annotated[
+        str, typer.Option(help="Zone of the times in the file. The instants are the same in all.")
+    ] = "UTC",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, where there is one.")
+    ] = False,
+) -> None:
+    """Read a query's result into a file, in little memory.
+
+    The file appears under its name when all rows are in it; a read that fails leaves none. A BLOB
+    is written as hexadecimal digits to CSV.
+    """
+    import iotdb_frames as iotf
+
+    open_writer = _format(out) if out not in (None, "-") else _Csv
+    if out not in (None, "-") and Path(str(out)).exists() and not overwrite:
+        raise OptionsError(f"{out} is there already", hint="another name, or --overwrite")
+    with iotf.query(sql, model=model, connection=url) as result:  # type: ignore[arg-type]
+        if out is None:
+            screen.show(*repr(result).splitlines())
+        elif out == "-":
+            _copy(result, sys.stdout.buffer, open_writer, tz=tz, label="rows")
+            sys.stdout.buffer.flush()
+        else:
+            with _whole(Path(out)) as stream:
+                n_rows = _copy(result, stream, open_writer, tz=tz, label=Path(out).name)
+            n_bytes = Path(out).stat().st_size
+            screen.say(f"✓ {n_rows:,} rows in {out} ({n_bytes / 1e6:,.1f} MB)", style="green")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is whole, and else goes away."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as stream:
+            yield stream
+        part.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+def _copy(
+    result: QueryResult,
+    stream: IO[bytes],
+    open_writer: Callable[[IO[bytes], pa.Schema], _Writer],
+    *,
+    tz: str,
+    label: str,
+) -> int:
+    """All rows into the stream; how many there were."""
+
+    from iotdb_frames.client.progress import open_progress
+
+    wanted = _with_zone(result.schema, tz)
+    writer = open_writer(stream, wanted)
+    progress = open_progress("auto", 0, label=label)
+    held: list[pa.RecordBatch] = []
+    n_rows = n_bytes = 0
+    is_complete = False
+    try:
+        for batch in result.batches():
+            held.append(batch)
+            n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
+            if n_bytes >= GROUP_BYTES:
+                writer.write_table(_table(held, wanted))
+                held, n_bytes = [], 0
+            progress.update(len(batch))
+        if held:
+            writer.write_table(_table(held, wanted))
+        writer.close()
+        is_complete = True
+    finally:
+        progress.close(is_complete=is_complete)
+    return n_rows
+
+
+def _with_zone(schema: pa.Schema, tz: str) -> pa.Schema:
+    """The schema of the file: times are UTC ticks and say so, whatever zone they are shown in."""
+    import pyarrow as pa
+
+    return pa.schema(
+        pa.field(f.name, pa.timestamp(f.type.unit, tz) if pa.types.is_timestamp(f.type) else f.type)
+        for f in schema
+    )
+
+
+def _table(batches: list[pa.RecordBatch], wanted: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    # By position: labels may occur twice.
+    table = pa.Table.from_batches(batches)
+    columns = [column.cast(field.type) for column, field in zip(table.columns, wanted, strict=True)]
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _format(out: str) -> Callable[[IO[bytes], pa.Schema], _Writer]:
+    name = out.lower()
+    for ending, open_writer in _FORMATS.items():
+        if name.endswith(ending):
+            return open_writer
+    raise OptionsError(
+        f"--out {out!r}: the ending says the format, one of {', '.join(_FORMATS)}",
+        hint="- is CSV on standard output",
+    )
+
+
+def _open_parquet(stream: IO[bytes], schema: pa.Schema) -> _Writer:
+    import pyarrow.parquet as pq
+
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise FrameError(
+            f"a Parquet file cannot have two columns called {repeated[0]!r}",
+            column=repeated[0],
+            hint="name them: SELECT … AS …",
+        )
+    return pq.ParquetWriter(stream, schema, compression="zstd")  # type: ignore[no-any-return]
+
+
+def _open_arrow(stream: IO[bytes], schema: pa.Schema) -> _Writer:
+    import pyarrow as pa
+
+    return pa.ipc.new_file(stream, schema)  # type: ignore[no-any-return]
+
+
+class _Csv:
+    """Text in quotes, nothing where a value is missing, a BLOB as hexadecimal digits."""
+
+    def __init__(self, stream: Any, schema: pa.Schema) -> None:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        self._stream = stream
+        self._schema = pa.schema(
+            pa.field(f.name, pa.large_string() if pa.types.is_binary(f.type) else f.type)
+            for f in schema
+        )
+        self._writer = csv.CSVWriter(stream, self._schema)
+
+    def write_table(self, table: pa.Table) -> None:
+        import pyarrow as pa
+
+        columns = [
+            pa.chunked_array([_to_hex(chunk) for chunk in column.chunks], pa.large_string())
+            if pa.types.is_binary(column.type)
+            else column
+            for column in table.columns
+        ]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _to_hex(blobs: pa.Array) -> pa.Array:
+    """Two digits a byte: all bytes at once, cut at offsets that are twice as large."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    validity, offsets, data = blobs.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(blobs) + 1, blobs.offset * 4).astype(np.int64)
+    digits = hexlify(memoryview(data)[ends[0] : ends[-1]]) if data is not None else b""
+    cut = pa.py_buffer((ends - ends[0]) * 2)
+    texts = pa.LargeStringArray.from_buffers(len(blobs), cut, pa.py_buffer(digits))
+    return pc.if_else(blobs.is_valid(), texts, None) if validity is not None else texts
+
+
+class _GzipCsv(_Csv):
+    def __init__(self, stream: Any, schema: pa.Schema) -> None:
+        import pyarrow as pa
+
+        self._packed = pa.CompressedOutputStream(stream, "gzip")
+        super().__init__(self._packed, schema)
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
+_FORMATS: dict[str, Callable[[IO[bytes], pa.Schema], _Writer]] = {
+    ".parquet": _open_parquet,
+    ".pq": _open_parquet,
+    ".csv": _Csv,
+    ".csv.gz": _GzipCsv,
+    ".arrow": _open_arrow,
+    ".feather": _open_arrow,
+}
