@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_shell_snippet_runs(line: str, home: Path, tmp_path: Path) -> None:
     (tmp_path / "press.csv").write_text("time,machine,temp\n2024-03-01 08:00:00,press2,21.5\n")
     script = Path(sys.executable).with_name("iotdb-frames")
     done = subprocess.run(
-        [script, *line.split()[1:]],
+        [script, *shlex.split(line)[1:]],
         cwd=tmp_path,
         env=dict(os.environ),
         capture_output=True,
