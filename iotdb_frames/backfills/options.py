@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import pandas as pd
@@ -170,6 +171,9 @@ def _plain(value: Any) -> Any:
 def make_options(given: Mapping[str, Any]) -> BackfillOptions:
     """Options from the keyword arguments of `backfill`; unknown ones are named."""
     own = {f.name for f in fields(BackfillOptions)} - {"write"}
+    for name in given:
+        if (close := get_close_matches(name, own, n=1, cutoff=0.8)) and name not in own:
+            raise OptionsError(f"unknown option {name!r}", hint=f"did you mean {close[0]!r}?")
     mine = {k: v for k, v in given.items() if k in own}
     rest = {k: v for k, v in given.items() if k not in own}
     rest.setdefault("retry", PATIENCE)

@@ -121,9 +121,11 @@ def blocks(
                 continue
             if start == 0:
                 start, line = skip_top(stream, dialect)
+                before = 0
             else:
                 stream.skip_to(start)
-            yield from _cut(stream, start, line, dialect, block_bytes, file.name)
+                before = stream.raw_position
+            yield from _cut(stream, start, line, before, dialect, block_bytes, file.name)
     finally:
         stream.close()
 
@@ -144,11 +146,17 @@ def skip_top(stream: ByteStream, dialect: CsvDialect) -> tuple[int, int]:
 
 
 def _cut(
-    stream: ByteStream, start: int, line: int, dialect: CsvDialect, n_bytes: int, name: str
+    stream: ByteStream,
+    start: int,
+    line: int,
+    before: int,
+    dialect: CsvDialect,
+    n_bytes: int,
+    name: str,
 ) -> Iterator[Block]:
+    """Blocks to the end; `before`: how far the stored file was read for the one before."""
     rest = b""
     while True:
-        before = stream.raw_position
         asked = max(_LEAST, n_bytes - len(rest))
         more = stream.read(asked)
         data = rest + more
@@ -165,7 +173,7 @@ def _cut(
             continue
         block = _block(start, line, data[:end], dialect, stream.raw_position - before)
         yield block
-        start, line, rest = block.stop, block.end_line, data[end:]
+        start, line, rest, before = block.stop, block.end_line, data[end:], stream.raw_position
         del data, block
 
 

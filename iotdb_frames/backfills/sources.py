@@ -138,9 +138,16 @@ def source_list(sources: Any) -> list[Any]:
 
 
 def is_files(sources: Any) -> bool:
-    """Whether these are files, and not frames."""
+    """Whether these are files, and not frames.
+
+    Raises
+    ------
+    OptionsError : an empty list is neither.
+    """
     one = source_list(sources)[:1]
-    return bool(one) and (isinstance(one[0], str) or hasattr(one[0], "files"))
+    if not one:
+        raise OptionsError("sources is an empty list", hint="a path, folder, glob or URL")
+    return isinstance(one[0], str) or hasattr(one[0], "files")
 
 
 def _shown(source: Any) -> str:

@@ -13,6 +13,8 @@ from iotdb_frames.frames.backfill_report import (
 )
 from iotdb_frames.frames.card import plural
 
+EXAMPLES = 3
+
 
 def fill_report(report: BackfillReport, manifest: Manifest) -> None:
     """Bring a report's totals up to the manifest."""
@@ -56,13 +58,13 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
         )
     del report.problems[MAX_PROBLEMS:]
     report.verdicts = {}
-    examples: dict[str, str] = {}
+    examples: dict[str, list[str]] = {}
     for verdict, n_units in manifest.verdicts():
         kind = verdict.partition(":")[0]
         report.verdicts[kind] = report.verdicts.get(kind, 0) + n_units
         if ":" in verdict:
-            examples.setdefault(kind, verdict.partition(": ")[2])
+            examples.setdefault(kind, []).append(verdict.partition(": ")[2])
     report.verified_notes = [
-        f"{plural(report.verdicts[kind], 'unit')} {kind}, e.g. {example}"
-        for kind, example in examples.items()
+        f"{plural(report.verdicts[kind], 'unit')} {kind}, e.g. {'; '.join(some[:EXAMPLES])}"
+        for kind, some in examples.items()
     ]

@@ -30,7 +30,7 @@ KILLS = 30
 UNIT_ROWS = 1_000
 START = pd.Timestamp("2024-01-01")
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 def frames(n_rows: int, seed: int) -> list[pd.DataFrame]:
@@ -183,6 +183,16 @@ def kill_and_resume(
         assert len(letters) == len(dirt)
 
 
+def test_killed_a_few_times(
+    zygote: Zygote, connection: Connection, database: str, tmp_path: Path
+) -> None:
+    """Killed at a few random instants and resumed, the database holds exactly the sources."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    kill_and_resume(zygote, connection, database, tmp_path, n_kills=4, seed=seed)
+
+
+@slow
 def test_killed_at_random_instants(
     zygote: Zygote, connection: Connection, database: str, tmp_path: Path
 ) -> None:
@@ -192,7 +202,7 @@ def test_killed_at_random_instants(
     kill_and_resume(zygote, connection, database, tmp_path, n_kills=KILLS, seed=seed)
 
 
-@pytest.mark.slow
+@slow
 def test_killed_at_many_more_instants(
     zygote: Zygote, connection: Connection, database: str, tmp_path: Path
 ) -> None:
@@ -202,6 +212,7 @@ def test_killed_at_many_more_instants(
     kill_and_resume(zygote, connection, database, tmp_path, n_kills=300, seed=seed)
 
 
+@slow
 @pytest.mark.parametrize("limit_bytes", [0, 8 << 10, 70 << 10])
 def test_full_disk(
     zygote: Zygote, connection: Connection, database: str, tmp_path: Path, limit_bytes: int
@@ -243,6 +254,7 @@ def _mount(folder: Path) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
+@slow
 @pytest.mark.parametrize("cut", [0.2, 0.5, 0.9])
 def test_torn_manifest(
     connection: Connection, database: str, tmp_path: Path, manifest: Path, cut: float
@@ -269,6 +281,7 @@ def test_torn_manifest(
     assert_stored(connection, target, made)
 
 
+@slow
 def test_torn_log_of_the_manifest(connection: Connection, database: str, tmp_path: Path) -> None:
     """What a power cut takes from the manifest's log is sent again, and nothing else happens."""
     made = frames(4 * UNIT_ROWS, 3)
@@ -298,6 +311,7 @@ def test_torn_log_of_the_manifest(connection: Connection, database: str, tmp_pat
     assert_stored(connection, target, made)
 
 
+@slow
 def test_server_restarted_in_mid_run(tmp_path: Path) -> None:
     """A server that is killed and started again in mid-run has all of it in the end."""
     made = frames(20 * UNIT_ROWS, 4)
