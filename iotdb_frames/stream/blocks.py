@@ -126,7 +126,7 @@ def _from_frame(
     else:
         # A later change of the caller's frame must not change what is on its way.
         data = data.copy(deep=not _SHARES_LAZILY)
-    names, dtypes = tuple(data.columns), tuple(data.dtypes)
+    names, dtypes = tuple(data.columns.tolist()), tuple(data.dtypes)
     if data.index.dtype == object:  # whose type says nothing
         _check(from_pandas(data.index, None), (), made.time_unit)
     shape = _shape_of(names, dtypes, data.index.dtype, made.time_unit)

@@ -15,6 +15,8 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from threading import Lock
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -22,7 +24,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import parse_bytes
 from iotdb_frames.stream.aio import AsyncSink
@@ -94,6 +95,7 @@ class IoTDBSink:
         coerce: Literal["safe", "lossy"] = "safe",
         spool: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._opening = Lock()
         self._box: Outbox | None = None
         self._is_closed = False
         self._options = IoTDBOptions(url=options) if isinstance(options, str) else options
@@ -161,53 +163,43 @@ class IoTDBSink:
         AuthenticationError, PermissionDenied, QueryError : the server refuses.
         ColumnTypeError : a series of the options is there with another type.
         """
-        if self._box is None:
-            if self._is_closed:
-                raise OptionsError("the sink is closed", hint="open a new one")
-            self._box = self._start()
+        with self._opening:
+            if self._box is None:
+                if self._is_closed:
+                    raise OptionsError("the sink is closed", hint="open a new one")
+                self._box = self._start()
         return self
 
     def _start(self) -> Outbox:
-        spool = None if self._spool_dir is None else Spool(self._spool_dir)
-        try:
-            connection = self._options.connect(pool_size=self._n_lanes + 1)
-            try:
-                return self._start_on(connection, spool)
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            if spool is not None:
-                spool.close()
-            raise
-
-    def _start_on(self, connection: Connection, spool: Spool | None) -> Outbox:
         on_refused: OnRefused | None = None
         if callable(self._on_error):
             on_refused = self._on_error
         elif self._dead_letter is not None:
             on_refused = RejectFiles(self._dead_letter).add
-        pending = Pending(
-            n_lanes=self._n_lanes,
-            batch_size=self._batch_size,
-            interval_s=self._interval_s,
-            max_bytes=self._max_bytes,
-            overflow=self._overflow,
-            spool=spool,
-        )
-        if spool is not None:
-            for block, place in spool.replay():
+        with ExitStack() as undo:
+            spool = None
+            if self._spool_dir is not None:
+                spool = Spool(self._spool_dir)
+                undo.callback(spool.close)
+            connection = self._options.connect(pool_size=self._n_lanes + 1)
+            undo.callback(connection.close)
+            pending = Pending(
+                n_lanes=self._n_lanes,
+                batch_size=self._batch_size,
+                interval_s=self._interval_s,
+                max_bytes=self._max_bytes,
+                overflow=self._overflow,
+                spool=spool,
+            )
+            for block, place in spool.replay() if spool is not None else ():
                 ticket = Ticket(pending.changed, pending.told)
                 entries = [self._block_entry(ticket, part) for part in self._split(block)]
                 ticket.stand_for(entries)
                 pending.put_back(entries, place)
-        box = Outbox(
-            connection,
-            KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy"),
-            pending,
-            on_refused=on_refused,
-        )
-        box.start()
+            known = KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy")
+            box = Outbox(connection, known, pending, on_refused=on_refused)
+            box.start()
+            undo.pop_all()
         return box
 
     def close(self, timeout_s: float | None = CLOSE_LIMIT_S) -> None:
@@ -289,11 +281,10 @@ class IoTDBSink:
     @property
     def pending(self) -> Pending:
         """What is not delivered yet; opens the sink."""
-        box = self._box
-        if box is None:
-            box = self._box = self.open()._box
-        assert box is not None
-        return box.pending
+        if self._box is None:
+            self.open()
+        assert self._box is not None
+        return self._box.pending
 
     def entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
         """The entries that an event becomes, under one ticket."""

@@ -580,6 +580,25 @@ def test_threads_may_share_a_sink(
     assert got == {f"{database}.d{n}.v": {T0 + i: i for i in range(1_000)} for n in range(6)}
 
 
+def test_threads_may_open_a_sink(options: IoTDBOptions) -> None:
+    """Whichever of many threads sends first opens it, once."""
+    sink = IoTDBSink(options, batch_size=10)
+    begin = threading.Barrier(6)
+
+    def feed(number: int) -> None:
+        begin.wait()
+        sink.send({"device": f"d{number}", "timestamp": T0, "v": number})
+
+    threads = [threading.Thread(target=feed, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sink.stats.queued + sink.stats.acknowledged == 6
+    sink.close()
+    assert sink.stats.acknowledged == 6
+
+
 def test_in_coroutines(options: IoTDBOptions, connection: Connection, database: str) -> None:
     """The same sink under asyncio; a full one lets other coroutines go on."""
 
