@@ -178,7 +178,7 @@ class Pending:
             self.make_due()
         elif self._deadline == math.inf and entries:
             self._deadline = time.monotonic() + self._interval_s
-            self.lanes[entries[0].lane].work.notify()  # which sees to the deadline
+            self._wake_all()  # whichever is not busy then sees to the deadline
 
     def make_due(self) -> None:
         """Let everything that waits go."""

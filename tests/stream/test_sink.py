@@ -32,9 +32,13 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.options import CompressionType, TimeseriesOption, TSDataType, TSEncoding
 from iotdb_frames.server import LocalServer
+from iotdb_frames.stream.batch import Batch
+from iotdb_frames.stream.blocks import Row
+from iotdb_frames.stream.pending import Pending
 from iotdb_frames.stream.serializer import DefaultIoTSerializationSchema, DeviceColumns
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
+from iotdb_frames.stream.tickets import Entry, Ticket
 
 _numbers = count()
 T0 = 1_767_225_600_000  # 2026-01-01
@@ -308,6 +312,43 @@ def test_the_timer(options: IoTDBOptions) -> None:
             begin = time.monotonic()
             sink.send({"device": "d1", "timestamp": T0 + i, "a": 1.0}).wait(30)
             assert 0.99 < time.monotonic() - begin < 2.5
+
+
+def test_the_timer_of_a_lane_does_not_wait_for_another() -> None:
+    """While one connection is stuck, what waits for another goes when its time is over."""
+    pending = Pending(
+        n_lanes=2,
+        batch_size=1_000_000,
+        interval_s=0.2,
+        max_bytes=1 << 20,
+        overflow="block",
+        spool=None,
+    )
+    taken: list[Any] = []
+    known: Any = None  # of which nothing is asked here
+
+    def prepare() -> None:  # lane 0 is stuck: nobody takes from it
+        batch = pending.take_batch(pending.lanes[1], lambda entries: Batch(entries, known))
+        taken.extend(batch.entries if batch is not None else [])
+
+    thread = threading.Thread(target=prepare, daemon=True)
+    thread.start()
+    time.sleep(0.1)
+    for lane in (0, 1):
+        ticket = Ticket(pending.changed, pending.told)
+        entry = Entry(
+            ticket,
+            Row(T0, {"a": 1.0}, None, "ms"),
+            device=f"root.d{lane}",
+            lane=lane,
+            n_rows=1,
+            n_bytes=400,
+            at=time.monotonic(),
+        )
+        ticket.stand_for([entry])
+        pending.offer([entry])
+    thread.join(30)
+    assert [entry.lane for entry in taken] == [1]
 
 
 def test_flush_is_a_barrier(options: IoTDBOptions, connection: Connection, database: str) -> None:
