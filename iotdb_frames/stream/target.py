@@ -147,6 +147,11 @@ class WindowWriter:
         self._seen: set[str] = set()
         self._notes: tuple[str, ...] = ()
 
+    @property
+    def target(self) -> str:
+        """Where the windows go."""
+        return str(self._target)
+
     def open(self) -> None:
         """Reach the server.
 

@@ -273,6 +273,24 @@ def test_a_panel_of_a_running_stream_does_not_own_it(
         assert stream.state == "running"
 
 
+def test_its_buttons_follow_a_stream_that_others_drive(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """Attached before the start, a panel offers what can be done at each moment, and the target."""
+    stream = _source().stream(to=target, window="100ms", now=True, connection=connection)
+    panel = stream.panel()
+    assert panel.controls.target.value == target
+    main = panel.controls._main
+    assert main.description == "Start"
+    stream.start()
+    _wait(lambda: main.description == "Pause" and not panel.controls._stop.disabled)
+    stream.pause()
+    _wait(lambda: main.description == "Resume")
+    stream.stop()
+    _wait(lambda: main.description == "Start" and main.disabled)
+    panel.close()
+
+
 def test_a_sink_counts_by_its_tickets(notes: Notes, server: Any, target: str) -> None:
     """Of a stream into a sink a row counts when the sink's ticket says it is acknowledged."""
     options = iotf.IoTDBOptions(

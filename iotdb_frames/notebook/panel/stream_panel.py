@@ -259,6 +259,7 @@ class StreamPanel(LivePanel):
 
     def _state(self) -> dict[str, Any]:
         state = self.state
+        self.controls.show_state(state)  # others may start and stop it, too
         totals = self._last = Totals() if self._followed is None else self._followed.totals()
         rates = self._rates.add(now(), totals.rows, totals.points)
         shown: dict[str, Any] = {
@@ -280,5 +281,4 @@ def _name_of(receiver: Any) -> str:
     """What the target's field says."""
     if isinstance(receiver, str):
         return receiver
-    report = getattr(receiver, "report", None)
-    return getattr(report, "target", None) or type(receiver).__name__
+    return str(getattr(receiver, "target", type(receiver).__name__))
