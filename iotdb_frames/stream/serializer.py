@@ -134,24 +134,22 @@ class DefaultIoTSerializationSchema:
         if self._field_measurements in event and self._field_values in event:
             return self._seed_map(event)
         row = event.copy()
-        device = row.pop(self._field_device, self._device)
-        if device is None:
-            raise self._no_device("event")
+        device = self._named(row.pop(self._field_device, self._device), "event")
         for field in self._time_fields:
             if field in row:
                 return DeviceColumns(device, row, row.pop(field), self._types, self._unit)
         return DeviceColumns(device, row, None, self._types, self._unit)
 
-    def _no_device(self, what: str) -> FrameError:
-        return FrameError(
-            f"the {what} names no device: it has no {self._field_device!r}",
-            hint='DefaultIoTSerializationSchema(device="root.…") names one for all',
-        )
+    def _named(self, device: Any, what: str) -> Any:
+        if device is None:
+            raise FrameError(
+                f"the {what} names no device: it has no {self._field_device!r}",
+                hint='DefaultIoTSerializationSchema(device="root.…") names one for all',
+            )
+        return device
 
     def _seed_map(self, event: dict[str, Any]) -> DeviceColumns:
-        device = event.get(self._field_device, self._device)
-        if device is None:
-            raise self._no_device("event")
+        device = self._named(event.get(self._field_device, self._device), "event")
         names, values = event[self._field_measurements], event[self._field_values]
         types = event.get(self._field_types)
         separator = self._separator
@@ -204,9 +202,7 @@ class DefaultIoTSerializationSchema:
         """Rows that all have the same keys are columns: no loop but those of C."""
         names = list(events[0])
         columns = dict(zip(names, zip(*map(itemgetter(*names), events), strict=True), strict=True))
-        device: Any = columns.pop(self._field_device, self._device)
-        if device is None:
-            raise self._no_device("event")
+        device = self._named(columns.pop(self._field_device, self._device), "event")
         time: Any = (None,) * len(events)
         for field in self._time_fields:
             if field in columns:
@@ -223,8 +219,7 @@ class DefaultIoTSerializationSchema:
         if self._field_device in frame.columns:
             device = frame[self._field_device]
             frame = frame.drop(columns=self._field_device)
-        if device is None:
-            raise self._no_device("DataFrame")
+        device = self._named(device, "DataFrame")
         return DeviceColumns(device, frame, None, self._types, self._frame_unit or "")
 
     def _table(self, table: pa.Table) -> DeviceColumns:
@@ -238,8 +233,7 @@ class DefaultIoTSerializationSchema:
         if self._field_device in names:
             device = table[self._field_device]
             table = table.drop_columns(self._field_device)
-        if device is None:
-            raise self._no_device("Arrow data")
+        device = self._named(device, "Arrow data")
         return DeviceColumns(device, table, time, self._types, self._frame_unit or "")
 
 
