@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,6 +189,19 @@ def test_an_interrupt_ends_the_query(cells: Cells, connection: Connection) -> No
     assert took_s < 5
     assert cells.said.strip() == "\x1b[31mKeyboardInterrupt\x1b[0m: the query was stopped"
     assert len(cells("%%iotdb\nSHOW DATABASES"))
+
+
+def test_the_cells_of_the_readme_run(cells: Cells, connection: Connection) -> None:
+    """A reader who types the README's cells has the frame that they promise."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```ipython\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    index = pd.DatetimeIndex(["2024-03-01", "2024-03-01"], name="time")
+    frame = pd.DataFrame({"machine": ["press2", "press9"], "temp": [21.5, 3.0]}, index=index)
+    iotf.write(frame, "plant.press", tags=["machine"], connection=connection, progress=False)
+    assert len(shown) == 2
+    for source in shown:
+        assert not isinstance(cells(source), BaseException)
+    assert cells.shell.user_ns["warm"].to_dict("list") == {"machine": ["press2"], "temp": [21.5]}
 
 
 def test_it_explains_itself(cells: Cells) -> None:
