@@ -88,6 +88,7 @@ class Layout:
     time_unit : unit of integer times, None where the times are datetimes
     parts : see `Part`
     device : device of each row; None where a part names it, and in the table model
+    said : what the frame says of where it was read (see `frames.claims`)
     """
 
     target: Target
@@ -96,6 +97,7 @@ class Layout:
     time_unit: str | None
     parts: tuple[Part, ...]
     device: DeviceColumn | None = None
+    said: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def columns(self) -> list[Column]:

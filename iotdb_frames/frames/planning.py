@@ -17,6 +17,7 @@ from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
 from iotdb_frames.frames.card import count
+from iotdb_frames.frames.claims import claimed_type, claims, take_up
 from iotdb_frames.frames.layout import (
     Column,
     DeviceColumn,
@@ -47,7 +48,8 @@ from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
 
 
 def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
-    """The layout of a frame under `options`."""
+    """The layout of a frame under `options`, and what it says itself where it was read."""
+    options = take_up(data, target, options)
     found = layout(
         data,
         target,
@@ -58,7 +60,7 @@ def layout_of(data: Any, target: Target, options: WriteOptions) -> Layout:
         attributes=options.attributes,
     )
     wishes(found, options)
-    return found
+    return replace(found, said=claims(data))
 
 
 def wishes(found: Layout, options: WriteOptions) -> dict[Hashable, TimeseriesOption]:
@@ -240,7 +242,11 @@ def _plan_part(
             one = existing.types.get((part.device or "", column.name))
             types = set() if one is None else {one}
         try:
-            out.append(_plan_column(column, types, asked.get(column.source.label), existing))
+            wish = asked.get(column.source.label)
+            claimed = None
+            if not types and wish is None:
+                claimed = claimed_type(found.said, column.source.label, column.source.type)
+            out.append(_plan_column(column, types, wish, claimed, existing))
         except FrameError as exc:
             problems.append(exc)
             out.append(PlannedColumn(column, None, state="exists" if types else "unknown"))
@@ -248,7 +254,11 @@ def _plan_part(
 
 
 def _plan_column(
-    column: Column, types: set[TSDataType], asked: TimeseriesOption | None, existing: Existing
+    column: Column,
+    types: set[TSDataType],
+    asked: TimeseriesOption | None,
+    claimed: TSDataType | None,
+    existing: Existing,
 ) -> PlannedColumn:
     label = column.source.label
     wanted = asked.data_type if asked is not None else None
@@ -272,7 +282,8 @@ def _plan_column(
     else:
         # Not `or`: BOOLEAN is 0.
         target = next(
-            (t for t in (there, wanted) if t is not None), default_type(column.source.type)
+            (t for t in (there, wanted, claimed) if t is not None),
+            default_type(column.source.type),
         )
     if target is None and kind == "null":
         return PlannedColumn(column, None, state="left out")

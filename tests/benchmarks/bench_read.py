@@ -83,7 +83,7 @@ def official(options: ConnectionOptions, name: str) -> pd.DataFrame:
     )
     session.open(False)
     try:
-        with session.execute_query_statement(statement(name)) as found:
+        with session.execute_query_statement(statement(name), timeout=3_600_000) as found:
             return found.todf()
     finally:
         session.close()
