@@ -16,7 +16,7 @@ import pyarrow as pa
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.codec.sql import quote_identifier, quote_string
 from iotdb_frames.frames.layout import dictionary_codes
-from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
+from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 
 DEVICES_A_QUERY = 200
 """So many are named in one statement."""
@@ -87,7 +87,7 @@ def expect(plan: WritePlan) -> Expected | None:
     if len(order) == 0:
         return None
     ticks = order.ticks
-    keys = key_starts(plan)
+    keys = key_starts(plan) if order.n_duplicates else None
     groups = []
     tags: tuple[str, ...] = ()
     for part in plan.parts:
@@ -149,11 +149,15 @@ def _missing(source: Source, plan: WritePlan) -> Iterator[np.ndarray]:
             yield is_missing(data)
 
 
-def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray) -> int:
+def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray | None) -> int:
+    """Points of a column; `keys`: see `key_starts`, None where no (device, time) is repeated."""
+    n, source = len(plan.order), column.column.source
+    if keys is None and n == len(source):
+        return n - n_missing(source, keep_nan=plan.rules.keep_nan)
     valid = valid_cells(plan, column)
     if valid is None:
-        return len(keys)
-    if len(keys) == len(plan.order):
+        return n if keys is None else len(keys)
+    if keys is None:
         return int(np.count_nonzero(valid))
     return int(np.count_nonzero(np.logical_or.reduceat(valid, keys)))
 

@@ -24,7 +24,7 @@ from iotdb_frames.errors import FrameError
 HEAD_BYTES = 1 << 18
 SPOT_BYTES = 1 << 16
 N_SPOTS = 4
-LINES = 400
+LINES = 150
 _DELIMITERS = (",", ";", "\t", "|", " ")
 _NUMBER = r"[+-]?(?:\d{1,3}(?:[., ']\d{3})+|\d+)?(?:[.,]\d*)?(?:[eE][+-]?\d+)?%?"
 _TIME = r"[\dTZ:./+-]+(?: [\d:.+Z-]+(?: ?[AaPp]\.?[Mm]\.?)?)?"
