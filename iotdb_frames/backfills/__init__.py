@@ -20,5 +20,6 @@ sources too, however often the job was killed.
     letters.py      rows that do not fit
     expect.py       what a unit leaves in the database
     verify.py       count it, or read it back; compare.py does that
+    work.py         one call of `backfill`: compare with the manifest, send, verify
     job.py          `backfill`, `plan_backfill`, `BackfillJob`
 """

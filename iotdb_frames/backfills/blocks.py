@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,11 +119,8 @@ class CsvReader:
         keys = {options.write.device, *options.write.tags}
         self._keys = {n for n in self._columns if n in keys}
 
-    @property
-    def n_rows(self) -> int | None:
-        return None
-
     def sample(self) -> pa.Table:
+        """Some rows, as `pieces` would give them."""
         with reading(self._file):
             for piece in self._pieces([(0, None, 0)], _SAMPLE_BYTES):
                 return piece.data.slice(0, SAMPLE_ROWS)
@@ -141,13 +139,12 @@ class CsvReader:
 
     def _piece(self, block: Block) -> Piece:
         records: Records | None = None
+        rows: _Rows | None = None
         if self._is_plain(block):
-            try:
-                rows = _Rows(self._parse(block.data, self._types()))
-            except pa.ArrowInvalid:
-                records = Records(block.data, self.dialect)
-                rows = self._parse_texts(block, records)
-        else:
+            with suppress(pa.ArrowInvalid):
+                table = self._read(block.data, self._types(), lambda _: "error", is_serial=False)
+                rows = _Rows(table)
+        if rows is None:
             records = Records(block.data, self.dialect)
             rows = self._parse_texts(block, records)
         self._convert(block, rows, records)
@@ -194,9 +191,6 @@ class CsvReader:
                 kind = pa.string()  # Arrow's strptime takes the year 24 for %Y, and more
             out[name] = kind
         return out
-
-    def _parse(self, data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
-        return self._read(data, types, lambda _: "error", is_serial=False)
 
     def _read(
         self, data: bytes, types: Mapping[str, pa.DataType], on_invalid: Any, *, is_serial: bool

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from iotdb_frames.backfills.readers import Piece, Range
 from iotdb_frames.client.writer import frames_of
-from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.errors import FrameError
 
 NAME = "frames"
 
@@ -33,13 +33,6 @@ class FramesReader:
         self._frames = frames
         self._known = known
         self.time: Hashable | None = None
-
-    @property
-    def n_rows(self) -> int | None:
-        return None
-
-    def sample(self) -> pa.Table:
-        raise OptionsError("frames are not sampled: they come once")
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         wanted = list(ranges)

@@ -48,8 +48,7 @@ def infer_columns(
     ----------
     texts : the sample, in whole lines, without the header
     """
-    table = _as_texts(dialect, texts)
-    columns = {n: table[n] for n in table.column_names}
+    columns = _as_texts(dialect, texts)
     nulls = dialect.null_values
     if nulls is None:
         nulls = _null_spellings(columns, dialect)
@@ -72,8 +71,8 @@ def infer_columns(
     return dialect
 
 
-def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> pa.Table:
-    """The sample's records that have the right number of fields, all as texts."""
+def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
+    """The columns of the sample's records that have the right number of fields, all as texts."""
     from iotdb_frames.backfills.blocks import collapse_spaces
 
     names = [n or f"\0{i}" for i, n in enumerate(dialect.names or ())]
@@ -108,21 +107,16 @@ def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> pa.Table:
             )
         )
     if not tables:
-        return pa.table({n: pa.array([], pa.string()) for n in named})
-    joined = pa.concat_tables(tables).combine_chunks()
-    return pa.table({n: _flat(joined[n]) for n in named})
+        return {n: pa.array([], pa.string()) for n in named}
+    joined = pa.concat_tables(tables)
+    return {n: joined[n].combine_chunks() for n in named}
 
 
-def _flat(column: Any) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _null_spellings(columns: Mapping[str, Any], dialect: CsvDialect) -> tuple[str, ...]:
+def _null_spellings(columns: Mapping[str, pa.Array], dialect: CsvDialect) -> tuple[str, ...]:
     """Known spellings of a missing value, where they stand among numbers or times, or alone."""
     seen: Counter[str] = Counter()
     for column in columns.values():
-        flat = _flat(column)
-        texts = pc.utf8_trim_whitespace(flat)
+        texts = pc.utf8_trim_whitespace(column)
         is_null = pc.is_in(texts, value_set=pa.array(KNOWN_NULLS))
         rest = texts.filter(pc.invert(is_null))
         looks = _share(_numbers(rest, dialect), FLOAT) >= MOSTLY or _share(rest, r"^\d.*\d") >= 1
@@ -146,12 +140,11 @@ def _share(texts: pa.Array, pattern: str) -> float:
 
 def _kind(texts: pa.Array, dialect: CsvDialect) -> str | None:
     """A column's type; None where the sample has nothing of it."""
-    texts = _flat(texts)
     if texts.null_count == len(texts):
         return None
     numbers = _numbers(texts, dialect)
     if _share(numbers, FLOAT) >= MOSTLY:
-        if _share(numbers, _PLAIN_INT) >= 1 - (1 - _share(numbers, FLOAT)):
+        if _share(numbers, _PLAIN_INT) == _share(numbers, FLOAT):
             return "int64"
         # 007 is a name, and 18 digits and more are, too: as numbers they would change.
         is_name = _share(numbers, r"^[+-]?0\d") > 0 or _share(numbers, r"^[+-]?\d{19,}$") > 0
@@ -181,7 +174,7 @@ def _infer_time(
     dialect = replace(dialect, time_columns=columns)
     if options.write.time_unit is not None:
         return dialect
-    parts = [_flat(found[c]) for c in columns]
+    parts = [found[c] for c in columns]
     texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
     texts = texts.drop_null()
     form = dialect.time_format
@@ -214,12 +207,12 @@ def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...]:
     ------
     FrameError : there is none, or more than one.
     """
-    clocks = [n for n, c in found.items() if _share(_flat(c), _CLOCK) >= MOSTLY]
+    clocks = [n for n, c in found.items() if _share(c, _CLOCK) >= MOSTLY]
     whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(n, c)]
     named = [n for n in whole if n.lower() == "time"]
     if len(named) == 1:
         return (named[0],)
-    dates = [n for n in whole if _share(_flat(found[n]), r"\d:\d|[T ]\d") == 0]
+    dates = [n for n in whole if _share(found[n], r"\d:\d|[T ]\d") == 0]
     if len(dates) == 1 and len(clocks) == 1 and dates[0] != clocks[0]:
         return dates[0], clocks[0]
     if len(whole) > 1:
@@ -252,7 +245,7 @@ def _parts_of_time(labels: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _looks_like_times(label: str, column: pa.Array) -> bool:
-    texts = _flat(column).drop_null()
+    texts = column.drop_null()
     if not len(texts):
         return False
     shape = (
@@ -293,38 +286,30 @@ def _time_format(
     form = forms.most_common(1)[0][0]
     if "%x" not in form:
         return form
-    choices = ("%d", "%m"), ("%m", "%d")
-    fitting = [
-        filled
-        for first, second in choices
-        if _fits(
-            texts, filled := form.replace("%x", first, 1).replace("%x", second, 1), all_of=True
-        )
-    ]
-    as_asked = form.replace("%x", "%d", 1).replace("%x", "%m", 1)
+    by_day, by_month = (
+        form.replace("%x", first, 1).replace("%x", second, 1)
+        for first, second in (("%d", "%m"), ("%m", "%d"))
+    )
     if day_first is not None:
-        first, second = choices[0] if day_first else choices[1]
-        return form.replace("%x", first, 1).replace("%x", second, 1)
-    if "." in as_asked.split("%Y")[0].split("%y")[0] and as_asked in fitting:
-        return as_asked  # dates with dots have the day first, wherever they are written
+        return by_day if day_first else by_month
+    fitting = [f for f in (by_day, by_month) if _fits(texts, f, all_of=True)]
+    if form.startswith("%x.") and by_day in fitting:
+        return by_day  # dates with dots have the day first, wherever they are written
     if len(fitting) == 2:
         raise FrameError(
             f"{name}: times like {texts[0].as_py()!r} may have the day or the month first",
             column=columns[0],
             hint='csv={"day_first": True} or False',
         )
-    if not fitting:
-        both = [form.replace("%x", a, 1).replace("%x", b, 1) for a, b in choices]
-        better = [f for f in both if _fits(texts, f)]
-        if len(better) == 1:
-            return better[0]
-        raise FrameError(
-            f"{name}: times like {texts[0].as_py()!r} have the day first in some rows, and the "
-            "month in others",
-            column=columns[0],
-            hint='csv={"day_first": True} or False; rows that do not fit are refused',
-        )
-    return fitting[0]
+    fitting = fitting or [f for f in (by_day, by_month) if _fits(texts, f)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise FrameError(
+        f"{name}: times like {texts[0].as_py()!r} have the day first in some rows, and the "
+        "month in others",
+        column=columns[0],
+        hint='csv={"day_first": True} or False; rows that do not fit are refused',
+    )
 
 
 def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
@@ -389,7 +374,7 @@ def _sentinels(
     """Known stand-ins for a missing value: repeated, at an end, and far from all other values."""
     values: dict[str, np.ndarray] = {}
     for label in numbers:
-        texts = _numbers(_flat(found[label]), dialect)
+        texts = _numbers(found[label], dialect)
         fits = pc.match_substring_regex(texts, FLOAT)
         plain = pc.if_else(fits, pc.utf8_ltrim(texts, "+"), None).drop_null().cast(pa.float64())
         values[label] = np.asarray(plain)[np.isfinite(plain)]

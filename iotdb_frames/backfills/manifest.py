@@ -334,7 +334,8 @@ class Manifest:
 
     def set_file(self, file: int, **values: Any) -> None:
         """Change columns of a file."""
-        self._update("files", file, values)
+        with self._writing():
+            self._set("files", file, values)
 
     # --- units -------------------------------------------------------------------------------
 
@@ -367,7 +368,8 @@ class Manifest:
             unit = self._db.execute(
                 "SELECT id, tries FROM units WHERE file = ? AND start = ?", (file, start)
             ).fetchone()
-            self._set_unit(
+            self._set(
+                "units",
                 unit[0],
                 {**values, "state": "sending", "tries": unit[1] + 1, "began": time.time()},
             )
@@ -377,7 +379,8 @@ class Manifest:
     def finish(self, unit: int, *, letters: list[tuple[int, bytes]], **values: Any) -> None:
         """Note that a unit was acknowledged, and keep its refused rows: (rows, Arrow IPC)."""
         with self._writing():
-            self._set_unit(
+            self._set(
+                "units",
                 unit,
                 {"state": "written", "ended": time.time(), "error": None, "verdict": None} | values,
             )
@@ -388,7 +391,8 @@ class Manifest:
 
     def set_unit(self, unit: int, **values: Any) -> None:
         """Change columns of a unit."""
-        self._update("units", unit, values)
+        with self._writing():
+            self._set("units", unit, values)
 
     def reopen(self, unit: int, first_tick: int, last_tick: int) -> int:
         """Send later units again that may share a (device, time) with a unit; how many.
@@ -437,13 +441,6 @@ class Manifest:
             "SELECT verdict, count(*) FROM units WHERE verdict IS NOT NULL GROUP BY verdict "
             "ORDER BY count(*) DESC LIMIT 50"
         )
-
-    def _update(self, table: str, row: int, values: dict[str, Any]) -> None:
-        with self._writing():
-            self._set(table, row, values)
-
-    def _set_unit(self, unit: int, values: dict[str, Any]) -> None:
-        self._set("units", unit, values)
 
     def _set(self, table: str, row: int, values: dict[str, Any]) -> None:
         names = ", ".join(f"{name} = ?" for name in values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -13,7 +14,14 @@ import pyarrow.compute as pc
 
 from iotdb_frames.backfills.dialect import CsvDialect
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import RetryPolicy, WriteOptions, parse_bytes, write_options
+from iotdb_frames.options import (
+    RetryPolicy,
+    WriteOptions,
+    parse_bytes,
+    show_options,
+    write_options,
+)
+from iotdb_frames.options.write import F
 
 PATIENCE = RetryPolicy(attempts=1_000, first_wait_s=0.2, longest_wait_s=5.0, total_s=600.0)
 """A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
@@ -183,6 +191,22 @@ def make_options(given: Mapping[str, Any]) -> BackfillOptions:
     if "memory" in mine:
         mine["memory"] = parse_bytes(mine["memory"], name="memory")
     return BackfillOptions(write=write_options(rest), **mine)
+
+
+def show_all_options(call: F) -> F:
+    """Let a notebook's help and Tab show what may be asked in place of ``**options``."""
+    show_options(call)
+    signature = inspect.signature(call)
+    shown = [p for p in signature.parameters.values() if p.name not in ("replace", "duplicates")]
+    own = BackfillOptions()
+    more = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=getattr(own, f.name))
+        for f in fields(BackfillOptions)
+        if f.name not in ("write", "csv")
+    ]
+    csv = inspect.Parameter("csv", inspect.Parameter.KEYWORD_ONLY, default=None)
+    call.__signature__ = signature.replace(parameters=[*shown, *more, csv])  # type: ignore[attr-defined]
+    return call
 
 
 def read_asked(asked: Mapping[str, Any]) -> BackfillOptions:

@@ -78,16 +78,9 @@ def schema_digest(schema: pa.Schema) -> str:
 
 
 class Reader(Protocol):
-    """A file that can be read as pieces."""
+    """What can be read as pieces; that of a file gives a `sample` of it, too."""
 
     time: Hashable | None
-
-    @property
-    def n_rows(self) -> int | None:
-        """Rows, where the file says so before it is read."""
-
-    def sample(self) -> pa.Table:
-        """Some rows, as `pieces` would give them."""
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         """The frames of ascending ranges."""
@@ -223,13 +216,10 @@ class ParquetReader:
         width = max(row_width(taken), stored // max(1, meta.num_rows))
         self._rows_a_unit = max(1, options.unit_bytes // width)
         self._bytes_a_row = file.size / max(1, meta.num_rows)
-        self._part: _Group | None = None
-
-    @property
-    def n_rows(self) -> int | None:
-        return int(self._bounds[-1])
+        self._part: tuple[int, _Rows] | None = None
 
     def sample(self) -> pa.Table:
+        """Some rows, as `pieces` would give them."""
         with reading(self._file):
             batches = self._parquet.iter_batches(SAMPLE_ROWS, columns=self._columns)
             first = next(batches, None)
@@ -289,33 +279,16 @@ class ParquetReader:
         return [self._parquet.read_row_groups(groups, columns=self._columns)] if groups else []
 
     def _read_part(self, group: int, start: int, stop: int) -> pa.Table:
-        if self._part is None or self._part.group != group or self._part.at > start:
-            self._part = _Group(self._parquet, group, self._columns)
-        return self._part.read(start, stop)
-
-
-class _Group:
-    """The rows of one large row group, read on and on."""
-
-    def __init__(self, parquet: pq.ParquetFile, group: int, columns: list[str]) -> None:
-        self.group = group
-        self.at = 0
-        self._batches = parquet.iter_batches(_STEP_ROWS, row_groups=[group], columns=columns)
-        self._rest: pa.RecordBatch | None = None
-
-    def read(self, start: int, stop: int) -> pa.Table:
-        taken = []
-        while self.at < stop:
-            batch = self._rest if self._rest is not None else next(self._batches)
-            self._rest = None
-            skipped = min(max(0, start - self.at), len(batch))
-            used = min(stop - self.at, len(batch))
-            if used > skipped:
-                taken.append(batch.slice(skipped, used - skipped))
-            self.at += used
-            if used < len(batch):
-                self._rest = batch.slice(used)
-        return pa.Table.from_batches(taken)
+        """Rows of a large row group, which is read on where the last unit ended."""
+        if self._part is None or self._part[0] != group or self._part[1].at > start:
+            batches = self._parquet.iter_batches(
+                _STEP_ROWS, row_groups=[group], columns=self._columns
+            )
+            schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
+            self._part = group, _Rows(batches, schema)
+        rows = self._part[1]
+        rows.skip_to(start)
+        return rows.take(stop, 1)
 
 
 class BatchReader:
@@ -329,10 +302,6 @@ class BatchReader:
             schema = self._open()[0]
         self.time = time_label(schema, options.write.time)
         self._columns = self._shaper.stored(schema.names, self.time)
-
-    @property
-    def n_rows(self) -> int | None:
-        return None
 
     def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         file = self._file
@@ -350,6 +319,7 @@ class BatchReader:
         return ipc.schema, (ipc.get_batch(i) for i in range(ipc.num_record_batches))
 
     def sample(self) -> pa.Table:
+        """Some rows, as `pieces` would give them."""
         with reading(self._file):
             schema, batches = self._open()
             first = next(batches, None)
@@ -383,7 +353,7 @@ class _Rows:
     def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
         self._batches, self._schema = batches, schema
         self._rest: pa.RecordBatch | None = None
-        self._at = 0
+        self.at = 0
 
     def _next(self) -> pa.RecordBatch | None:
         while self._rest is None or len(self._rest) == 0:
@@ -393,24 +363,22 @@ class _Rows:
         return self._rest
 
     def skip_to(self, row: int) -> None:
-        while self._at < row and (batch := self._next()) is not None:
-            n = min(row - self._at, len(batch))
-            self._rest, self._at = batch.slice(n), self._at + n
+        while self.at < row and (batch := self._next()) is not None:
+            n = min(row - self.at, len(batch))
+            self._rest, self.at = batch.slice(n), self.at + n
 
     def take(self, stop: int | None, n_bytes: int) -> pa.Table:
         """Rows up to `stop`; without one about `n_bytes` of them."""
         taken: list[pa.RecordBatch] = []
         left = n_bytes
-        while (
-            (stop is None or self._at < stop) and left > 0 and (batch := self._next()) is not None
-        ):
+        while (stop is None or self.at < stop) and left > 0 and (batch := self._next()) is not None:
             width = max(1, batch.nbytes // len(batch))
             n = (
                 min(len(batch), max(1, left // width))
                 if stop is None
-                else min(len(batch), stop - self._at)
+                else min(len(batch), stop - self.at)
             )
             taken.append(batch.slice(0, n))
             left -= n * width if stop is None else 0
-            self._rest, self._at = batch.slice(n), self._at + n
+            self._rest, self.at = batch.slice(n), self.at + n
         return pa.Table.from_batches(taken, self._schema)

@@ -14,7 +14,7 @@ from iotdb_frames.backfills.blocks import CsvReader
 from iotdb_frames.backfills.dialect import CsvDialect
 from iotdb_frames.backfills.infer import infer_dialect
 from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.readers import BatchReader, ParquetReader, Reader
+from iotdb_frames.backfills.readers import BatchReader, ParquetReader
 from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.writer import plan_frame
@@ -67,7 +67,9 @@ class Survey:
     problems: list[str] = field(default_factory=list)
 
 
-def open_reader(file: SourceFile, options: BackfillOptions, dialect: CsvDialect | None) -> Reader:
+def open_reader(
+    file: SourceFile, options: BackfillOptions, dialect: CsvDialect | None
+) -> CsvReader | ParquetReader | BatchReader:
     """What reads a file.
 
     Raises

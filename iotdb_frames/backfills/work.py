@@ -1,0 +1,351 @@
+"""One call of `backfill`, with the manifest in hand: compare, send, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import Any, Literal
+
+from iotdb_frames.backfills.dialect import CsvDialect
+from iotdb_frames.backfills.expect import Expected
+from iotdb_frames.backfills.frames_in import NAME, FramesReader
+from iotdb_frames.backfills.letters import write_dead_letter
+from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
+from iotdb_frames.backfills.options import BackfillOptions
+from iotdb_frames.backfills.progress import Progress
+from iotdb_frames.backfills.readers import Piece, Reader
+from iotdb_frames.backfills.run import Run, is_changed
+from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
+from iotdb_frames.backfills.sources import SourceFile, find_files, is_files, source_list
+from iotdb_frames.backfills.status import fill_report
+from iotdb_frames.backfills.survey import Survey, open_reader, survey
+from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
+from iotdb_frames.client import schema
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.client.writer import make_rules
+from iotdb_frames.codec.names import Target
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.frames.backfill_report import BackfillReport
+from iotdb_frames.frames.plan import Existing, WritePlan
+from iotdb_frames.frames.planning import layout_of, plan_layout
+from iotdb_frames.options import TSDataType
+
+Changed = Literal["raise", "again"]
+MOST_OWN = 20_000
+"""So many series that a job made are known as its own; of more, what stands there is counted."""
+MAX_ROUNDS = 2
+"""So often is what verification misses sent again: a server may have lost acknowledged rows."""
+
+
+class Work:
+    """One call of `backfill`, with the manifest in hand."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        connection: Connection,
+        target: Target,
+        options: BackfillOptions,
+        sources: Any,
+    ) -> None:
+        self._manifest = manifest
+        self._connection = connection
+        self._target = target
+        self._options = options
+        self._frames = None if is_files(sources) else sources
+        self._sources = source_list(sources) if self._frames is None else None
+        self._files: dict[tuple[str, str], SourceFile] = {}
+        self._agreed: dict[str, TSDataType] = {}
+        self._own = {tuple(key) for key in manifest.get("own") or ()}
+        self._report = BackfillReport(str(target), str(manifest.path), verify=options.verify)
+
+    # --- before anything is sent ---------------------------------------------------------------
+
+    def prepare(self, *, retry_failed: bool, changed: Changed) -> None:
+        """Settle what this job is, and bring its files up to date."""
+        if self._options.durable:
+            check_durable(self._connection)
+        self._report.server = describe_server(self._connection)
+        self._check_same_job()
+        if retry_failed:
+            self._manifest.retry_failed()
+        if self._frames is not None:
+            if not self._manifest.files():
+                self._manifest.add_file("", NAME, size=0, modified_ns=0, fingerprint="")
+            return
+        found, notes = find_files(self._sources, format=self._options.format)
+        self._report.notes += notes
+        self._files = {(file.root, file.name): file for file in found}
+        self._compare_files(changed)
+
+    def _check_same_job(self) -> None:
+        book, asked = self._manifest, self._options.asked()
+        texts = None
+        if self._sources is not None and all(isinstance(s, str) for s in self._sources):
+            texts = self._sources
+        cluster = cluster_of(self._connection)
+        known = book.get("asked")
+        if known is None:
+            book.set(
+                asked=asked, target=str(self._target), sources=texts, cluster=cluster, types={}
+            )
+            return
+        was = {**known["decisive"], "target": book.get("target"), "sources": book.get("sources")}
+        now = {**asked["decisive"], "target": str(self._target), "sources": texts}
+        other = [name for name in now if now[name] != was.get(name)]
+        if other:
+            name = other[0]
+            raise OptionsError(
+                f"the manifest {book.path} is of another job: its {name} is {was.get(name)!r}, "
+                f"not {now[name]!r}",
+                hint="another manifest= for another job",
+            )
+        if cluster is not None and book.get("cluster") not in (None, cluster):
+            raise OptionsError(
+                f"the manifest {book.path} is of a job on another IoTDB cluster",
+                hint="connect to the one it was begun on, or take another manifest=",
+            )
+        book.set(asked=asked)
+        self._agreed = {k: TSDataType[v] for k, v in (book.get("types") or {}).items()}
+
+    def _compare_files(self, changed: Changed) -> None:
+        """Add new files, and notice those that are not what they were."""
+        known = {(row.root, row.name): row for row in self._manifest.files()}
+        fresh = [file for key, file in self._files.items() if key not in known]
+        for key, row in known.items():
+            file = self._files.get(key)
+            if file is None or not self._is_other(row, file):
+                continue
+            if changed == "raise" and self._manifest.units("file = ?", row.id):
+                raise FrameError(
+                    f"{row.name} was changed since it was begun",
+                    hint='changed="again" writes all of it once more; rows it no longer has stay',
+                )
+            fresh.append(file)
+        if known and fresh:
+            self._report.notes.append(f"{len(fresh)} files are new or changed")
+        self._add(fresh)
+
+    @staticmethod
+    def _is_other(row: FileRow, file: SourceFile) -> bool:
+        return is_changed(row, file) or (not row.is_read and file.fingerprint() != row.fingerprint)
+
+    def _add(self, files: list[SourceFile]) -> None:
+        found = survey(files, self._options, self._connection, self._target)
+        self._check(found)
+        for one in found.files:
+            self._manifest.add_file(
+                one.file.root,
+                one.file.name,
+                size=one.file.size,
+                modified_ns=one.file.modified_ns,
+                fingerprint=one.file.fingerprint(),
+                dialect=None if one.dialect is None else one.dialect.to_json(),
+                error=None if one.error is None else one.error.message,
+            )
+            for text in () if one.dialect is None else one.dialect.surprises():
+                self._note(f"{one.file.name}: {text}")
+        # What the first files settled stands: the server has these types by now.
+        self._agreed = {**found.agreed, **self._agreed}
+        self._manifest.set(types={k: v.name for k, v in self._agreed.items()})
+
+    def _check(self, found: Survey) -> None:
+        if self._options.write.on_error == "raise":
+            for one in found.files:
+                if one.error is not None:
+                    raise one.error
+            if found.problems:
+                raise FrameError(found.problems[0], hint="schema= settles its type")
+        self._report.notes += found.problems
+        labels = {label for one in found.files for label in one.types}
+        for label in self._options.write.series if not self._manifest.files() else ():
+            is_known = label in labels or any(
+                label in (one.dialect.names or ()) for one in found.files if one.dialect
+            )
+            if not is_known and found.files:
+                raise FrameError(f"schema names {label!r}, and no file has such a column")
+
+    def _note(self, text: str) -> None:
+        if text not in self._report.notes and len(self._report.notes) < 100:
+            self._report.notes.append(text)
+
+    # --- sending and verifying -----------------------------------------------------------------
+
+    def go(self, progress: Progress) -> BackfillReport:
+        """Send what is not done, verify what is not verified."""
+        started = time.perf_counter()
+        error: BaseException | None = None
+        try:
+            self._write_and_verify(progress)
+        except BaseException as exc:
+            error = exc
+        self._report.seconds = time.perf_counter() - started
+        try:
+            self._finish_report()
+        except IoTDBFramesError as exc:  # a full disk, as likely as not the error's own cause
+            error = error or exc
+        progress.close(is_complete=error is None and self._report.is_finished)
+        if error is None:
+            return self._report
+        if isinstance(error, IoTDBFramesError):
+            error.report = self._report
+        raise error
+
+    def _write_and_verify(self, progress: Progress) -> None:
+        verify = self._options.verify
+        for at in range(MAX_ROUNDS):
+            self._write(progress)
+            if verify is None:
+                return
+            missing = self._verify(progress, verify).missing
+            if not missing:
+                return
+            self._note(
+                f"{len(missing)} units were acknowledged and lacked points when they were verified"
+                + ("; they were sent again" if at + 1 < MAX_ROUNDS else "")
+            )
+            state = "pending" if at + 1 < MAX_ROUNDS else "failed"
+            for unit, verdict in missing:
+                self._manifest.set_unit(unit.id, state=state, error=verdict)
+
+    def _write(self, progress: Progress) -> None:
+        fill_report(self._report, self._manifest)
+        report = self._report
+        progress.begin(
+            "writing",
+            n_files=len(report.files),
+            files_done=sum(f.state in ("written", "verified") for f in report.files),
+            n_bytes=report.n_bytes,
+            bytes_done=report.bytes_done,
+            rows=report.rows_written,
+        )
+        run = Run(
+            self._manifest,
+            self._connection,
+            self._target,
+            self._options,
+            open_reader=self._open,
+            schema=self._agreed,
+            count_before=self._count_before if self._options.verify else None,
+            progress=progress,
+            on_note=self._note,
+        )
+        try:
+            run.go()
+        finally:
+            report.run_rows += run.pace.rows
+            report.run_points += run.pace.points
+            report.bytes_sent += run.pace.bytes_sent
+            report.retries += run.pace.retries
+
+    def _open(self, row: FileRow) -> tuple[SourceFile | None, Reader]:
+        if self._frames is not None:
+            known = {u.start: u.digest for u in self._manifest.units("file = ?", row.id)}
+            return None, FramesReader(self._frames, known)
+        file = self._files.get((row.root, row.name))
+        if file is None:
+            # A name in the manifest is never opened by itself, wherever it may lead.
+            raise FrameError(
+                f"{row.name} is in the manifest, and not among the sources",
+                hint="it was moved or deleted, or the manifest is not what it was",
+            )
+        dialect = None if row.dialect is None else CsvDialect.from_json(row.dialect)
+        return file, open_reader(file, self._options, dialect)
+
+    def _count_before(self, plan: WritePlan, expected: Expected) -> int:
+        """Points that stand where a unit will; nothing is asked of series that this job made."""
+        keys = {
+            (str(device[0]) if plan.target.model == "tree" else "", name)
+            for group in expected.groups
+            for device in group.devices or [("",)]
+            for name in group.columns
+        }
+        is_known = plan.existing.was_seen and len(self._own) < MOST_OWN
+        if is_known and keys & plan.existing.types.keys() <= self._own:
+            if not keys <= self._own:
+                self._own |= keys
+                self._manifest.set(own=sorted(self._own))
+            return 0
+        return sum(count_points(self._connection, self._target, expected).values())
+
+    def _verify(self, progress: Progress, how: str) -> Outcome:
+        units = self._manifest.units("state = 'written'")
+        if not units:
+            return Outcome()
+        patience = self._options.write.retry
+        note = call_with_retry(lambda: flush(self._connection, self._target), policy=patience)
+        if note:
+            self._note(note)
+        progress.begin(
+            "verifying",
+            n_files=len(self._report.files),
+            files_done=0,
+            n_bytes=sum(u.n_bytes for u in units),
+            bytes_done=0,
+            rows=0,
+        )
+        verifier = Verifier(
+            self._manifest,
+            self._connection,
+            self._target,
+            how=how,
+            plan_units=self._plan_units,
+            on_unit=lambda unit: progress.unit(unit.n_bytes, unit.written),
+            policy=patience,
+        )
+        return verifier.go()
+
+    def _plan_units(self, units: Sequence[UnitRow]) -> Iterator[tuple[UnitRow, WritePlan | None]]:
+        """Read units again, each file once, and plan them as they were planned when sent."""
+        if units and self._frames is not None and not is_repeatable(self._frames):
+            raise FrameError(
+                "values of frames from a generator cannot be compared: they came once",
+                hint='verify="count" into a place that is empty, or a list of frames',
+            )
+        rows = {row.id: row for row in self._manifest.files()}
+        known: dict[Any, Existing] = {}
+        for file, some in groupby(units, key=lambda unit: unit.file):
+            mine = {unit.start: unit for unit in some}
+            _, reader = self._open(rows[file])
+            for piece in reader.pieces([(u.start, u.stop, u.line) for u in mine.values()]):
+                yield mine[piece.start], self._plan_again(reader, piece, known)
+
+    def _plan_again(
+        self, reader: Reader, piece: Piece, known: dict[Any, Existing]
+    ) -> WritePlan | None:
+        if len(piece.data) == 0:
+            return None
+        write = replace(self._options.write, progress=False, on_error="raise", dead_letter=None)
+        if hasattr(piece.data, "schema"):
+            there = self._options.write_for(piece.data.schema.names, reader.time)
+            write = replace(there, on_error="raise", dead_letter=None)
+        found = layout_of(piece.data, self._target, write)
+        # One look serves all units of the same columns: by now these have their types.
+        key = (reader.time, tuple(c.name for c in found.columns))
+        if key not in known:
+            look = partial(schema.look, self._connection, found)
+            known[key] = call_with_retry(look, policy=self._options.write.retry)[0]
+        server = self._connection.server
+        rules = make_rules(
+            write, precision=server.precision, time_zone=self._connection.options.time_zone
+        )
+        return plan_layout(found, write, rules, known[key])
+
+    def _finish_report(self) -> None:
+        fill_report(self._report, self._manifest)
+        path = self._options.write.dead_letter
+        if (
+            path is not None
+            and self._report.rows_refused
+            and write_dead_letter(self._manifest, path)
+        ):
+            self._report.dead_letter = str(path)
+
+
+def is_repeatable(frames: Iterable[Any]) -> bool:
+    """Whether frames can be gone through again."""
+    return not hasattr(frames, "__next__") and not hasattr(frames, "read_next_batch")

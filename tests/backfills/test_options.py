@@ -1,0 +1,59 @@
+"""What may be asked of a backfill: shown, checked, and kept in the manifest as it was."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+import iotdb_frames as iotf
+from iotdb_frames.backfills.options import BackfillOptions, make_options, read_asked
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import WriteOptions
+
+
+@pytest.mark.parametrize("call", [iotf.backfill, iotf.plan_backfill])
+def test_help_shows_every_option(call: Any) -> None:
+    """A notebook's Tab shows every option of a backfill, and each of them is taken."""
+    shown = set(inspect.signature(call).parameters)
+    write = {f.name for f in fields(WriteOptions) if f.init} - {"replace", "duplicates"}
+    own = {f.name for f in fields(BackfillOptions)} - {"write"}
+    assert write | own <= shown
+    assert "options" not in shown
+    for name in own:
+        make_options({name: getattr(BackfillOptions(), name)})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"time": "t", "device": "d", "columns": ["a", "b"], "verify": None, "memory": "8MiB"},
+        {"tags": ["x"], "attributes": ("y",), "nan": "keep", "coerce": "lossy", "workers": 3},
+        {"filter": [("a", ">", 1), ("b", "in", ["x", "y"])], "chunk": 100, "aligned": False},
+        {"filter": [[("a", "==", "x")], [("time", "<", "2024-03-01")]], "file_column": "f"},
+        {"schema": {"a": "DOUBLE", "b": iotf.TimeseriesOption(data_type="INT32", encoding="RLE")}},
+        {"csv": {"sentinels": {"a": [-200]}, "names": ["a"], "day_first": True, "decimal": ","}},
+        {"on_error": "collect", "dead_letter": "dead.parquet", "durable": True, "format": "csv"},
+    ],
+)
+def test_a_manifest_keeps_what_was_asked(asked: dict[str, Any]) -> None:
+    """What goes through the manifest's JSON and back is the same job."""
+    options = make_options(asked)
+    again = read_asked(json.loads(json.dumps(options.asked())))
+    assert json.dumps(again.asked()) == json.dumps(options.asked())
+    assert (again.memory, again.verify, again.csv) == (options.memory, options.verify, options.csv)
+    assert again.write.series == options.write.series
+    assert str(again.expression) == str(options.expression)
+
+
+def test_a_filter_of_a_program_stays_there() -> None:
+    """An Arrow expression cannot be kept in a file: the job resumes by its own call."""
+    import pyarrow.compute as pc
+
+    options = make_options({"filter": pc.field("a") > 1})
+    with pytest.raises(OptionsError, match="filter that only its program knows"):
+        read_asked(json.loads(json.dumps(options.asked())))
