@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.backfills.expect import (
+    COLUMNS_A_QUERY,
     DEVICES_A_QUERY,
     Device,
     Expected,
@@ -31,8 +32,6 @@ from iotdb_frames.codec.sql import quote_identifier, quote_path_node
 from iotdb_frames.errors import QueryError
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
 from iotdb_frames.options import TSDataType
-
-_COLUMNS_A_QUERY = 500
 
 
 @dataclass
@@ -194,8 +193,8 @@ def compare(connection: Connection, plan: WritePlan, expected: Expected) -> Wron
     for part in plan.parts if len(plan.order) else ():
         keys = _Keys.of(plan, part)
         fields = [c for c in part.written if c.column.category == "field"]
-        for i in range(0, len(fields), _COLUMNS_A_QUERY):
-            some = fields[i : i + _COLUMNS_A_QUERY]
+        for i in range(0, len(fields), COLUMNS_A_QUERY):
+            some = fields[i : i + COLUMNS_A_QUERY]
             wrong += _compare_columns(connection, plan, keys, some, expected)
     return Wrong(wrong)
 
@@ -249,17 +248,16 @@ def _rows(
 ) -> Iterator[tuple[Device, np.ndarray, dict[str, pa.Array]]]:
     """(device, ticks, columns by name) of the server's rows, a device of a batch at a time."""
     tags = expected.tags
-    bounds = f"time >= {expected.first} AND time <= {expected.last}"
     is_table = plan.target.model == "table"
     if is_table:
         wanted = ", ".join(quote_identifier(n) for n in ("time", *tags, *names))
-        where = [bounds, *device_condition(expected, frozenset(keys.bounds))]
+        where = [expected.span, *device_condition(expected, frozenset(keys.bounds))]
         sqls = [f"SELECT {wanted} FROM {plan.target.sql} WHERE {' AND '.join(where)}"]
     else:
         paths = [str(d[0]) for d in keys.bounds]
         sqls = [
             f"SELECT {', '.join(names)} FROM {', '.join(paths[i : i + DEVICES_A_QUERY])} "
-            f"WHERE {bounds} ALIGN BY DEVICE"
+            f"WHERE {expected.span} ALIGN BY DEVICE"
             for i in range(0, len(paths), DEVICES_A_QUERY)
         ]
     n_keys = 1 + len(tags) if is_table else 2

@@ -18,7 +18,7 @@ from iotdb_frames.codec.sql import quote_identifier, quote_string
 from iotdb_frames.frames.layout import dictionary_codes
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 
-DEVICES_A_QUERY = 200
+COLUMNS_A_QUERY, DEVICES_A_QUERY = 500, 200
 """So many are named in one statement."""
 
 Device = tuple[str | None, ...]
@@ -70,15 +70,10 @@ class Expected:
         """Points of all columns."""
         return sum(sum(g.columns.values()) for g in self.groups)
 
-    def meets(self, other: Expected) -> bool:
-        """Whether both may have a point at the same place and time."""
-        if self.first > other.last or other.first > self.last:
-            return False
-        return any(
-            mine.columns.keys() & theirs.columns.keys() and mine.devices & theirs.devices
-            for mine in self.groups
-            for theirs in other.groups
-        )
+    @property
+    def span(self) -> str:
+        """The condition of its time range."""
+        return f"time >= {self.first} AND time <= {self.last}"
 
 
 def expect(plan: WritePlan) -> Expected | None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -137,7 +138,7 @@ class BackfillOptions:
             },
             "manner": {
                 **{name: getattr(write, name) for name in _MANNER},
-                "dead_letter": None if write.dead_letter is None else str(write.dead_letter),
+                "dead_letter": write.dead_letter and str(Path(write.dead_letter).absolute()),
                 "filter": None if isinstance(self.filter, pc.Expression) else self.filter,
                 "has_expression": isinstance(self.filter, pc.Expression),
                 "verify": self.verify,

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from iotdb_frames.backfills.compare import Wrong, compare
-from iotdb_frames.backfills.expect import DEVICES_A_QUERY, Device, Expected, device_condition
+from iotdb_frames.backfills.expect import (
+    COLUMNS_A_QUERY,
+    DEVICES_A_QUERY,
+    Device,
+    Expected,
+    device_condition,
+)
 from iotdb_frames.backfills.manifest import DONE, Manifest, UnitRow, unpack
 from iotdb_frames.backfills.overlaps import Overlaps
 from iotdb_frames.client.connection import Connection
@@ -25,7 +31,6 @@ from iotdb_frames.frames.card import plural
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import RetryPolicy
 
-COLUMNS_A_QUERY = 500
 _GONE = {500, 508, 550, 616}  # database, path, table or column is not there: no points
 
 Counts = dict[tuple[int, str], int]
@@ -61,11 +66,6 @@ def count_points(connection: Connection, target: Target, expected: Expected) -> 
     return out
 
 
-def time_condition(expected: Expected) -> str:
-    """The condition of a unit's time range."""
-    return f"time >= {expected.first} AND time <= {expected.last}"
-
-
 def _count(
     connection: Connection,
     target: Target,
@@ -78,10 +78,7 @@ def _count(
     out = dict.fromkeys(names, 0)
     wanted = ", ".join(f"count({name})" for name in names)
     for paths in chunks(sorted(str(d[0]) for d in devices), DEVICES_A_QUERY):
-        sql = (
-            f"SELECT {wanted} FROM {', '.join(paths)} WHERE {time_condition(expected)} "
-            "ALIGN BY DEVICE"
-        )
+        sql = f"SELECT {wanted} FROM {', '.join(paths)} WHERE {expected.span} ALIGN BY DEVICE"
         table = query_table(connection, sql, model="tree")
         for name in names:
             label = f"count({name})"
@@ -99,7 +96,7 @@ def _count_in_table(
 ) -> dict[str, int]:
     tags = [quote_identifier(tag) for tag in expected.tags]
     wanted = ", ".join([*tags, *(f"count({quote_identifier(n)})" for n in names)])
-    where = [time_condition(expected), *device_condition(expected, devices)]
+    where = [expected.span, *device_condition(expected, devices)]
     grouped = f" GROUP BY {', '.join(tags)}" if tags else ""
     sql = f"SELECT {wanted} FROM {target.sql} WHERE {' AND '.join(where)}{grouped}"
     table = query_table(connection, sql, model="table")

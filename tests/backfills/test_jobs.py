@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import iotdb_frames as iotf
+from iotdb_frames.backfills.manifest import Manifest
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import FrameError, OptionsError
 
@@ -436,6 +437,20 @@ def test_a_run_that_a_row_stops_goes_on(place: Place) -> None:
     report = place.run(memory=SMALL, **place.collect)
     assert report.rows_refused == 1
     assert report.run_rows == 7_999 - status.rows_written
+
+
+def test_a_unit_that_is_sent_again_does_not_win(place: Place) -> None:
+    """A unit in doubt is sent again, and those behind it at the same times follow it."""
+    for i in range(3):
+        frame(100, 50 * i).assign(a=i).to_csv(place.folder / f"{i}.csv", index=False)
+    place.run()
+    book = Manifest(place.manifest)
+    book.set_unit(book.units()[0].id, state="sending")
+    book.close()
+    report = place.run()
+    assert report.is_complete
+    assert report.run_rows in (200, 300)  # the third meets the second only
+    assert place.stored()["a"].tolist() == [0] * 50 + [1] * 50 + [2] * 100
 
 
 # --- proof ---------------------------------------------------------------------------------------
