@@ -11,6 +11,8 @@ import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -274,14 +276,19 @@ def rows_to_blocks(
     As a rule it is one block. Rows whose values are of another kind than those of the others get
     a block of their own, and those that cannot be columns at all are given with the reason.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    cells = [row.values for row in rows]
+    shapes = dict.fromkeys(map(tuple, cells))
+    names = dict.fromkeys(chain.from_iterable(shapes))
+    if len(shapes) == 1:
+        columns = {name: list(map(itemgetter(name), cells)) for name in names}
+    else:
+        columns = {name: [cell.get(name) for cell in cells] for name in names}
     types: dict[str, TSDataType] = {}
     last: Types | None = None
     for row in rows:
         if row.types is not last and row.types is not None:
             last = row.types
             types = {**last, **types}
-    columns = {name: [row.values.get(name) for row in rows] for name in names}
     todo = [np.arange(len(rows))]
     while todo:
         at = todo.pop()
