@@ -399,8 +399,4 @@ def _is_one_row(made: DeviceColumns) -> bool:
     if type(made.columns) is not dict and isinstance(made.columns, _TABLES):
         return False
     time_ = made.time
-    return time_ is None or type(time_) is int or isinstance(time_, str) or not _is_sized(time_)
-
-
-def _is_sized(value: Any) -> bool:
-    return hasattr(value, "__len__")
+    return type(time_) is int or isinstance(time_, str) or not hasattr(time_, "__len__")
