@@ -196,7 +196,7 @@ class CsvReader:
         self, data: bytes, types: Mapping[str, pa.DataType], on_invalid: Any, *, is_serial: bool
     ) -> pa.Table:
         dialect = self.dialect
-        if not data.strip(b"\r\n"):
+        if re.fullmatch(rb"[\r\n]*", data):
             return pa.table({n: pa.array([], types[n]) for n in self._columns})
         has_text = any(not _is_typed(kind) for kind in types.values())
         nulls = ["", *(dialect.null_values or ())]

@@ -159,30 +159,33 @@ def _cut(
     while True:
         asked = max(_LEAST, n_bytes - len(rest))
         more = stream.read(asked)
-        data = rest + more
-        if not data:
+        if not rest and not more:
             return
-        end = len(data) if len(more) < asked else last_end(data, dialect)
-        if end == 0:
-            if len(data) > _MOST_BLOCKS * n_bytes:
+        end = len(more) if len(more) < asked else _last_end(rest, more, dialect)
+        if end <= 0 and len(more) == asked:
+            rest += more
+            if len(rest) > _MOST_BLOCKS * n_bytes:
                 raise FrameError(
-                    f"{name}, line {line}: the record has no end within {len(data):,} bytes",
+                    f"{name}, line {line}: the record has no end within {len(rest):,} bytes",
                     hint='a quote is open; csv={"newlines_in_values": False} ends records at lines',
                 )
-            rest = data
             continue
-        block = _block(start, line, data[:end], dialect, stream.raw_position - before)
+        data = b"".join((rest, memoryview(more)[:end]))
+        block = _block(start, line, data, dialect, stream.raw_position - before)
+        rest = more[end:]
+        del data, more
         yield block
-        start, line, rest, before = block.stop, block.end_line, data[end:], stream.raw_position
-        del data, block
+        start, line, before = block.stop, block.end_line, stream.raw_position
+        del block
 
 
-def last_end(data: bytes, dialect: CsvDialect) -> int:
-    """Where the last whole record of some bytes ends; 0 where none does."""
-    if not dialect.newlines_in_values or not dialect.quote or dialect.quote.encode() not in data:
-        return data.rfind(b"\n") + 1
-    ends = _ends(np.frombuffer(data, np.uint8), dialect)
-    return int(ends[-1]) + 1 if len(ends) else 0
+def _last_end(rest: bytes, more: bytes, dialect: CsvDialect) -> int:
+    """Where in `more` the last whole record of both ends; 0 or less where none does."""
+    quote = (dialect.quote or "").encode()
+    if not dialect.newlines_in_values or not quote or (quote not in more and quote not in rest):
+        return more.rfind(b"\n") + 1
+    ends = _ends(np.frombuffer(rest + more, np.uint8), dialect)
+    return int(ends[-1]) + 1 - len(rest) if len(ends) else 0
 
 
 def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
