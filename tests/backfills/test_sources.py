@@ -231,6 +231,28 @@ def test_columns_rows_and_paths(kind: str, tmp_path: Path) -> None:
     assert file.exists()
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrows.gz", "csv.gz"])
+def test_files_behind_a_url(kind: str, tmp_path: Path) -> None:
+    """What fsspec opens is read, and read again in parts, as a file of the disk is."""
+    import fsspec
+
+    file = store(TABLE, tmp_path / f"f.{kind}")
+    memory = fsspec.filesystem("memory")
+    memory.pipe(f"/behind/f.{kind}", file.read_bytes())
+    try:
+        (source,), _ = find_files(f"memory://behind/*.{kind}")
+        options = make_options({"memory": 1 << 18, "time": "time"})
+        there = list(open_reader(source, options, None).pieces([(0, None, 0)]))
+        here = read(file, [(0, None, 0)], memory=1 << 18, time="time")
+        assert [p.data for p in there] == [p.data for p in here]
+        again = open_reader(source, options, None).pieces(
+            [(p.start, p.stop, p.line) for p in there[1:]]
+        )
+        assert [p.data for p in again] == [p.data for p in here[1:]]
+    finally:
+        memory.rm("/behind", recursive=True)
+
+
 def test_dataset(tmp_path: Path) -> None:
     """A pyarrow dataset gives its files, in its format."""
     pads.write_dataset(
