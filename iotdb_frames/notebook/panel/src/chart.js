@@ -12,6 +12,8 @@ const DASHES = [[], [6, 3], [2, 3]];
 const HEIGHTS = { 1: 250, 2: 150, 3: 118, 4: 98 };
 const AXIS_HEIGHT = 26;
 const AXIS_WIDTH = 58;
+const LINE_WIDTH = 1.5;
+const DENSE = 3; // from so many rows a pixel on, thin whole lines: no dash is seen, and painting is costly
 const GAP_STEPS = 2.5; // rows further apart than so many usual steps are not joined
 
 export class Chart {
@@ -22,6 +24,7 @@ export class Chart {
     this.ring = ring;
     this.marks = [];
     this.isHidden = series.map(() => false);
+    this.gaps = [];
     this.onCursor = onCursor;
     this.span = Infinity;
     this.readTheme();
@@ -81,8 +84,16 @@ export class Chart {
     const range = [Math.max(0, this.ring.indexOf(from) - 1), times.length];
     this.from = from;
     this.to = Math.max(last, from + 1e-3);
-    this.gapFrom = GAP_STEPS * usualStep(times, range);
-    for (const lane of this.lanes) lane.plot.setData(this.#slice(lane, range));
+    this.gaps = gapsOf(times, range);
+    const isDense = range[1] - range[0] > DENSE * this.el.clientWidth;
+    for (const lane of this.lanes) {
+      lane.members.forEach((i, at) => {
+        const line = lane.plot.series[at + 1];
+        line.width = isDense ? 1 : LINE_WIDTH;
+        line.dash = isDense ? [] : this.dash(i);
+      });
+      lane.plot.setData(this.#slice(lane, range));
+    }
   }
 
   destroy() {
@@ -151,7 +162,7 @@ export class Chart {
           label: this.series[i].name,
           stroke: () => this.color(i),
           dash: this.dash(i),
-          width: 1.5,
+          width: LINE_WIDTH,
           spanGaps: false,
           gaps: (plot, s, from, to, gaps) => this.#gaps(plot, from, to, gaps),
           points: { show: (plot, s, from, to) => to - from < 40, size: 4, fill: () => this.color(i) },
@@ -171,14 +182,11 @@ export class Chart {
 
   // Rows that never came leave a gap as wide as they would have been.
   #gaps(plot, from, to, gaps) {
+    const inView = this.gaps.filter((i) => i > from && i <= to);
+    if (!inView.length) return gaps;
     const times = plot.data[0];
-    const more = [];
-    for (let i = from + 1; i <= to; i++) {
-      if (times[i] - times[i - 1] > this.gapFrom) {
-        more.push([plot.valToPos(times[i - 1], "x", true), plot.valToPos(times[i], "x", true)]);
-      }
-    }
-    return more.length ? gaps.concat(more).sort((a, b) => a[0] - b[0]) : gaps;
+    const more = inView.map((i) => [times[i - 1], times[i]].map((t) => plot.valToPos(t, "x", true)));
+    return gaps.concat(more).sort((a, b) => a[0] - b[0]);
   }
 
   // Each faulty reading is ringed, and each faulty row has a tick at the top of its lanes.
@@ -220,6 +228,14 @@ function paddedRange(low, high) {
   if (low === null || high === null) return [0, 1];
   const pad = high > low ? 0.08 * (high - low) : Math.max(Math.abs(high) * 0.05, 0.5);
   return [low - pad, high + pad];
+}
+
+// Behind which rows, counted from the first of the range, others are missing.
+function gapsOf(times, [low, high]) {
+  const longest = GAP_STEPS * usualStep(times, [low, high]);
+  const found = [];
+  for (let i = low + 1; i < high; i++) if (times[i] - times[i - 1] > longest) found.push(i - low);
+  return found;
 }
 
 function usualStep(times, [low, high]) {
