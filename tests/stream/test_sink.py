@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,55 +38,13 @@ from iotdb_frames.stream.serializer import DefaultIoTSerializationSchema, Device
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.tickets import Entry, Ticket
-
-_numbers = count()
-T0 = 1_767_225_600_000  # 2026-01-01
-
-
-@pytest.fixture
-def connection(server: LocalServer) -> Iterator[Connection]:
-    """A connection to the session's server."""
-    with Connection(lambda: server.options, label="test") as made:
-        yield made
-
-
-@pytest.fixture
-def database(connection: Connection) -> Iterator[str]:
-    """A database of the test's own; a small server holds few at a time."""
-    name = f"root.sink{next(_numbers)}"
-    yield name
-    if query_table(connection, f"SHOW DATABASES {name}", model="tree").num_rows:
-        connection.run(lambda s: s.execute(f"DELETE DATABASE {name}"), model="tree")
+from sinks import T0, options_of, stored
 
 
 @pytest.fixture
 def options(server: LocalServer, database: str) -> IoTDBOptions:
     """The server and the test's database."""
     return options_of(server, database)
-
-
-def options_of(server: LocalServer, database: str | None, **more: Any) -> IoTDBOptions:
-    """The server, as a sink's options."""
-    given = server.options
-    return IoTDBOptions(
-        host="127.0.0.1",
-        port=server.port,
-        user=given.user,
-        password=str(given.password),
-        storage_group=database,
-        **more,
-    )
-
-
-def stored(connection: Connection, path: str) -> dict[str, dict[int, Any]]:
-    """Every value below a path: ``{series: {time: value}}``, nulls left out."""
-    table = query_table(connection, f"SELECT * FROM {path}", model="tree")
-    times = table["time"].cast(pa.int64()).to_pylist()
-    return {
-        name: {t: v for t, v in zip(times, table[name].to_pylist(), strict=True) if v is not None}
-        for name in table.column_names
-        if name != "time"
-    }
 
 
 def series(connection: Connection, path: str) -> dict[str, tuple[str, str, str]]:

@@ -24,30 +24,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.schema import query_table
 from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, SinkFull
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.server import LocalServer
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
 from proxy import Proxy
-
-T0 = 1_767_225_600_000  # 2026-01-01
-_numbers = count()
-
-
-@pytest.fixture
-def database(server: LocalServer) -> Iterator[str]:
-    """A database of the test's own; a small server holds few at a time."""
-    name = f"root.outage{next(_numbers)}"
-    yield name
-    with Connection(lambda: server.options, label="test") as connection:
-        if query_table(connection, f"SHOW DATABASES {name}", model="tree").num_rows:
-            connection.run(lambda s: s.execute(f"DELETE DATABASE {name}"), model="tree")
+from sinks import T0, options_of, stored
 
 
 class Road(Proxy):
@@ -74,28 +59,6 @@ def road(server: LocalServer) -> Iterator[Road]:
 def options(server: LocalServer, road: Road, database: str) -> IoTDBOptions:
     """The test's database, by way of `road`."""
     return options_of(server, database, port=road.port)
-
-
-def options_of(server: LocalServer, database: str, *, port: int | None = None) -> IoTDBOptions:
-    """The server, as a sink's options."""
-    return IoTDBOptions(
-        host="127.0.0.1",
-        port=port or server.port,
-        password=str(server.options.password),
-        storage_group=database,
-    )
-
-
-def stored(server: LocalServer, path: str) -> dict[str, dict[int, Any]]:
-    """Every value below a path: ``{series: {time: value}}``, nulls left out."""
-    with Connection(lambda: server.options, label="test") as connection:
-        table = query_table(connection, f"SELECT * FROM {path}", model="tree")
-    times = table["time"].cast(pa.int64()).to_pylist()
-    return {
-        name: {t: v for t, v in zip(times, table[name].to_pylist(), strict=True) if v is not None}
-        for name in table.column_names
-        if name != "time"
-    }
 
 
 def row(i: int, device: str = "d1", **values: Any) -> dict[str, Any]:

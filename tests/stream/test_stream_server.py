@@ -59,13 +59,6 @@ _numbers = count()
 
 
 @pytest.fixture
-def connection(server: LocalServer) -> Iterator[Connection]:
-    """A connection to the session's server."""
-    with Connection(lambda: server.options, label="test") as made:
-        yield made
-
-
-@pytest.fixture
 def name() -> str:
     """A name below the database of these tests: a small server holds few databases."""
     return f"t{next(_numbers)}"
