@@ -193,8 +193,8 @@ def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
     feeds = np.flatnonzero(octets == 10)
     if not dialect.newlines_in_values or not dialect.quote:
         return feeds
-    is_quoted = np.cumsum(octets == ord(dialect.quote)) % 2
-    return np.asarray(feeds[is_quoted[feeds] == 0])
+    quotes = np.flatnonzero(octets == ord(dialect.quote))
+    return np.asarray(feeds[np.searchsorted(quotes, feeds) % 2 == 0])
 
 
 def _block(start: int, line: int, data: bytes, dialect: CsvDialect, n_bytes: int) -> Block:
@@ -276,5 +276,6 @@ class Records:
         """Which records have an odd number of quotes; bool, shape (n,)."""
         if not quote or not len(self):
             return np.zeros(len(self), bool)
-        counts = np.add.reduceat((self._octets == ord(quote)).astype(np.int64), self.starts)
-        return np.asarray(counts % 2 == 1)
+        quotes = np.flatnonzero(self._octets == ord(quote))
+        bounds = np.searchsorted(quotes, np.append(self.starts, len(self._octets)))
+        return np.asarray(np.diff(bounds) % 2 == 1)
