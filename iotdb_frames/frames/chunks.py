@@ -17,7 +17,8 @@ from iotdb_frames.frames.layout import row_positions
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
 
 MAX_TABLETS = 1_000
-"""Tablets of one request; more only make its answer late."""
+"""Tablets of one request; more only make its answer late, and what the server logs of new devices
+too large for it."""
 OVERSIZE = 1.5
 """A request this much over the chunk size (texts longer than the average) is cut in two."""
 _CATEGORY = {"tag": 0, "field": 1, "attribute": 2}
@@ -78,7 +79,18 @@ def _rows(plan: WritePlan, part: PlannedPart, start: int, stop: int) -> Iterator
     """Requests of a range of the order."""
     for columns in _column_groups(plan, part):
         for first, last in plan.cuts(start, stop):
-            yield from _fitting(plan, part, columns, first, last)
+            for a, b in _few_devices(plan, first, last):
+                yield from _fitting(plan, part, columns, a, b)
+
+
+def _few_devices(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A range of the order in pieces of at most `MAX_TABLETS` devices."""
+    if plan.layout.device is None:
+        return iter([(start, stop)])
+    bounds = plan.order.bounds
+    first, last = np.searchsorted(bounds, [start + 1, stop])
+    cuts = bounds[first:last][MAX_TABLETS - 1 :: MAX_TABLETS]
+    return pairwise([start, *cuts.tolist(), stop])
 
 
 def _column_groups(plan: WritePlan, part: PlannedPart) -> list[list[PlannedColumn]]:

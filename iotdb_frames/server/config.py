@@ -40,8 +40,9 @@ _FIXED = {
     "heartbeat_interval_in_ms": "100",
     "dn_join_cluster_retry_interval_ms": "100",
     "wal_buffer_size_in_byte": str(1 << 20),
-    # counted against the direct memory for every database; with the usual 16 MB a dozen fill it
-    "schema_region_ratis_log_appender_buffer_size_max": str(4 << 20),
+    # counted against the direct memory for every database: with the usual 16 MB it holds half as
+    # many. What the server logs of new series in one request must fit.
+    "schema_region_ratis_log_appender_buffer_size_max": str(8 << 20),
     "cn_metric_level": "OFF",
     "dn_metric_level": "OFF",
     "cn_selector_thread_nums_of_client_manager": "1",

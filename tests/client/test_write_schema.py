@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from pandas.testing import assert_frame_equal
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.read import read
 from iotdb_frames.client.reader import read_sql
 from iotdb_frames.client.schema import DEFAULT_ENCODING
 from iotdb_frames.client.writer import plan, write
@@ -23,6 +25,7 @@ from iotdb_frames.errors import (
     PermissionDenied,
     ServerError,
 )
+from iotdb_frames.frames.chunks import MAX_TABLETS
 from iotdb_frames.options import (
     CompressionType,
     ConnectionOptions,
@@ -223,6 +226,34 @@ def test_many_devices_are_compared_at_once(connection: Connection, device: str) 
     report = write(frame, device, device="n", connection=connection)
     assert report.points == 21
     assert any("x.d19" in note and "non-aligned" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("how", ["aligned", "non-aligned", "table"])
+def test_ten_thousand_columns(connection: Connection, device: str, table: str, how: str) -> None:
+    """All of them are created, and written."""
+    n_columns = 10_000
+    frame = pd.DataFrame(
+        np.arange(2.0 * n_columns).reshape(2, -1), INDEX, [f"c{i}" for i in range(n_columns)]
+    )
+    target = table if how == "table" else device
+    report = write(frame, target, aligned=how == "aligned", connection=connection)
+    assert report.points == 2 * n_columns
+    few = ["c0", "c5000", "c9999"]
+    found = read(target, columns=few, connection=connection)
+    assert_frame_equal(found, frame[few], check_names=False)
+
+
+def test_thousands_of_devices(connection: Connection, device: str) -> None:
+    """Devices that come with their first row are made by the server, a thousand a request."""
+    n_devices = 5_000
+    names = [f"g{i // 1000}.d{i}" for i in range(n_devices)]
+    frame = pd.DataFrame({"n": names, "a": np.arange(n_devices)}, INDEX[:1].repeat(n_devices))
+    report = write(frame, device, device="n", connection=connection)
+    assert report.chunks >= n_devices / MAX_TABLETS
+    found = read_sql(f"COUNT DEVICES {device}.**", connection=connection)
+    assert found.iloc[0, 0] == n_devices
+    again = write(frame, device, device="n", connection=connection)
+    assert again.points == n_devices
 
 
 @pytest.mark.parametrize("model", ["tree", "table"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import checked, days, plan_of, requests_of
 
-from iotdb_frames.frames.chunks import OVERSIZE, Request, lanes
+from iotdb_frames.frames.chunks import MAX_TABLETS, OVERSIZE, Request, lanes
 from stored import devices_of, stored, visible
 
 MIB = 1 << 20
@@ -199,6 +199,21 @@ def test_many_small_devices_share_a_request() -> None:
     requests = requests_of(checked(wide, "root.a"))
     assert len(requests) == 1
     assert len(requests[0].tablets) == 1000
+
+
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_a_request_has_a_thousand_devices_at_the_most(n_rows: int) -> None:
+    """The server logs the new devices of a request as one entry, whose size has a limit."""
+    n_devices = 2_500
+    frame = pd.DataFrame(
+        {"a": 1.0, "n": np.repeat(np.char.mod("d%04d", np.arange(n_devices)), n_rows)},
+        index=days(n_rows).append([days(n_rows)] * (n_devices - 1)),
+    )
+    requests = requests_of(plan_of(frame, device="n"))
+    assert max(len(r.tablets) for r in requests) == MAX_TABLETS
+    assert len(requests) < 7
+    assert sum(r.n_rows for r in requests) == len(frame)
+    assert len({t.target for r in requests for t in r.tablets}) == n_devices
 
 
 def test_lanes_share_the_rows() -> None:
