@@ -18,7 +18,7 @@ settings.register_profile("shared", deadline=None, print_blob=True)  # a busy ma
 settings.load_profile("shared")
 
 TIERS = {
-    "browser": "JupyterLab in a real browser",
+    "browser": "JupyterLab in a real browser, and the five notebooks",
     "engines": "Dask, Spark and Flink, each with its own pins",
     "slow": "minutes each",
 }
