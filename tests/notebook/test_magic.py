@@ -156,6 +156,17 @@ def test_an_error_is_short_and_the_chain_is_there_on_request(cells: Cells) -> No
     assert "open_cursor" in cells.said
 
 
+def test_an_error_of_the_accessor_is_short(cells: Cells) -> None:
+    """It says what is wrong, what to do, and in which line of the cell; the chain on request."""
+    cells("frame = pd.DataFrame({'a': [1]})\nframe.iotdb.write('root.magic.short')")
+    assert "TimeIndexError" in cells.said
+    assert "Hint: set a DatetimeIndex" in cells.said
+    assert "in line 2: \x1b[1mframe.iotdb.write('root.magic.short')" in cells.said
+    assert "client/writer.py" not in cells.said
+    cells("%tb Verbose")
+    assert "client/writer.py" in cells.said
+
+
 @pytest.mark.parametrize(
     ("line", "word"),
     [("--model graph", "graph"), ("--out 1a", "1a"), ("--out class", "class"), ("--many", "many")],
