@@ -231,5 +231,7 @@ class Sender:
         try:
             call_with_retry(once, policy=self._policy, on_retry=on_retry, give_up=self._abort)
         except ServerError as exc:
+            if isinstance(exc, ConnectionLost) and losses:
+                exc.was_sent = True  # an earlier try may have been stored
             return retries, exc
         return retries, None
