@@ -26,8 +26,9 @@ from iotdb_frames.options.write import F
 
 PATIENCE = RetryPolicy(attempts=1_000, first_wait_s=0.2, longest_wait_s=5.0, total_s=600.0)
 """A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
-SHARES = 8
-"""A unit takes this part of the budget: one is read, one planned and encoded, one on the wire."""
+SHARES = 16
+"""A unit takes this part of the budget: one is read, one planned, some are on the wire, and Arrow
+needs as much again beside them. Source: peaks that bench_backfill.py measured."""
 
 Verify = Literal["count", "values"]
 _DECISIVE = (

@@ -325,12 +325,16 @@ def located(error: FrameError, name: str, piece: Piece) -> FrameError:
 
 
 class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
-    """Runs an iterator in a thread, one element ahead; a context manager that gives an iterator."""
+    """Runs an iterator in a thread, one element ahead; a context manager that gives an iterator.
+
+    The next element is begun when the one before is taken, so that two are held at the most.
+    """
 
     def __init__(self, source: Iterator[Read]) -> None:
         self._source = source
-        self._queue: queue.Queue[Read | BaseException | None] = queue.Queue(1)
-        self._is_over = threading.Event()
+        self._queue: queue.SimpleQueue[Read | BaseException | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore()
+        self._is_over = False
         self._thread = threading.Thread(target=self._read, daemon=True, name="iotdb-frames-read")
 
     def __enter__(self) -> Iterator[Read]:
@@ -338,21 +342,18 @@ class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
         return self._give()
 
     def __exit__(self, *args: object) -> None:
-        self._is_over.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        self._is_over = True
+        self._room.release()
+        self._thread.join()
 
     def _read(self) -> None:
         last: BaseException | None = None
         try:
-            for element in self._source:
+            while self._room.acquire() and not self._is_over:
+                if (element := next(self._source, None)) is None:
+                    break
                 self._queue.put(element)
                 del element
-                if self._is_over.is_set():
-                    break
         except BaseException as exc:
             last = exc
         self._queue.put(last)
@@ -361,5 +362,6 @@ class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
         while (element := self._queue.get()) is not None:
             if isinstance(element, BaseException):
                 raise element
+            self._room.release()
             yield element
             del element
