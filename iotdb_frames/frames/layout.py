@@ -247,7 +247,7 @@ def _name(label: Hashable) -> str:
     if label == "":
         raise FrameError("a column has an empty label", column=label, hint="give it a name")
     raise FrameError(
-        f"label {label!r} is a {type(label).__name__}, not text",
+        f"label {label!r} ({type(label).__name__}) is no text",
         column=label,
         hint="df.columns = df.columns.map(str)",
     )

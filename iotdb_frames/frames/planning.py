@@ -293,7 +293,7 @@ def _plan_column(
     try:
         check_target(column.source, target)
     except ColumnTypeError as exc:
-        if there is not None:
+        if there is not None and there.name in exc.message:
             exc.message += ", its type on the server"
         raise
     return PlannedColumn(
