@@ -123,9 +123,7 @@ def run_all(connection: Connection, statements: Sequence[str], target: Target) -
         try:
             connection.run(lambda session: session.execute("FLUSH"), model=target.model)
         except PermissionDenied as exc:
-            exc.hint = (
-                "a table is flushed before rows of it go: the server would lose others"
-            )
+            exc.hint = "a table is flushed before rows of it go: the server would lose others"
             raise
     for sql in statements:
         connection.run(lambda session, text=sql: session.execute(text), model=target.model)  # type: ignore[misc]
