@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Unpack
 
@@ -190,18 +190,22 @@ class FrameWriter:
             self._dead_letter.begin(data, report.rows_in)
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
-        report.notes += [note for note in planned.notes if note not in report.notes]
+        self._note(planned.notes)
         self._collect_refused(frame)
         if len(planned.order) == 0:
-            report.notes.append("there was nothing to write: no rows, or none that could be sent")
+            self._note(["there was nothing to write: no rows, or none that could be sent"])
             frame.pending.end(is_sent=True)
             return
-        report.notes += schema.create(self._connection, planned)
+        self._note(schema.create(self._connection, planned))
         if self._options.replace:
             run_all(self._connection, list(replace_sql(planned)), self._target)
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
         self._submit(frame)
+
+    def _note(self, notes: Iterable[str]) -> None:
+        """Each note once, of however many frames."""
+        self.report.notes += [note for note in notes if note not in self.report.notes]
 
     def _end(self, frame: _Frame, on_end: Callable[[bool], None] | None, *, is_sent: bool) -> None:
         if is_sent:
