@@ -35,7 +35,9 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """Files and rows, in words."""
+        """Files and rows, in words; units are verified, whatever their files."""
+        if self.phase == "verifying":
+            return plural(self.rows, "row")
         of = f"{count(self.files_done)} of {plural(self.n_files, 'file')}"
         return f"{of}, {plural(self.rows, 'row')}"
 
