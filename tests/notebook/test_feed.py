@@ -174,3 +174,14 @@ def test_one_moment_is_one_number() -> None:
     moment = pd.DatetimeIndex(["2026-11-22 19:51:50.689"])
     numbers = {seconds_of(moment.as_unit(unit))[0] for unit in ("ms", "us", "ns")}
     assert len(numbers) == 1
+
+
+def test_of_many_waiting_frames_the_newest_rows_are_taken() -> None:
+    """Where more came than a chart keeps, the oldest frames are left out, and the order stays."""
+    feed = Feed(capacity=10)
+    for start in range(0, 100, 4):
+        feed.put(_frame([*range(start, start + 4)], a=[float(start)] * 4))
+    update = feed.take()
+    assert update is not None
+    assert update.rows is not None
+    assert update.rows.times.tolist() == [*range(88, 100)]

@@ -380,6 +380,34 @@ def test_its_still_picture_has_the_last_rows(
         panel.close()
 
 
+def test_a_flood_of_rows_is_drawn_less_often(
+    notes: Notes, connection: Connection, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes to the browser stays below the limit a second, and its last row comes."""
+    monkeypatch.setattr(chart, "MAX_BYTES_PER_S", 5_000)
+    sent_at: list[tuple[float, int]] = []
+    panel = _source(rate_hz=1_000).panel(to=target, window="100ms", connection=connection)
+    widget = panel.view.widget
+    send = widget.send
+
+    def note(content: Any, buffers: Any = None) -> None:
+        if content["kind"] == "rows":
+            sent_at.append((time.monotonic(), sum(len(bytes(b)) for b in buffers)))
+        send(content, buffers)
+
+    monkeypatch.setattr(widget, "send", note)
+    notes.say(widget, HELLO)
+    panel.start()
+    _wait(lambda: len(sent_at) >= 3, timeout_s=30)
+    for (at, n_bytes), (later, _) in itertools.pairwise(sent_at[:3]):
+        assert later - at >= n_bytes / 5_000
+    panel.stop()
+    rows = panel.feed.replay().rows
+    assert rows is not None
+    assert len(rows) == panel.totals.rows
+    panel.close()
+
+
 def test_closing_twice_is_closing_once(notes: Notes, connection: Connection, target: str) -> None:
     """A closed panel can be closed again, by its cell or by hand."""
     panel = StreamPanel(_source(), to=target, connection=connection)

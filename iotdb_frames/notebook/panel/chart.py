@@ -23,6 +23,8 @@ from iotdb_frames.notebook.panel.feed import Feed, Update
 _log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 10.0
+MAX_BYTES_PER_S = 600_000
+"""Fewer frames where rows come faster: Jupyter's server drops messages above 1 MB/s."""
 STATE_EVERY_S = 0.5
 FORGET_VIEWS_S = 60.0
 """Without a hello for so long nobody looks; views say it every 15 s."""
@@ -116,13 +118,14 @@ class ChartView:
         self.wait(timeout_s=2.0)
 
     def _run(self) -> None:
-        shown_at = 0.0
+        shown_at = rests_until = 0.0
         due = time.monotonic()
         try:
             while not self._ended.wait(max(0.0, due - time.monotonic())):
                 is_over = self._is_over()
-                self._send(self.feed.take())
                 now = time.monotonic()
+                if now >= rests_until or is_over:
+                    rests_until = now + self._send(self.feed.take()) / MAX_BYTES_PER_S
                 if is_over or now - shown_at >= STATE_EVERY_S:
                     shown_at = now
                     self.refresh()
@@ -134,13 +137,15 @@ class ChartView:
         except Exception:
             _log.exception("the chart is no longer kept up to date")
 
-    def _send(self, update: Update | None, *, view: str | None = None) -> None:
+    def _send(self, update: Update | None, *, view: str | None = None) -> int:
+        """Send to all views, or to one; how many bytes of rows went."""
         if update is None or not (self.has_views or view):
-            return
+            return 0
         to = {"view": view} if view else {}
+        n_bytes = 0
         with self._lock:
             if self._ended.is_set():
-                return
+                return 0
             if update.lines is not None:
                 self.widget.send({"kind": "series", **to, **self._lines(update)})
             if update.rows is not None:
@@ -149,6 +154,7 @@ class ChartView:
                     {"kind": "rows", **to}, buffers=[rows.times.data, rows.values.tobytes()]
                 )
                 self.frames_sent += 1
+                n_bytes = rows.times.nbytes + rows.values.nbytes
             if update.marks:
                 times = np.array([mark.time for mark in update.marks], dtype=np.float64)
                 self.widget.send(
@@ -160,6 +166,7 @@ class ChartView:
                     },
                     buffers=[times.data],
                 )
+        return n_bytes
 
     def _lines(self, update: Update) -> dict[str, Any]:
         assert update.lines is not None

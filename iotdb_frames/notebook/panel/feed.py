@@ -138,7 +138,7 @@ class Feed:
     def take(self) -> Update | None:
         """What has come since the last call; one thread's."""
         with self._lock:
-            rows: list[Rows] = []
+            frames: list[pd.DataFrame] = []
             while self._waiting:
                 frame = self._waiting.popleft()
                 columns = tuple(frame.columns)
@@ -148,9 +148,10 @@ class Feed:
                         frame, units=self.units, keys=self.keys, max_series=self.max_series
                     )
                     if lines != self.lines:
-                        rows = []
+                        frames = []
                         self._reset(lines)
-                rows.append(pick(frame, self.lines.series, keys=self.keys))
+                frames.append(frame)
+            rows = self._pick_newest(frames)
             marks, self._new_marks = tuple(self._new_marks), []
             is_new, self._is_new = self._is_new, False
             joined = _join(rows)
@@ -166,6 +167,17 @@ class Feed:
             joined = _join(list(self._kept))
             rows = None if joined is None else _settle(joined)
             return Update(self.lines, rows, tuple(self._marks))
+
+    def _pick_newest(self, frames: list[pd.DataFrame]) -> list[Rows]:
+        """The rows of the last frames; what a chart would forget at once is not looked at."""
+        rows: list[Rows] = []
+        n_rows = 0
+        for frame in reversed(frames):
+            if n_rows >= self.capacity:
+                break
+            rows.append(pick(frame, self.lines.series, keys=self.keys))
+            n_rows += len(rows[-1])
+        return rows[::-1]
 
     def _reset(self, lines: Lines) -> None:
         self.lines = lines

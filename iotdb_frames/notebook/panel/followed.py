@@ -76,7 +76,8 @@ class Followed:
                     continue
                 self._rows += len(frame)
                 keys = [key for key in self._feed.keys if key in frame.columns]
-                self._points += int(frame.drop(columns=keys).count().sum())
+                cells = frame.drop(columns=keys) if keys else frame
+                self._points += int(cells.count().sum())
                 self._feed.put(frame)
             self._mark()
 
