@@ -116,10 +116,10 @@ def test_dry_run_sends_nothing(run: Run, tmp_path: Path) -> None:
 
 def test_killed_resumed_and_looked_at(run: Run, server: LocalServer, tmp_path: Path) -> None:
     """Killed in its midst, the job is shown by --status, and --resume alone brings the rest."""
-    n_rows = 60_000
+    n_rows = 200_000
     frame(n_rows).to_csv(tmp_path / "a.csv", index=False)
     target = "root.cli_backfill.killed"
-    words = ["a.csv", "-t", target, "-m", "m.sqlite", "--memory", "512KiB", "--chunk", "200"]
+    words = ["a.csv", "-t", target, "-m", "m.sqlite", "--memory", "512KiB", "--chunk", "1000"]
     process = subprocess.Popen([*SCRIPT, *words], cwd=tmp_path, env=dict(os.environ))
     job = iotf.BackfillJob(tmp_path / "m.sqlite")
     while process.poll() is None:
@@ -129,6 +129,7 @@ def test_killed_resumed_and_looked_at(run: Run, server: LocalServer, tmp_path: P
         except iotf.IoTDBFramesError:
             pass  # it has not begun
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # still there, and at work
     refused = run("--manifest", "m.sqlite", "--resume")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
