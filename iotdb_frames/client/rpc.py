@@ -12,8 +12,9 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Literal
@@ -61,16 +62,34 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._in = BytesIO()
         self.was_sent = False
         self.late_fields: list[bytes | memoryview] = []
+        self._in_use = threading.Lock()
+        self._is_closed = False
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name
-        return self._sock.fileno() >= 0
+        return not self._is_closed
 
     def close(self) -> None:
-        # The shutdown wakes a thread that waits in `recv`; closing alone would not.
+        """Close, from any thread; who waits for the socket is woken."""
+        self._is_closed = True
+        # Closing alone would wake nobody. And who is woken looks at the file number again, in the
+        # kernel: were it closed by then, and another socket's, he would go on to wait for that one.
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._sock.close()
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._sock.close()
+            finally:
+                self._in_use.release()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """In here nobody else closes the socket; who wanted to leaves it to the end."""
+        try:
+            with self._in_use:
+                yield
+        finally:
+            if self._is_closed:
+                self.close()
 
     def write(self, data: bytes) -> None:
         self._out.append(data)
@@ -84,22 +103,24 @@ class _Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             self.late_fields = []
         small = [struct.pack("!i", sum(map(len, parts)))]
         self.was_sent = True
-        for part in parts:
-            if len(part) < LARGE_BYTES:
-                small.append(bytes(part))
-                continue
-            self._sock.sendall(b"".join(small))
-            self._sock.sendall(part)
-            small = []
-        if small:
-            self._sock.sendall(b"".join(small))
+        with self._using():
+            for part in parts:
+                if len(part) < LARGE_BYTES:
+                    small.append(bytes(part))
+                    continue
+                self._sock.sendall(b"".join(small))
+                self._sock.sendall(part)
+                small = []
+            if small:
+                self._sock.sendall(b"".join(small))
 
     def _receive(self, view: memoryview) -> None:
-        while view:
-            n = self._sock.recv_into(view)
-            if not n:
-                raise ConnectionResetError("the server closed the connection")
-            view = view[n:]
+        with self._using():
+            while view:
+                n = self._sock.recv_into(view)
+                if not n:
+                    raise ConnectionResetError("the server closed the connection")
+                view = view[n:]
 
     def _read_frame(self) -> None:
         header = bytearray(4)

@@ -25,7 +25,8 @@ from proxy import proxy_to
 
 N_ROWS = 300_000
 SQL = "SELECT a, b FROM root.result.d"
-NESTED = [f"avg({'sin(' * 20}a+{i}{')' * 20})" for i in range(30)]
+NESTED = [f"avg({'sin(' * 80}a+{i}{')' * 80})" for i in range(6)]
+NO_MEMORY = 719
 SLOW = f"SELECT {', '.join(NESTED)} FROM root.result.d"  # seconds, and little memory
 
 
@@ -141,8 +142,21 @@ def test_cancelled_by_another_thread(own: Connection) -> None:
     wait_until_idle(own)
 
 
-def test_cancelled_while_it_waits(server: LocalServer) -> None:
-    """A cancel wakes a reader that waits for the server."""
+def run_slow(connection: Connection) -> None:
+    """Run `SLOW`, which takes seconds; again while earlier queries hold the server's memory."""
+    deadline = time.monotonic() + 10.0
+    while True:
+        try:
+            read_sql(SLOW, connection=connection)
+        except QueryError as exc:
+            if exc.code != NO_MEMORY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_cancelled_while_it_waits(server: LocalServer, turn: int) -> None:
+    """A cancel wakes a reader that waits for the server, each time: it was a race."""
     with proxy_to(server.port) as proxy:
         options = replace(server.options, hosts=(("127.0.0.1", proxy.port),), fetch_size=20_000)
         with Connection(lambda: options, label="proxied") as own:
@@ -155,7 +169,7 @@ def test_cancelled_while_it_waits(server: LocalServer) -> None:
             started = time.monotonic()
             with pytest.raises(QueryError, match="cancelled"):
                 list(batches)
-            assert time.monotonic() - started < 10.0
+            assert time.monotonic() - started < 15.0
             proxy.is_held.clear()
             canceller.join()
 
@@ -167,8 +181,8 @@ def test_ctrl_c(own: Connection) -> None:
     timer.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        read_sql(SLOW, connection=own)
-    assert time.monotonic() - started < 10.0
+        run_slow(own)
+    assert time.monotonic() - started < 15.0
     wait_until_idle(own)
     assert len(read_sql(f"{SQL} LIMIT 3", connection=own)) == 3
     assert n_lent(own) == "0"
@@ -178,12 +192,12 @@ def test_time_out(server: LocalServer) -> None:
     """A query over the time-out is cancelled in the server; the connection stays usable."""
     options = replace(server.options, timeout_s=0.5)
     with Connection(lambda: options, label="hasty") as own:
-        wait_until_idle(own)  # what others left in the server's memory for queries
+        read_sql("SHOW VERSION", connection=own)
         started = time.monotonic()
         with pytest.raises(QueryTimeout, match=r"0\.5 s") as caught:
-            read_sql(SLOW, connection=own)
+            run_slow(own)
         assert isinstance(caught.value, TimeoutError)
-        assert time.monotonic() - started < 10.0
+        assert time.monotonic() - started < 15.0
         wait_until_idle(own)
         assert len(read_sql(f"{SQL} LIMIT 3", connection=own)) == 3
 
