@@ -26,7 +26,7 @@ from iotdb_frames.options.write import F
 
 PATIENCE = RetryPolicy(attempts=1_000, first_wait_s=0.2, longest_wait_s=5.0, total_s=600.0)
 """A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
-SHARES = 16
+SHARES = 32
 """A unit takes this part of the budget: one is read, one planned, some are on the wire, and Arrow
 needs as much again beside them. Source: peaks that bench_backfill.py measured."""
 
