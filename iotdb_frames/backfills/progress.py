@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from iotdb_frames.client.progress import somebody_looks
 from iotdb_frames.frames.card import count, plural
 from iotdb_frames.views import is_in_notebook, load_view
 
@@ -167,6 +167,6 @@ def _open_view(wish: Any, label: str) -> View:
         return _Nobody()
     if is_in_notebook() and threading.current_thread() is threading.main_thread():
         return load_view("backfill")(label=label)  # type: ignore[no-any-return]
-    if wish == "auto" and not (sys.stderr is not None and sys.stderr.isatty()):
+    if wish == "auto" and not somebody_looks():
         return _Nobody()
     return _Bar(label)

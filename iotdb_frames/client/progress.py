@@ -94,10 +94,11 @@ def open_progress(
         if wish is True or is_worth_it:
             return load_view("progress")(total, label=label)  # type: ignore[no-any-return]
         return Silent()
-    if wish == "auto" and not _somebody_looks():
+    if wish == "auto" and not somebody_looks():
         return Silent()
     return Bar(total, label=label, stays=wish is True)
 
 
-def _somebody_looks() -> bool:
+def somebody_looks() -> bool:
+    """Whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iotdb_frames.frames.card import Card, Grid, count, duration, plural, rate, size
+from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
 
 MAX_PROBLEMS = 1_000
 
@@ -50,8 +50,8 @@ class UnitProblem:
     message: str
 
 
-@dataclass
-class BackfillReport:
+@dataclass(repr=False)
+class BackfillReport(Shown):
     """What became of a backfill: the whole job, all its runs together, and the last run's pace.
 
     rows : rows of the units that are known; written: those of which every cell was acknowledged
@@ -157,15 +157,9 @@ class BackfillReport:
         notes = [*self.verified_notes, *self.notes]
         return Card("backfill", self.target, status, facts, grids, notes)
 
-    def __repr__(self) -> str:
-        return self.card().text()
 
-    def _repr_html_(self) -> str:
-        return self.card().html()
-
-
-@dataclass
-class BackfillPlan:
+@dataclass(repr=False)
+class BackfillPlan(Shown):
     """What a backfill would read and how, from footers and samples; nothing was sent.
 
     files : names, formats, bytes
@@ -197,9 +191,3 @@ class BackfillPlan:
         is_bad = self.problems or any(plan.problems for plan in self.writes)
         status = "bad" if is_bad else "ok"
         return Card("backfill plan", self.target, status, facts, grids, self.notes)
-
-    def __repr__(self) -> str:
-        return self.card().text()
-
-    def _repr_html_(self) -> str:
-        return self.card().html()

@@ -8,6 +8,7 @@ style, too: a sanitizer may take that away.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -200,6 +201,20 @@ class Card:
 
     def _repr_html_(self) -> str:
         return self.html()
+
+
+class Shown(ABC):
+    """What shows itself by a card; a dataclass of it says ``repr=False``."""
+
+    @abstractmethod
+    def card(self) -> Card:
+        """What it shows of itself."""
+
+    def __repr__(self) -> str:
+        return self.card().text()
+
+    def _repr_html_(self) -> str:
+        return self.card().html()
 
 
 def _html_fact(label: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.errors import FrameError
-from iotdb_frames.frames.card import Card, Grid, count, plural, size
+from iotdb_frames.frames.card import Card, Grid, Shown, count, plural, size
 from iotdb_frames.frames.layout import (
     Category,
     Column,
@@ -85,8 +85,8 @@ class Refused:
     error: FrameError
 
 
-@dataclass
-class WritePlan:
+@dataclass(repr=False)
+class WritePlan(Shown):
     """Everything a write would do; nothing was sent.
 
     target, options, layout : what was asked
@@ -229,12 +229,6 @@ class WritePlan:
             grids.append(Grid(("would create",), [(line,) for line in self.ddl], is_folded=True))
         status = "bad" if self.problems else "ok"
         return Card("plan", str(self.target), status, facts, grids, self.notes)
-
-    def __repr__(self) -> str:
-        return self.card().text()
-
-    def _repr_html_(self) -> str:
-        return self.card().html()
 
 
 def _with_hint(error: FrameError, more: str) -> FrameError:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from iotdb_frames.frames.card import Card, Grid, count, duration, plural, rate, size
+from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
 
 State = Literal["refused", "partly stored", "in doubt"]
 MAX_FAILURES = 1_000
@@ -35,8 +35,8 @@ class ChunkFailure:
     message: str
 
 
-@dataclass
-class WriteReport:
+@dataclass(repr=False)
+class WriteReport(Shown):
     """What became of a write; holds no cell values.
 
     rows_in : rows of the data
@@ -122,9 +122,3 @@ class WriteReport:
         is_empty = not self.rows_written and self.rows_in
         status = "ok" if self.is_complete else "bad" if is_empty else "warn"
         return Card("write", self.target, status, facts, grids, self.notes)
-
-    def __repr__(self) -> str:
-        return self.card().text()
-
-    def _repr_html_(self) -> str:
-        return self.card().html()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iotdb_frames.frames.card import Card, count, duration, plural, size
+from iotdb_frames.frames.card import Card, Shown, count, duration, plural, size
 from iotdb_frames.frames.report import WriteReport
 from iotdb_frames.stream.tickets import Entry
 
@@ -65,7 +65,7 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class SinkStats:
+class SinkStats(Shown):
     """A moment of a sink.
 
     queued, queued_bytes : rows that wait or are on their way, and their memory, about
@@ -102,12 +102,6 @@ class SinkStats:
                 facts.append((name, count(getattr(self, name))))
         is_whole = not (self.rejected or self.dropped)
         return Card("sink", status="ok" if is_whole else "warn", facts=facts)
-
-    def __repr__(self) -> str:
-        return self.card().text()
-
-    def _repr_html_(self) -> str:
-        return self.card().html()
 
 
 class Counters:
