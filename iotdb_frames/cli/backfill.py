@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iotdb_frames.cli import screen
-from iotdb_frames.cli.write import column_types
+from iotdb_frames.cli import columns, screen
 from iotdb_frames.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -20,13 +19,9 @@ if TYPE_CHECKING:
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
 
 _job = partial(typer.Option, rich_help_panel="The job")
-_column = partial(
-    typer.Option, rich_help_panel="What the columns are", show_default=False, metavar="COLUMN"
-)
 _csv = partial(
     typer.Option, rich_help_panel="CSV files: found out where not said", show_default=False
 )
-_how = partial(typer.Option, rich_help_panel="How it is written")
 
 
 def backfill(
@@ -75,31 +70,29 @@ def backfill(
     dry_run: Annotated[
         bool, _job("--dry-run", help="Show what would be done. Nothing is sent.")
     ] = False,
-    time: Annotated[str | None, _column(help="The times. Without it they are looked for.")] = None,
-    time_unit: Annotated[
-        str | None, _column(metavar="UNIT", help="s, ms, us or ns, where times are integers.")
+    time: Annotated[
+        str | None, columns.column(help="The times. Without it they are looked for.")
     ] = None,
-    device: Annotated[str | None, _column(help="Names each row's device (tree model).")] = None,
-    tag: Annotated[list[str] | None, _column(help="A tag (table model). Repeat it.")] = None,
-    attribute: Annotated[
-        list[str] | None, _column(help="An attribute (table model). Repeat it.")
-    ] = None,
-    type: Annotated[  # noqa: A002 - the option is called --type
-        list[str] | None,
-        _column(metavar="COLUMN=TYPE", help="Its type, as in temp=DOUBLE. Repeat it."),
-    ] = None,
+    time_unit: columns.TimeUnit = None,
+    device: columns.Device = None,
+    tag: columns.Tag = None,
+    attribute: columns.Attribute = None,
+    type: columns.Type = None,  # noqa: A002 - the option is called --type
     column: Annotated[
-        list[str] | None, _column(help="Take only this one, and what else is named. Repeat it.")
+        list[str] | None,
+        columns.column(help="Take only this one, and what else is named. Repeat it."),
     ] = None,
     file_column: Annotated[
-        str | None, _column(metavar="NAME", help="Add a column that holds each file's name.")
+        str | None, columns.column(metavar="NAME", help="Add a column that holds each file's name.")
     ] = None,
     filter: Annotated[  # noqa: A002 - the option is called --filter
         list[str] | None,
-        _column(metavar="CONDITION", help='Rows to take, as in "temp > 20". Repeat it: and.'),
+        columns.column(
+            metavar="CONDITION", help='Rows to take, as in "temp > 20". Repeat it: and.'
+        ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option is called --format
-        str | None, _column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
+        str | None, columns.column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
     ] = None,
     encoding: Annotated[str | None, _csv(help="Such as utf-8 or cp1252.")] = None,
     delimiter: Annotated[str | None, _csv(help="Between cells; tab, or space for any run.")] = None,
@@ -119,23 +112,21 @@ def backfill(
     sentinels: Annotated[
         bool, _csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
     ] = True,
-    aligned: Annotated[bool, _how(help="Whether a new device is aligned.")] = True,
-    create: Annotated[bool, _how(help="Whether to create what is missing.")] = True,
-    chunk: Annotated[str, _how(help="Size of a request, or its rows.")] = "4MiB",
-    keep_nan: Annotated[
-        bool, _how("--keep-nan", help="NaN is a value, not a missing one.")
-    ] = False,
-    lossy: Annotated[bool, _how("--lossy", help="Casts may lose precision, never range.")] = False,
+    aligned: columns.Aligned = True,
+    create: columns.Create = True,
+    chunk: columns.Chunk = "4MiB",
+    keep_nan: columns.KeepNan = False,
+    lossy: columns.Lossy = False,
     dead_letter: Annotated[
         Path | None,
-        _how(
+        columns.how(
             help="Parquet file for rows that do not fit. Without it the first one ends the run.",
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[int, _how(help="Connections to send on.", min=1)] = 1,
-    memory: Annotated[str, _how(help="Data held at a time, about.")] = "256MiB",
+    workers: columns.Workers = 1,
+    memory: Annotated[str, columns.how(help="Data held at a time, about.")] = "256MiB",
 ) -> None:
     """Write folders of files. Stopped at any instant, the same command goes on where it stopped.
 
@@ -166,7 +157,7 @@ def backfill(
         "device": device,
         "tags": tag or [],
         "attributes": attribute or [],
-        "schema": column_types(type or []),
+        "schema": columns.column_types(type or []),
         "columns": column,
         "file_column": file_column,
         "filter": [_condition(text) for text in filter] if filter else None,

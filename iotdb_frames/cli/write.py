@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iotdb_frames.cli import screen
+from iotdb_frames.cli import columns, screen
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
-from iotdb_frames.options import TSDataType, WriteArgs, as_enum
+from iotdb_frames.options import TSDataType, WriteArgs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,11 +25,7 @@ _BLOCK_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 17
 
 
-_column = partial(
-    typer.Option, rich_help_panel="What the columns are", show_default=False, metavar="COLUMN"
-)
 _csv = partial(typer.Option, rich_help_panel="CSV files")
-_how = partial(typer.Option, rich_help_panel="How it is written")
 
 
 def write(
@@ -41,48 +37,39 @@ def write(
     ],
     url: screen.Url = None,
     time: Annotated[
-        str | None, _column(help="The times. Without it the file's pandas index, else time.")
+        str | None, columns.column(help="The times. Without it the file's pandas index, else time.")
     ] = None,
-    time_unit: Annotated[
-        str | None, _column(metavar="UNIT", help="s, ms, us or ns, where times are integers.")
-    ] = None,
-    device: Annotated[str | None, _column(help="Names each row's device (tree model).")] = None,
-    tag: Annotated[list[str] | None, _column(help="A tag (table model). Repeat it.")] = None,
-    attribute: Annotated[
-        list[str] | None, _column(help="An attribute (table model). Repeat it.")
-    ] = None,
-    type: Annotated[  # noqa: A002 - the option is called --type
-        list[str] | None,
-        _column(metavar="COLUMN=TYPE", help="Its type, as in temp=DOUBLE. Repeat it."),
-    ] = None,
+    time_unit: columns.TimeUnit = None,
+    device: columns.Device = None,
+    tag: columns.Tag = None,
+    attribute: columns.Attribute = None,
+    type: columns.Type = None,  # noqa: A002 - the option is called --type
     time_format: Annotated[
         str | None, _csv(help='Such as "%d.%m.%Y %H:%M". Without it, ISO 8601.', show_default=False)
     ] = None,
     delimiter: Annotated[str, _csv(help="Between cells; tab for a tab.")] = ",",
-    aligned: Annotated[bool, _how(help="Whether a new device is aligned.")] = True,
-    create: Annotated[bool, _how(help="Whether to create what is missing.")] = True,
-    chunk: Annotated[str, _how(help="Size of a request, or its rows.")] = "4MiB",
-    keep_nan: Annotated[
-        bool, _how("--keep-nan", help="NaN is a value, not a missing one.")
-    ] = False,
+    aligned: columns.Aligned = True,
+    create: columns.Create = True,
+    chunk: columns.Chunk = "4MiB",
+    keep_nan: columns.KeepNan = False,
     duplicates: Annotated[
-        str, _how(help="Rows of one (device, time): merge, last, first, raise.")
+        str, columns.how(help="Rows of one (device, time): merge, last, first, raise.")
     ] = "merge",
     replace: Annotated[
-        bool, _how("--replace", help="Delete the columns in the file's time range first.")
+        bool, columns.how("--replace", help="Delete the columns in the file's time range first.")
     ] = False,
-    lossy: Annotated[bool, _how("--lossy", help="Casts may lose precision, never range.")] = False,
+    lossy: columns.Lossy = False,
     dead_letter: Annotated[
         Path | None,
-        _how(
+        columns.how(
             help="Parquet file for refused rows. Without it the first one ends the write.",
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[int, _how(help="Connections to send on.", min=1)] = 1,
+    workers: columns.Workers = 1,
     dry_run: Annotated[
-        bool, _how("--dry-run", help="Show what would be done. Nothing is sent.")
+        bool, columns.how("--dry-run", help="Show what would be done. Nothing is sent.")
     ] = False,
 ) -> None:
     """Write a CSV or Parquet file.
@@ -92,7 +79,7 @@ def write(
     """
     import iotdb_frames as iotf
 
-    types = column_types(type or [])
+    types = columns.column_types(type or [])
     options: WriteArgs = {
         "time": time,
         "time_unit": time_unit,
@@ -131,17 +118,6 @@ def write(
     screen.show_card(report.card())
     if not report.is_complete:
         raise typer.Exit(1)
-
-
-def column_types(pairs: list[str]) -> dict[Any, Any]:
-    """``{column: TSDataType}`` from ``column=TYPE``."""
-    found = {}
-    for pair in pairs:
-        column, equals, name = pair.rpartition("=")
-        if not equals or not column:
-            raise OptionsError(f"--type {pair!r} is not COLUMN=TYPE", hint="--type temp=DOUBLE")
-        found[column] = as_enum(TSDataType, name)
-    return found
 
 
 def _open_parquet(file: Path, *, is_whole: bool) -> pa.Table | pa.RecordBatchReader:
