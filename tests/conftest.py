@@ -5,11 +5,13 @@ Nothing is left out silently: the closing lines name every tier that did not run
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.server import LocalServer
 from iotdb_frames.server.install import find_installation
@@ -25,6 +27,7 @@ TIERS = {
 """Tests that need more than Python or much time; they run only if `--tier` names theirs."""
 
 _ELSEWHERE = "the oldest allowed pandas, pyarrow, numpy and RPC stubs: environments of their own"
+_numbers = itertools.count()
 _left_out = pytest.StashKey[dict[str, int]]()
 
 
@@ -85,3 +88,21 @@ def server() -> Iterator[LocalServer]:
     """The session's IoTDB; a test that needs a database makes its own."""
     with LocalServer() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def connection(server: LocalServer) -> Iterator[Connection]:
+    """A connection that all tests share."""
+    with Connection(lambda: server.options, label=server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(connection: Connection) -> Iterator[str]:
+    """A name: ``root.{database}`` and the table database of this name are the test's own."""
+    name = f"test_{next(_numbers)}"
+    connection.run(lambda session: session.execute(f"CREATE DATABASE root.{name}"), model="tree")
+    connection.run(lambda session: session.execute(f"CREATE DATABASE {name}"), model="table")
+    yield name
+    connection.run(lambda session: session.execute(f"DELETE DATABASE root.{name}"), model="tree")
+    connection.run(lambda session: session.execute(f"DROP DATABASE {name}"), model="table")
