@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any, Unpack
 
 import numpy as np
@@ -196,12 +197,10 @@ class FrameWriter:
             self._note(["there was nothing to write: no rows, or none that could be sent"])
             frame.pending.end(is_sent=True)
             return
-        self._note(schema.create(self._connection, planned))
-        if self._options.replace:
-            run_all(self._connection, list(replace_sql(planned)), self._target)
+        requests = self._begin(planned)
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
-        self._submit(frame)
+        self._submit(frame, requests)
 
     def _note(self, notes: Iterable[str]) -> None:
         """Each note once, of however many frames."""
@@ -229,9 +228,20 @@ class FrameWriter:
             self._dead_letter.add(frame.data, new, reason=reason, code=code)
             self.report.rows_refused += len(new)
 
-    def _submit(self, frame: _Frame) -> None:
+    def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
+        """Create what is missing, and meanwhile encode the first request of each lane."""
+        requests = lanes(planned)
+        with ThreadPoolExecutor(1) as pool:
+            creating = pool.submit(schema.create, self._connection, planned)
+            firsts = [list(islice(lane, 1)) for lane in requests]
+            self._note(creating.result())
+        if self._options.replace:
+            run_all(self._connection, list(replace_sql(planned)), self._target)
+        return [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
+
+    def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
         planned, pending = frame.planned, frame.pending
-        todo = list(enumerate(lanes(planned)))
+        todo = list(enumerate(requests_of))
         while todo and not self._sender.is_stopped:
             still = []
             for lane, requests in todo:

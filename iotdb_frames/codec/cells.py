@@ -100,11 +100,16 @@ class Cells:
 
 
 def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array."""
+    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array.
+
+    Those of a large one are int64.
+    """
     _, offsets, data = values.buffers()
+    is_large = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
+    width = np.int64 if is_large else np.int32
     if offsets is None:
-        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
-    at = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+        return np.zeros(1, width), np.zeros(0, np.uint8)
+    at = np.frombuffer(offsets, width)[values.offset : values.offset + len(values) + 1]
     raw = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     return at - at[0], raw[at[0] : at[-1]]
 
@@ -234,8 +239,7 @@ def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
     is_null = np.asarray(data.is_null()) if data.null_count else None
     source = data.type
     if pa.types.is_boolean(source):
-        filled = data if is_null is None else data.fill_null(False)
-        return Cells(np.asarray(filled.to_numpy(zero_copy_only=False)), is_null)
+        return Cells(_bits(data), is_null)
     if pa.types.is_decimal(source):
         return _decimals(data, is_null, target, rules)
     if pa.types.is_date(source):
@@ -258,6 +262,17 @@ def _buffer(data: pa.Array, dtype: np.dtype) -> np.ndarray:
     if raw is None:
         return np.zeros(len(data), dtype)
     return np.frombuffer(raw, dtype)[data.offset : data.offset + len(data)]
+
+
+def _bits(data: pa.Array) -> np.ndarray:
+    """The values of an Arrow boolean array, undefined where null: many times faster than Arrow's."""
+    raw = data.buffers()[1]
+    if raw is None:
+        return np.zeros(len(data), bool)
+    first = data.offset // 8
+    octets = np.frombuffer(raw, np.uint8)[first : (data.offset + len(data) + 7) // 8]
+    bits = np.unpackbits(octets, bitorder="little").view(bool)
+    return bits[data.offset - 8 * first :][: len(data)]
 
 
 def _bad_cells(

@@ -102,9 +102,11 @@ def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
     at = np.empty(2 * n_rows + 2, np.int32)
     at[:n_rows] = np.arange(0, 4 * n_rows, 4)
     at[n_rows:-1] = offsets + 4 * n_rows
-    at[-1] = len(data)  # one more piece, empty, for the nulls: their slots may hold bytes
-    turns = np.arange(2 * n_rows, dtype=np.int32).reshape(2, n_rows).T.ravel()
-    if is_null is not None:
+    at[-1] = len(data)  # one more piece, empty, for nulls whose slots hold bytes
+    turns = np.empty(2 * n_rows, np.int32)
+    turns[::2] = np.arange(n_rows)
+    turns[1::2] = np.arange(n_rows, 2 * n_rows)
+    if is_null is not None and np.any(is_null & (lengths != 0)):
         lengths[is_null] = 0
         turns[1::2][is_null] = 2 * n_rows
     data[: 4 * n_rows].view(">i4")[:] = lengths

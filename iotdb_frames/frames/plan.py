@@ -25,7 +25,7 @@ from iotdb_frames.frames.order import (
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
 
 CHECK_ROWS = 1 << 18
-FIRST_SHARE = 8
+FIRST_SHARE = 4
 """The first request of a lane is this part of a chunk; each later one twice the one before."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.codec.cells import Rules, check_target, is_total, to_cells
+from iotdb_frames.codec.cells import Rules, binary_bytes, check_target, is_total, to_cells
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
@@ -440,7 +440,7 @@ def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:
 
 
 def _row_bytes(parts: tuple[PlannedPart, ...]) -> int:
-    """Encoded bytes of a row, about: exact for numbers, the average of a sample for texts."""
+    """Encoded bytes of a row, about: exact for numbers, the average of the first ones for texts."""
     total = 0.0
     for part in parts:
         total += 8
@@ -452,11 +452,9 @@ def _row_bytes(parts: tuple[PlannedPart, ...]) -> int:
 
 
 def _text_bytes(source: Source) -> float:
-    """Average bytes of a text: of all where Arrow knows the sum, else of spread-out slices."""
-    if len(source) == 0:
-        return 0.0
+    """Average bytes of a text, of the first ones."""
     sample: Any = source.take(slice(0, CHECK_ROWS))
     data = sample.dictionary if pa.types.is_dictionary(sample.type) else sample
-    if pa.types.is_null(data.type):
+    if pa.types.is_null(data.type) or len(data) == 0:
         return 0.0
-    return float(pc.mean(pc.binary_length(data)).as_py() or 0.0)
+    return binary_bytes(data)[1].nbytes / len(data)
