@@ -265,7 +265,7 @@ def _buffer(data: pa.Array, dtype: np.dtype) -> np.ndarray:
 
 
 def _bits(data: pa.Array) -> np.ndarray:
-    """The values of an Arrow boolean array, undefined where null: many times faster than Arrow's."""
+    """The values of an Arrow boolean array, undefined where null; Arrow is many times slower."""
     raw = data.buffers()[1]
     if raw is None:
         return np.zeros(len(data), bool)

@@ -194,7 +194,7 @@ def rows_layout(
 
 
 def dictionary_codes(source: Source) -> tuple[np.ndarray, Any]:
-    """Codes (int32, shape (n_rows,)) of a text column, null the last, and its distinct texts."""
+    """Codes (int, shape (n_rows,)) of a text column, null the last, and its distinct texts."""
     data: Any = source.take(slice(0, len(source)))
     if pa.types.is_null(data.type):
         data = data.cast(pa.string())
@@ -204,7 +204,15 @@ def dictionary_codes(source: Source) -> tuple[np.ndarray, Any]:
         data = data.dictionary_decode().dictionary_encode()  # it had a text twice, or a null
     indices = data.indices.cast(pa.int32())
     codes = np.asarray(indices.fill_null(len(data.dictionary)) if indices.null_count else indices)
-    return codes, data.dictionary
+    codes, texts = narrow(codes, len(data.dictionary) + 1), data.dictionary
+    del data, indices
+    pa.default_memory_pool().release_unused()  # numpy, which comes next, cannot take it from there
+    return codes, texts
+
+
+def narrow(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Codes as 16 bits where they fit: small, and sorted by radix, several times faster."""
+    return codes.astype(np.uint16, copy=False) if n_codes <= 1 << 16 else codes
 
 
 def _device_column(source: Source, target: Target) -> DeviceColumn:
@@ -232,7 +240,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
     place = {path: i for i, path in enumerate(dict.fromkeys(p for p in paths if p))}
     if len(place) < len(paths):
         places = [place.get(path, len(place)) for path in [*paths, ""]]
-        codes = np.array(places, np.int32)[codes]
+        codes = narrow(np.array(places, np.int32), len(places))[codes]
     return DeviceColumn(source.label, codes, (*place, ""))
 
 

@@ -108,8 +108,12 @@ def mixed(scale: float) -> Case:
 
 
 def long(scale: float, model: str, order: str) -> Case:
-    """1,000 devices × 1,000 rows × 3 DOUBLE, in the order of time (as logged) or of devices."""
-    n_devices, n_rows, rng = max(10, int(1_000 * scale)), 1_000, np.random.default_rng(3)
+    """1,000 devices × 1,000 rows × 3 DOUBLE, in the order of time (as logged) or of devices.
+
+    More of them have more rows, fewer have fewer devices.
+    """
+    n_devices, rng = max(10, int(1_000 * min(scale, 1))), np.random.default_rng(3)
+    n_rows = int(1_000 * max(scale, 1))
     names = np.char.mod("d%04d", np.arange(n_devices))
     times = pd.date_range(_START, periods=n_rows, freq="1s")
     by_time = order == "time"
