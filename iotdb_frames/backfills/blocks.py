@@ -168,7 +168,7 @@ class CsvReader:
 
     def _is_plain(self, block: Block) -> bool:
         """Whether Arrow may parse it as it is: spaces as delimiters may come in runs."""
-        return self.dialect.delimiter != " " or b"  " not in block.data
+        return self.dialect.delimiter != " " or b"  " not in bytes(block.data)
 
     def _type_of(self, name: str) -> pa.DataType:
         kind = "string" if name in self._keys else (self.dialect.types or {}).get(name, "string")
@@ -193,7 +193,12 @@ class CsvReader:
         return out
 
     def _read(
-        self, data: bytes, types: Mapping[str, pa.DataType], on_invalid: Any, *, is_serial: bool
+        self,
+        data: bytes | memoryview,
+        types: Mapping[str, pa.DataType],
+        on_invalid: Any,
+        *,
+        is_serial: bool,
     ) -> pa.Table:
         dialect = self.dialect
         if re.fullmatch(rb"[\r\n]*", data):
@@ -363,7 +368,6 @@ def _refusal(block: Block, records: Records, at: np.ndarray, reason: str) -> Ref
     return Refusal(records.lines[at] + block.line, records.texts(at), reason)
 
 
-def collapse_spaces(data: bytes) -> bytes:
+def collapse_spaces(data: bytes | memoryview) -> bytes:
     """Runs of spaces as one, and none at the ends of lines."""
-    data = re.sub(rb" +", b" ", data)
-    return re.sub(rb"(?m)^ | (?=\r?$)", b"", data)
+    return re.sub(rb"(?m)^ | (?=\r?$)", b"", re.sub(rb" +", b" ", data))

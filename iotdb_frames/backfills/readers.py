@@ -152,7 +152,8 @@ class Shaper:
 
     def shape(self, table: pa.Table) -> tuple[pa.Table, np.ndarray | None]:
         """The frame of some stored rows, and which of them it holds (None: all)."""
-        table = table.replace_schema_metadata(None)
+        # In one chunk a column is sliced as it is, of several each slice would be put together.
+        table = table.replace_schema_metadata(None).combine_chunks()
         for name, value in self._added:
             if self._columns is None or name in self._columns or name in self._always:
                 codes = pa.array(np.zeros(table.num_rows, np.int32))

@@ -64,6 +64,18 @@ class ByteStream:
         self.position += len(data)
         return data
 
+    def read_into(self, room: memoryview) -> int:
+        """Fill `room` with the next bytes; how many, fewer only at the end."""
+        if self._ahead or self._decoder is not None:
+            data = self.read(len(room))
+            room[: len(data)] = data
+            return len(data)
+        at = 0
+        while at < len(room) and (n := self._source.readinto(room[at:])):
+            at += n
+        self.position += at
+        return at
+
     def restart(self, position: int, ahead: bytes) -> None:
         """Go back to a place close behind; `ahead` is what was read from there on."""
         self._ahead = ahead
@@ -98,7 +110,7 @@ class Block:
     stop: int
     line: int
     end_line: int
-    data: bytes
+    data: bytes | memoryview
     n_bytes: int
 
 
@@ -158,34 +170,45 @@ def _cut(
     rest = b""
     while True:
         asked = max(_LEAST, n_bytes - len(rest))
-        more = stream.read(asked)
-        if not rest and not more:
+        # Read behind what is left of the block before: all is copied once.
+        room = np.empty(len(rest) + asked, np.uint8).data
+        room[: len(rest)] = rest
+        n_read = stream.read_into(room[len(rest) :])
+        found = room[: len(rest) + n_read]
+        if not found:
             return
-        end = len(more) if len(more) < asked else _last_end(rest, more, dialect)
-        if end <= 0 and len(more) == asked:
-            rest += more
+        is_last = n_read < asked
+        end = len(found) if is_last else _last_end(found, dialect)
+        if end == 0:
+            rest = bytes(found)
             if len(rest) > _MOST_BLOCKS * n_bytes:
                 raise FrameError(
                     f"{name}, line {line}: the record has no end within {len(rest):,} bytes",
                     hint='a quote is open; csv={"newlines_in_values": False} ends records at lines',
                 )
             continue
-        data = b"".join((rest, memoryview(more)[:end]))
-        block = _block(start, line, data, dialect, stream.raw_position - before)
-        rest = more[end:]
-        del data, more
+        block = _block(start, line, found[:end], dialect, stream.raw_position - before)
+        rest = bytes(found[end:])
+        del room, found
         yield block
         start, line, before = block.stop, block.end_line, stream.raw_position
         del block
 
 
-def _last_end(rest: bytes, more: bytes, dialect: CsvDialect) -> int:
-    """Where in `more` the last whole record of both ends; 0 or less where none does."""
+def _last_end(data: memoryview, dialect: CsvDialect) -> int:
+    """Where the last whole record ends; 0 where none does."""
+    octets = np.frombuffer(data, np.uint8)
     quote = (dialect.quote or "").encode()
-    if not dialect.newlines_in_values or not quote or (quote not in more and quote not in rest):
-        return more.rfind(b"\n") + 1
-    ends = _ends(np.frombuffer(rest + more, np.uint8), dialect)
-    return int(ends[-1]) + 1 - len(rest) if len(ends) else 0
+    if dialect.newlines_in_values and quote and (octets == ord(quote)).any():
+        ends = _ends(octets, dialect)
+        return int(ends[-1]) + 1 if len(ends) else 0
+    at = len(data)
+    while at > 0:
+        begin = max(0, at - _LEAST)
+        if (found := bytes(data[begin:at]).rfind(b"\n")) >= 0:
+            return begin + found + 1
+        at = begin
+    return 0
 
 
 def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
@@ -197,14 +220,24 @@ def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
     return np.asarray(feeds[np.searchsorted(quotes, feeds) % 2 == 0])
 
 
-def _block(start: int, line: int, data: bytes, dialect: CsvDialect, n_bytes: int) -> Block:
-    n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+def _block(
+    start: int, line: int, data: bytes | memoryview, dialect: CsvDialect, n_bytes: int
+) -> Block:
+    n_lines = _count_feeds(data) + (data[-1:] != b"\n")
     encoding = dialect.encoding or "utf-8"
     text = data
     if not is_utf8(encoding):
         # What does not decode stays as it is: no UTF-8, and told by its line later.
-        text = data.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
+        text = str(data, encoding, "surrogateescape").encode("utf-8", "surrogateescape")
     return Block(start, start + len(data), line, line + n_lines, text, n_bytes)
+
+
+def _count_feeds(data: bytes | memoryview) -> int:
+    """Line feeds; several times faster than `bytes.count`, and it lets other threads run."""
+    octets = np.frombuffer(data, np.uint8)
+    step = 1 << 18  # what is compared stays in the processor's cache
+    parts = (octets[at : at + step] == 10 for at in range(0, len(octets), step))
+    return sum(int(np.count_nonzero(part)) for part in parts)
 
 
 def is_utf8(encoding: str) -> bool:
@@ -221,7 +254,7 @@ class Records:
     lines : int64, shape (n,): line in the block each begins in, from 0
     """
 
-    def __init__(self, data: bytes, dialect: CsvDialect) -> None:
+    def __init__(self, data: bytes | memoryview, dialect: CsvDialect) -> None:
         self._data = data
         self._octets = np.frombuffer(data, np.uint8)
         ends = _ends(self._octets, dialect)
@@ -250,7 +283,7 @@ class Records:
         parts = self._bytes.take(pa.array(positions)).to_pylist()
         return pa.array([p.decode("utf-8", "backslashreplace").rstrip("\r\n") for p in parts])
 
-    def joined(self, keep: np.ndarray) -> bytes:
+    def joined(self, keep: np.ndarray) -> bytes | memoryview:
         """The bytes of some records (bool, shape (n,))."""
         if keep.all():
             return self._data
@@ -261,10 +294,10 @@ class Records:
         """Which records are no UTF-8; bool, shape (n,)."""
         bad = np.zeros(len(self), bool)
         try:
-            self._data.decode()
+            str(self._data, "utf-8")
         except UnicodeDecodeError:
             # Each undecodable byte becomes a lone surrogate DC80 to DCFF; line feeds stay.
-            text = self._data.decode("utf-8", "surrogateescape")
+            text = str(self._data, "utf-8", "surrogateescape")
             units = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
             places = np.flatnonzero((units >= 0xDC80) & (units <= 0xDCFF))
             line = np.searchsorted(np.flatnonzero(units == 10), places)

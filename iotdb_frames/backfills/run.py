@@ -24,6 +24,7 @@ from iotdb_frames.backfills.readers import Piece, Range, Reader
 from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
 from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
@@ -93,6 +94,7 @@ class Run:
         self._progress = progress
         self._on_note = on_note
         self._raises = options.write.on_error == "raise"
+        self._seen = SeenSchema(connection)
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
         self.pace = Pace()
@@ -197,6 +199,7 @@ class Run:
             self._options_for(reader, piece),
             sender=sender,
             dead_letter=letter,
+            seen=self._seen,
         )
         if len(piece.data) == 0:
             unit = self._begin(file, piece, None, 0)

@@ -23,15 +23,14 @@ from iotdb_frames.backfills.sources import SourceFile, find_files, is_files, sou
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.survey import Survey, open_reader, survey
 from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
-from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.client.writer import make_rules
+from iotdb_frames.client.seen import SeenSchema
+from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.frames.backfill_report import BackfillReport
-from iotdb_frames.frames.plan import Existing, WritePlan
-from iotdb_frames.frames.planning import layout_of, plan_layout
+from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType
 
 Changed = Literal["raise", "again"]
@@ -307,33 +306,22 @@ class Work:
                 hint='verify="count" into a place that is empty, or a list of frames',
             )
         rows = {row.id: row for row in self._manifest.files()}
-        known: dict[Any, Existing] = {}
+        seen = SeenSchema(self._connection)  # by now the series have their types
         for file, some in groupby(units, key=lambda unit: unit.file):
             mine = {unit.start: unit for unit in some}
             _, reader = self._open(rows[file])
             for piece in reader.pieces([(u.start, u.stop, u.line) for u in mine.values()]):
-                yield mine[piece.start], self._plan_again(reader, piece, known)
+                yield mine[piece.start], self._plan_again(reader, piece, seen)
 
-    def _plan_again(
-        self, reader: Reader, piece: Piece, known: dict[Any, Existing]
-    ) -> WritePlan | None:
+    def _plan_again(self, reader: Reader, piece: Piece, seen: SeenSchema) -> WritePlan | None:
         if len(piece.data) == 0:
             return None
         write = replace(self._options.write, progress=False, on_error="raise", dead_letter=None)
         if hasattr(piece.data, "schema"):
             there = self._options.write_for(piece.data.schema.names, reader.time)
             write = replace(there, on_error="raise", dead_letter=None)
-        found = layout_of(piece.data, self._target, write)
-        # One look serves all units of the same columns: by now these have their types.
-        key = (reader.time, tuple(c.name for c in found.columns))
-        if key not in known:
-            look = partial(schema.look, self._connection, found)
-            known[key] = call_with_retry(look, policy=self._options.write.retry)[0]
-        server = self._connection.server
-        rules = make_rules(
-            write, precision=server.precision, time_zone=self._connection.options.time_zone
-        )
-        return plan_layout(found, write, rules, known[key])
+        plan = partial(plan_frame, self._connection, piece.data, self._target, write, seen=seen)
+        return call_with_retry(plan, policy=self._options.write.retry)
 
     def _finish_report(self) -> None:
         fill_report(self._report, self._manifest)

@@ -59,6 +59,11 @@ class Sender:
     stop_on_error : after the first failed request nothing more is sent (its error is `error`);
         "lost": only after one that might have succeeded at another time (nobody there, no memory)
     on_trouble : told in a lane's thread of each error after which a request is tried again
+
+    Attributes
+    ----------
+    error : what stopped it
+    is_warm : whether something was submitted before
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Sender:
         self._stop = threading.Event()
         self._abort = threading.Event()
         self.error: BaseException | None = None
+        self.is_warm = False
         self._queues: list[queue.Queue[_Item | None]] = [queue.Queue(QUEUE) for _ in range(n_lanes)]
         self._threads = [
             threading.Thread(target=self._run, args=(q,), daemon=True, name="iotdb-frames-send")
@@ -114,6 +120,7 @@ class Sender:
 
         The callbacks are called in the lane's thread.
         """
+        self.is_warm = True
         item = _Item(target, request, on_done, on_refused, on_end)
         while not self._stop.is_set():
             with suppress(queue.Full):

@@ -17,6 +17,7 @@ from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.delete import replace_sql, run_all
 from iotdb_frames.client.progress import Progress, open_progress
+from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
 from iotdb_frames.codec.cells import Precision, Rules
 from iotdb_frames.codec.names import Target, parse_target
@@ -29,7 +30,7 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.frames.dead_letter import DeadLetter
-from iotdb_frames.frames.order import sort_rows
+from iotdb_frames.frames.order import SortedRows, sort_rows
 from iotdb_frames.frames.plan import Existing, Refused, WritePlan
 from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
@@ -51,9 +52,21 @@ def make_rules(
 
 
 def plan_frame(
-    connection: Connection | None, data: Any, target: Target, options: WriteOptions
+    connection: Connection | None,
+    data: Any,
+    target: Target,
+    options: WriteOptions,
+    *,
+    seen: SeenSchema | None = None,
+    is_stream: bool = False,
 ) -> WritePlan:
-    """The plan of a write, compared with what the server has (without one: with nothing)."""
+    """The plan of a write, compared with what the server has (without one: with nothing).
+
+    Parameters
+    ----------
+    seen : what earlier frames found there
+    is_stream : see `plan_layout`
+    """
     found = layout_of(data, target, options)
     if connection is None:
         return plan_layout(found, options, make_rules(options), Existing())
@@ -62,11 +75,15 @@ def plan_frame(
         precision=connection.server.precision,
         time_zone=connection.options.time_zone,
     )
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(schema.look, connection, found)
-        rows = sort_rows(found, rules)  # while the server looks up its schema
-        existing, note = looking.result()
-    planned = plan_layout(found, options, rules, existing, rows=rows)
+    seen = SeenSchema(connection) if seen is None else seen
+    rows: SortedRows | None = None
+    if not seen.knows(found):
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(seen.look, found)
+            rows = sort_rows(found, rules)  # while the server looks up its schema
+            looking.result()
+    existing, note = seen.look(found)
+    planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
     if note:
         planned.notes = (*planned.notes, note)
     return planned
@@ -124,6 +141,7 @@ class FrameWriter:
     n_rows : rows that will come, for the progress; 0: nobody knows
     sender : of a longer job that this writer is a part of; None: one of its own
     dead_letter : takes the refused rows; None: the file that the options name
+    seen : what the job found on the server already
     """
 
     def __init__(
@@ -135,12 +153,14 @@ class FrameWriter:
         n_rows: int = 0,
         sender: Sender | None = None,
         dead_letter: DeadLetter | None = None,
+        seen: SeenSchema | None = None,
     ) -> None:
         self.report = WriteReport(str(target))
         self._connection = connection
         self._target = target
         self._options = options
         self._lock = threading.Lock()
+        self._seen = SeenSchema(connection) if seen is None else seen
         if dead_letter is None and options.dead_letter:
             dead_letter = DeadLetter(options.dead_letter)
         self._dead_letter = dead_letter
@@ -170,7 +190,8 @@ class FrameWriter:
         ------
         FrameError, TimeIndexError, ColumnTypeError
         """
-        planned = plan_frame(self._connection, data, self._target, self._options)
+        planned = plan_frame(self._connection, data, self._target, self._options, seen=self._seen)
+        planned.starts_small = not self._sender.is_warm
         planned.check()
         return planned
 
@@ -231,13 +252,16 @@ class FrameWriter:
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
         requests = lanes(planned)
-        with ThreadPoolExecutor(1) as pool:
-            creating = pool.submit(schema.create, self._connection, planned)
-            firsts = [list(islice(lane, 1)) for lane in requests]
-            self._note(creating.result())
+        if planned.missing():
+            with ThreadPoolExecutor(1) as pool:
+                creating = pool.submit(schema.create, self._connection, planned)
+                firsts = [list(islice(lane, 1)) for lane in requests]
+                self._note(creating.result())
+            requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
+            self._seen.remember(planned)
         if self._options.replace:
             run_all(self._connection, list(replace_sql(planned)), self._target)
-        return [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
+        return requests
 
     def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
         planned, pending = frame.planned, frame.pending

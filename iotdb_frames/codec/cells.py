@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.codec.sources import Rows, Source, is_missing
+from iotdb_frames.codec.sources import Rows, Source, is_missing, values_of
 from iotdb_frames.codec.times import Unit, date_numbers, to_ticks
 from iotdb_frames.codec.types import REFUSED, TABLE, WIRE, kind_of
 from iotdb_frames.errors import ColumnTypeError
@@ -243,25 +243,17 @@ def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
     if pa.types.is_decimal(source):
         return _decimals(data, is_null, target, rules)
     if pa.types.is_date(source):
-        days = _buffer(data.cast(pa.date32()).cast(pa.int32()), np.dtype("i4"))
+        days = values_of(data.cast(pa.date32()).cast(pa.int32()), np.dtype("i4"))
         numbers, is_bad = date_numbers(days)
         return _bad_cells(numbers, is_null, is_bad, "is outside the years 1 to 9999")
     if pa.types.is_timestamp(source):
-        ticks = _buffer(data, np.dtype("i8"))
+        ticks = values_of(data, np.dtype("i8"))
         return _times(ticks, source.unit, source.tz is None, is_null, target, rules)
-    values = _buffer(data, np.dtype(source.to_pandas_dtype()))
+    values = values_of(data, np.dtype(source.to_pandas_dtype()))
     if values.dtype.kind == "f" and not rules.keep_nan:
         nan = np.isnan(values)
         is_null = _or_none(nan if is_null is None else nan | is_null)
     return _numbers(values, is_null, target, rules)
-
-
-def _buffer(data: pa.Array, dtype: np.dtype) -> np.ndarray:
-    """The values buffer of a primitive Arrow array, undefined where null."""
-    raw = data.buffers()[1]
-    if raw is None:
-        return np.zeros(len(data), dtype)
-    return np.frombuffer(raw, dtype)[data.offset : data.offset + len(data)]
 
 
 def _bits(data: pa.Array) -> np.ndarray:
@@ -340,11 +332,11 @@ def _decimals(
         is_bad = _differs(pc.cast(numbers, whole.type), whole)
         if not rules.is_lossy:
             is_bad |= _differs(pc.cast(whole, own), pc.cast(data, own))
-        return _bad_cells(_buffer(numbers, wire), is_null, is_bad, why)
+        return _bad_cells(values_of(numbers, wire), is_null, is_bad, why)
     floats = pc.cast(data, pa.float64())
     # Rounding is judged below, at the decimals' own scale; the range is judged here.
     cells = _numbers(
-        _buffer(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)
+        values_of(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)
     )
     if rules.is_lossy:
         return cells

@@ -168,4 +168,15 @@ def is_missing(data: np.ndarray | pa.Array) -> np.ndarray:
         if data.dtype.kind == "M":
             return np.isnat(data)
         return np.zeros(len(data), bool)
-    return np.asarray(pc.is_null(data, nan_is_null=pa.types.is_floating(data.type)))
+    is_null = np.asarray(data.is_null()) if data.null_count else np.zeros(len(data), bool)
+    if pa.types.is_floating(data.type):
+        is_null = is_null | np.isnan(values_of(data, np.dtype(data.type.to_pandas_dtype())))
+    return is_null
+
+
+def values_of(data: pa.Array, dtype: np.dtype) -> np.ndarray:
+    """The values buffer of a primitive Arrow array, undefined where null."""
+    raw = data.buffers()[1]
+    if raw is None:
+        return np.zeros(len(data), dtype)
+    return np.frombuffer(raw, dtype)[data.offset : data.offset + len(data)]

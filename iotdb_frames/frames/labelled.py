@@ -53,7 +53,8 @@ def require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option:
 
 
 def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> Labelled:
-    _refuse_duplicates(pd.Index(data.schema.names))
+    if len(set(data.schema.names)) < len(data.schema.names):
+        _refuse_duplicates(pd.Index(data.schema.names))
     sources: dict[Hashable, Source] = {}
     for name, column in zip(data.schema.names, data.columns, strict=True):
         if kind_of(column.type) == "string":

@@ -98,7 +98,7 @@ class WritePlan(Shown):
     row_bytes : encoded bytes of a row, about
     notes : what the user should know
     ddl : what would be created, as SQL
-    is_stream : one of many plans that follow each other
+    starts_small : whether the first requests are smaller, for a wire that waits
     """
 
     target: Target
@@ -113,7 +113,7 @@ class WritePlan(Shown):
     row_bytes: int
     notes: tuple[str, ...] = ()
     ddl: tuple[str, ...] = ()
-    is_stream: bool = False
+    starts_small: bool = True
 
     @property
     def n_devices(self) -> int:
@@ -138,12 +138,11 @@ class WritePlan(Shown):
     def cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Ranges of the order that make a request each.
 
-        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy; in a stream
-        it is already.
+        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy.
         """
         rows = self.chunk_rows
-        is_first = self.options.chunk_bytes is not None and not self.is_stream
-        step = max(1, rows // FIRST_SHARE) if is_first else rows
+        is_small = self.options.chunk_bytes is not None and self.starts_small
+        step = max(1, rows // FIRST_SHARE) if is_small else rows
         while start < stop:
             yield start, min(start + step, stop)
             start, step = start + step, min(rows, step * 2)

@@ -176,7 +176,7 @@ def plan_layout(
         problems=tuple(problems),
         row_bytes=_row_bytes(parts),
         notes=tuple(notes),
-        is_stream=is_stream,
+        starts_small=not is_stream,
     )
     if not options.create and (missing := whole.missing()):
         whole.problems += (_not_there(found, missing),)

@@ -2,8 +2,7 @@
 
 Into a target, windows go through the one write path (`client/writer.py`), one after the other: a
 window counts as sent when all of it is acknowledged, so that the runner's times are what the
-database takes, and being behind is known at once. The server's schema is asked for once, and again
-only where a window brings devices that were never looked up.
+database takes, and being behind is known at once.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ from typing import Any, Self, Unpack
 
 import pandas as pd
 
-from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
-from iotdb_frames.client.writer import FrameWriter, make_rules
+from iotdb_frames.client.writer import FrameWriter, plan_frame
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import ConnectionLost, OptionsError
-from iotdb_frames.frames.layout import Layout
-from iotdb_frames.frames.plan import Existing, WritePlan
-from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.frames.report import WriteReport
 from iotdb_frames.options import (
     RetryPolicy,
@@ -143,9 +139,7 @@ class WindowWriter:
         self._target = target
         self._options = options
         self._typed: tuple[Any, pd.Index[Any], WriteOptions] | None = None
-        self._existing = Existing()
-        self._seen: set[str] = set()
-        self._notes: tuple[str, ...] = ()
+        self._seen = SeenSchema(connection)
 
     @property
     def target(self) -> str:
@@ -159,11 +153,7 @@ class WindowWriter:
         ------
         ServerError : it cannot be reached.
         """
-        self._rules = make_rules(
-            self._options,
-            precision=self._connection.server.precision,
-            time_zone=self._connection.options.time_zone,
-        )
+        _ = self._connection.server
         self._sender = Sender(
             self._connection,
             n_lanes=self._options.workers,
@@ -171,7 +161,11 @@ class WindowWriter:
             stop_on_error=self._options.on_error == "raise",
         )
         self._writer = FrameWriter(
-            self._connection, self._target, self._options, sender=self._sender
+            self._connection,
+            self._target,
+            self._options,
+            sender=self._sender,
+            seen=self._seen,
         )
         self.report = self._writer.report
 
@@ -183,10 +177,16 @@ class WindowWriter:
         FrameError, ServerError, PartialWriteError : as `iotdb_frames.write`, with its report of
             all windows so far.
         """
-        planned = self._plan(frame)
+        planned = plan_frame(
+            self._connection,
+            frame,
+            self._target,
+            self._options_for(frame),
+            seen=self._seen,
+            is_stream=True,
+        )
         planned.check()
         self._writer.send(planned, frame)
-        self._remember(planned)
         self._sender.drain()
         if self._sender.is_stopped:
             self._writer.close()  # raises what the server said
@@ -203,14 +203,6 @@ class WindowWriter:
     def abort(self) -> None:
         """Give up the window in hand where the server does not take it."""
         self._sender.abort()
-
-    def _plan(self, frame: pd.DataFrame) -> WritePlan:
-        options = self._options_for(frame)
-        found = layout_of(frame, self._target, options)
-        self._look(found)
-        planned = plan_layout(found, options, self._rules, self._existing, is_stream=True)
-        planned.notes = (*planned.notes, *self._notes)
-        return planned
 
     def _options_for(self, frame: pd.DataFrame) -> WriteOptions:
         """The options with the types of the source; the same object while both stay."""
@@ -229,36 +221,6 @@ class WindowWriter:
         options = replace(self._options, schema=series)
         self._typed = source, frame.columns, options
         return options
-
-    def _look(self, found: Layout) -> None:
-        """Ask the server for what it has of devices (or the table) not yet looked up."""
-        if self._target.model == "table":
-            devices = {""}
-        elif found.device is not None:
-            devices = {path for path in found.device.paths if path}
-        else:
-            devices = {part.device or "" for part in found.parts}
-        if devices <= self._seen:
-            return
-        looked, note = schema.look(self._connection, found)
-        self._existing = replace(
-            looked,
-            types={**self._existing.types, **looked.types},
-            aligned={**self._existing.aligned, **looked.aligned},
-        )
-        self._notes = (note,) if note else ()
-        self._seen |= devices
-
-    def _remember(self, planned: WritePlan) -> None:
-        """Series that the write created, or the server creates as their first rows come."""
-        missing = planned.missing()
-        if missing:
-            made = {
-                (device, c.column.name): c.data_type
-                for device, c in missing
-                if c.data_type is not None
-            }
-            self._existing = replace(self._existing, types={**self._existing.types, **made})
 
 
 class TargetRunner(Runner):

@@ -170,7 +170,7 @@ def test_any_block_is_whole_records(
         records = Records(block.data, dialect)
         lines = data.split(b"\n")
         for start, at in zip(records.starts.tolist(), records.lines.tolist(), strict=True):
-            assert lines[line + at - 1].startswith(block.data[start:].split(b"\n")[0])
+            assert lines[line + at - 1].startswith(bytes(block.data[start:]).split(b"\n")[0])
         line = block.end_line
     kept = [(b.start, b.stop, b.line) for b in found][::2]
     again = list(blocks(source, dialect, kept, block_bytes=n_bytes))
