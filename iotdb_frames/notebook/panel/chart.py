@@ -138,23 +138,24 @@ class ChartView:
             _log.exception("the chart is no longer kept up to date")
 
     def _send(self, update: Update | None, *, view: str | None = None) -> int:
-        """Send to all views, or to one; how many bytes of rows went."""
-        if update is None or not (self.has_views or view):
+        """Send to all views, or to one; how many bytes of rows these are, seen or not."""
+        if update is None:
             return 0
+        rows = update.rows
+        n_bytes = 0 if rows is None else rows.times.nbytes + rows.values.nbytes
+        if not (self.has_views or view):
+            return n_bytes
         to = {"view": view} if view else {}
-        n_bytes = 0
         with self._lock:
             if self._ended.is_set():
-                return 0
+                return n_bytes
             if update.lines is not None:
                 self.widget.send({"kind": "series", **to, **self._lines(update)})
-            if update.rows is not None:
-                rows = update.rows
+            if rows is not None:
                 self.widget.send(
                     {"kind": "rows", **to}, buffers=[rows.times.data, rows.values.tobytes()]
                 )
                 self.frames_sent += 1
-                n_bytes = rows.times.nbytes + rows.values.nbytes
             if update.marks:
                 times = np.array([mark.time for mark in update.marks], dtype=np.float64)
                 self.widget.send(

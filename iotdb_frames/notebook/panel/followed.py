@@ -14,6 +14,7 @@ from iotdb_frames.notebook.panel.feed import Feed, seconds_of
 from iotdb_frames.stream.runner import Runner
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.stream.target import TargetRunner
 
 OVER = ("stopped", "finished", "failed")
 _MARKED_POINTS_PER_S = 100_000
@@ -34,6 +35,8 @@ class Followed:
     def __init__(self, runner: Runner, feed: Feed) -> None:
         self.runner = runner
         self._feed = feed
+        self._is_target = isinstance(runner, TargetRunner)  # it counts points itself
+        self._points_before = runner.stats.points
         self._sink = runner.receiver if isinstance(runner.receiver, IoTDBSink) else None
         self._waiting: deque[tuple[pd.DataFrame, Any]] = deque()
         self._lock = Lock()  # collected by the view's thread, and once more at the end
@@ -75,9 +78,10 @@ class Followed:
                     self._rejected += len(frame)
                     continue
                 self._rows += len(frame)
-                keys = [key for key in self._feed.keys if key in frame.columns]
-                cells = frame.drop(columns=keys) if keys else frame
-                self._points += int(cells.count().sum())
+                if not self._is_target:
+                    keys = [key for key in self._feed.keys if key in frame.columns]
+                    cells = frame.drop(columns=keys) if keys else frame
+                    self._points += int(np.count_nonzero(cells.notna().to_numpy()))
                 self._feed.put(frame)
             self._mark()
 
@@ -88,6 +92,7 @@ class Followed:
             backlog = sum(len(frame) for frame, _ in self._waiting)
             took_s = np.sort(np.array(self._took_s))
             p50, p99 = (_quantile(took_s, part) for part in (0.5, 0.99))
+            points = stats.points - self._points_before if self._is_target else self._points
             retries, rejected = stats.retries, stats.rejected + self._rejected
             if self._sink is not None:
                 counted = self._sink.stats
@@ -95,7 +100,7 @@ class Followed:
                 retries = counted.retried
             return Totals(
                 rows=self._rows,
-                points=self._points,
+                points=points,
                 backlog=backlog,
                 retries=retries,
                 rejected=rejected,
