@@ -176,7 +176,7 @@ def plan_backfill(
             facts = one.dialect.facts()
             described.setdefault(repr(facts), [facts, 0, one.file.name])[1] += 1
         if one.plan is not None:
-            plan.writes.append(one.plan)
+            plan.writes.append((one.file.name, one.plan))
         if one.error is not None:
             hint = f" ({one.error.hint})" if one.error.hint else ""
             plan.problems.append(one.error.message + hint)

@@ -136,6 +136,7 @@ class Work:
     def _add(self, files: list[SourceFile]) -> None:
         found = survey(files, self._options, self._connection, self._target)
         self._check(found)
+        surprised: dict[str, list[str]] = {}
         for one in found.files:
             self._manifest.add_file(
                 one.file.root,
@@ -147,7 +148,10 @@ class Work:
                 error=None if one.error is None else one.error.message,
             )
             for text in () if one.dialect is None else one.dialect.surprises():
-                self._note(f"{one.file.name}: {text}")
+                surprised.setdefault(text, []).append(one.file.name)
+        for text, names in surprised.items():
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self._note(f"{names[0]}{more}: {text}")
         # What the first files settled stands: the server has these types by now.
         self._agreed = {**found.agreed, **self._agreed}
         self._manifest.set(types={k: v.name for k, v in self._agreed.items()})

@@ -173,12 +173,16 @@ class QueryResult:
         types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
         labels = [f"{shorten(head.field(i).name, _PREVIEW_TEXT)} {types[i]}" for i in shown]
         columns = [[_cell(value) for value in head.column(i)] for i in shown]
+        kinds = [head.schema.field(i).type for i in shown]
+        numbers = [
+            i for i in shown if pa.types.is_integer(kinds[i]) or pa.types.is_floating(kinds[i])
+        ]
         n_hidden = head.num_columns - len(shown)
         return Card(
             "QueryResult",
             shorten(self._sql),
             facts=facts,
-            grids=[Grid(labels, list(zip(*columns, strict=True)))],
+            grids=[Grid(labels, list(zip(*columns, strict=True)), right=numbers)],
             notes=[f"{n_hidden:,} more columns"] if n_hidden else [],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
@@ -164,13 +164,13 @@ class BackfillPlan(Shown):
 
     files : names, formats, bytes
     dialects : (facts, files it holds for) of CSV files
-    write : plan of a sample of each kind of file, as ``df.iotdb.plan`` shows it
+    writes : of each kind of file the first one's name, and the plan of a sample of it
     """
 
     target: str
     files: list[tuple[str, str, int]]
     dialects: list[tuple[Sequence[tuple[str, str]], int, str]] = field(default_factory=list)
-    writes: list[Any] = field(default_factory=list)
+    writes: list[tuple[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -184,10 +184,16 @@ class BackfillPlan(Shown):
             facts.append(("csv", (example, plural(n_files, "file"))))
             facts += described
         grids = [Grid(("file", "format", "size"), [(n, f, size(s)) for n, f, s in self.files])]
-        for plan in self.writes:
-            grids += plan.card().grids
+        for name, plan in self.writes:
+            some = list(plan.card().grids)
+            if len(self.writes) > 1:  # say whose columns these are
+                first = some[0]
+                some[0] = replace(
+                    first, header=[f"{first.header[0]} of {name} …", *first.header[1:]]
+                )
+            grids += some
         if self.problems:
             grids.append(Grid(("problem",), [(text,) for text in self.problems]))
-        is_bad = self.problems or any(plan.problems for plan in self.writes)
+        is_bad = self.problems or any(plan.problems for _, plan in self.writes)
         status = "bad" if is_bad else "ok"
         return Card("backfill plan", self.target, status, facts, grids, self.notes)

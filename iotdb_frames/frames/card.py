@@ -9,7 +9,7 @@ style, too: a sanitizer may take that away.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -120,11 +120,13 @@ class Grid:
     """A table: labels of its columns, rows of cells; numbers stand to the right.
 
     is_folded : HTML shows its first label and its length, and the rest when it is opened
+    right : positions of columns that stand to the right though their cells are texts
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
     is_folded: bool = False
+    right: Collection[int] = ()
 
     @property
     def shown(self) -> list[list[str]]:
@@ -139,7 +141,7 @@ class Grid:
     def is_number(self) -> list[bool]:
         """Which columns hold numbers only."""
         return [
-            bool(self.rows) and all(_is_number(row[i]) for row in self.rows)
+            i in self.right or (bool(self.rows) and all(_is_number(row[i]) for row in self.rows))
             for i in range(len(self.header))
         ]
 

@@ -220,6 +220,8 @@ def test_types_are_agreed_between_files(place: Place) -> None:
     frame(100, 200).assign(new="x").to_parquet(place.folder / "3.parquet", index=False)
     plan = iotf.plan_backfill(place.folder, place.tree, connection=place.connection)
     assert "'a' is DOUBLE in all files" in repr(plan)
+    assert "column of 1.csv" in repr(plan)
+    assert "column of 3.parquet" in repr(plan)
     report = place.run(verify="values", time="time")
     assert report.is_complete
     found = place.stored()
@@ -556,6 +558,17 @@ def test_what_cannot_be_meant(place: Place) -> None:
         with pytest.raises((OptionsError, FrameError), match=told):
             place.run(manifest=place.manifest.with_name(f"{i}.sqlite"), **options)
     assert place.is_empty
+
+
+def test_what_many_files_share_is_said_once(place: Place) -> None:
+    """A note on how files were read names the first of them and how many more there are."""
+    for i in range(3):
+        some = frame(400, 400 * i)
+        some["a"] = some["a"].where(some["a"] % 9 != 0, -200)
+        some.to_csv(place.folder / f"{i}.csv", index=False)
+    report = place.run(time="time")
+    told = [note for note in report.notes if "-200" in note]
+    assert [note.partition(":")[0] for note in told] == ["0.csv and 2 more"]
 
 
 def test_plan_tells_all_and_sends_nothing(place: Place) -> None:

@@ -252,6 +252,8 @@ def test_preview(own: Connection) -> None:
         for word in (SQL, "root.result.d.a DOUBLE", "2024-01-01 00:00:09", "4.5", "or more"):
             assert word in shown
         assert "00:00:10" not in shown
+    assert '<td class="n">4.5</td>' in html
+    assert '<td class="n">2024' not in html
     assert len(result.to_pandas()) == N_ROWS
     assert "300,000" in repr(result)
 
