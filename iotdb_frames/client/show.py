@@ -12,6 +12,7 @@ from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.sql import quote_identifier
 from iotdb_frames.errors import OptionsError, QueryError
+from iotdb_frames.frames.schema_frame import SchemaFrame
 
 
 def _path(target: str | None, *, below: bool = True) -> str:
@@ -103,4 +104,4 @@ def show(
     result = run_sql(conn, sql, model=model)
     if result is None:
         raise QueryError(f"{sql!r} has no result")
-    return result.to_pandas()
+    return SchemaFrame.of(result.to_pandas(), what=what, where=target or "")
