@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.codec.sources import with_wide_codes
 from iotdb_frames.errors import FrameError
 
 Range = tuple[int, int | None, int]
@@ -153,7 +154,8 @@ class Shaper:
     def shape(self, table: pa.Table) -> tuple[pa.Table, np.ndarray | None]:
         """The frame of some stored rows, and which of them it holds (None: all)."""
         # In one chunk a column is sliced as it is, of several each slice would be put together.
-        table = table.replace_schema_metadata(None).combine_chunks()
+        columns = [with_wide_codes(column) for column in table.columns]
+        table = pa.table(columns, names=table.column_names).combine_chunks()
         for name, value in self._added:
             if self._columns is None or name in self._columns or name in self._always:
                 codes = pa.array(np.zeros(table.num_rows, np.int32))

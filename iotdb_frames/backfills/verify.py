@@ -26,7 +26,7 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sql import quote_identifier
-from iotdb_frames.errors import PermissionDenied, QueryError
+from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.frames.card import plural
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import RetryPolicy
@@ -201,6 +201,12 @@ class Verifier:
         waiting: list[_Doubt] = []
         for unit, plan in self._plan_units([d.unit for d in doubts.values()]):
             doubt = doubts.pop(unit.id)
+            problems = (
+                [] if plan is None else [p for p in plan.problems if isinstance(p, FrameError)]
+            )
+            if problems:  # sent again, it is told with its file and line
+                self._say(unit, f"missing: it cannot be compared, {problems[0].message}")
+                continue
             if plan is not None:
                 look = partial(compare, self._connection, plan, doubt.expected)
                 doubt.wrong = call_with_retry(look, policy=self._policy)

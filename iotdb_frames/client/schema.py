@@ -79,16 +79,12 @@ def _look_at_table(connection: Connection, target: Target) -> Existing:
         for name, category in zip(names, found["Category"], strict=True)
         if category != "TIME"
     }
-    return Existing(
-        types={
-            ("", name): TSDataType[kind]
-            for name, kind in zip(names, found["DataType"], strict=True)
-            if name in categories
-        },
-        tags=tuple(name for name, category in categories.items() if category == "tag"),
-        categories=categories,
-        was_seen=True,
-    )
+    types = {
+        ("", name): TSDataType[kind]
+        for name, kind in zip(names, found["DataType"], strict=True)
+        if name in categories
+    }
+    return Existing.of_table(types, categories)
 
 
 def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
@@ -188,13 +184,14 @@ def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
     ]
 
 
-def create(connection: Connection, plan: WritePlan) -> list[str]:
-    """Create what is missing before the first tablet; notes what the user should know.
+def create(
+    connection: Connection, plan: WritePlan, missing: Sequence[tuple[str, PlannedColumn]]
+) -> list[str]:
+    """Create what is missing (see `WritePlan.missing`); notes what the user should know.
 
     Many devices without a wish of their own are left to the server, which makes them as their first
     tablets come, in less time than one request each.
     """
-    missing = plan.missing()
     if not missing:
         return []
     try:

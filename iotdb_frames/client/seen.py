@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.frames.layout import Layout
-from iotdb_frames.frames.plan import Existing, WritePlan
+from iotdb_frames.frames.plan import Existing, PlannedColumn, WritePlan
+from iotdb_frames.options import TSDataType
 
 
 class SeenSchema:
     """The series of the devices (or the table) that frames are written to, one after the other.
 
     The server is asked again where a frame brings a device, or a column of one, for the first time.
+    A frame is told of its own devices only: what others have is nothing to it.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._existing = Existing()
+        self._looked = Existing()
+        self._types: dict[str, dict[str, TSDataType]] = {}
+        self._aligned: dict[str, bool] = {}
         self._note: str | None = None
         self._seen: dict[tuple[str, ...], set[str]] = {}
 
@@ -29,25 +34,34 @@ class SeenSchema:
     def look(self, found: Layout) -> tuple[Existing, str | None]:
         """What the server has where a frame goes, and a note where it may not be seen."""
         if not self.knows(found):
-            looked, self._note = schema.look(self._connection, found)
-            self._existing = replace(
-                looked,
-                types={**self._existing.types, **looked.types},
-                aligned={**self._existing.aligned, **looked.aligned},
-            )
+            self._looked, self._note = schema.look(self._connection, found)
+            self._keep(self._looked.types)
+            self._aligned.update(self._looked.aligned)
             for names, devices in _wanted(found):
                 self._seen.setdefault(names, set()).update(devices)
-        return self._existing, self._note
+        here = set().union(*(devices for _, devices in _wanted(found)))
+        existing = replace(
+            self._looked,
+            types={(d, n): kind for d in here for n, kind in self._types.get(d, {}).items()},
+            aligned={d: self._aligned[d] for d in here & self._aligned.keys()},
+        )
+        return existing, self._note
 
-    def remember(self, plan: WritePlan) -> None:
-        """Series that a write created, or the server creates as their first rows come."""
-        made = {
-            (device, c.column.name): c.data_type
-            for device, c in plan.missing()
-            if c.data_type is not None
-        }
-        if made:
-            self._existing = replace(self._existing, types={**self._existing.types, **made})
+    def remember(self, plan: WritePlan, made: Sequence[tuple[str, PlannedColumn]]) -> None:
+        """Series that a write created, or the server creates as their first rows come.
+
+        Parameters
+        ----------
+        made : what the plan found missing
+        """
+        self._keep({(d, c.column.name): c.data_type for d, c in made if c.data_type is not None})
+        if plan.target.model == "table":
+            categories = {c.column.name: c.column.category for _, c in made}
+            self._looked = Existing.of_table({}, {**self._looked.categories, **categories})
+
+    def _keep(self, types: Mapping[tuple[str, str], TSDataType]) -> None:
+        for (device, name), kind in types.items():
+            self._types.setdefault(device, {})[name] = kind
 
 
 def _wanted(found: Layout) -> list[tuple[tuple[str, ...], set[str]]]:

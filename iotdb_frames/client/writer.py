@@ -77,12 +77,13 @@ def plan_frame(
     )
     seen = SeenSchema(connection) if seen is None else seen
     rows: SortedRows | None = None
-    if not seen.knows(found):
+    if seen.knows(found):
+        existing, note = seen.look(found)
+    else:
         with ThreadPoolExecutor(1) as pool:
             looking = pool.submit(seen.look, found)
             rows = sort_rows(found, rules)  # while the server looks up its schema
-            looking.result()
-    existing, note = seen.look(found)
+            existing, note = looking.result()
     planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
     if note:
         planned.notes = (*planned.notes, note)
@@ -252,13 +253,15 @@ class FrameWriter:
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
         requests = lanes(planned)
-        if planned.missing():
+        if missing := planned.missing():
             with ThreadPoolExecutor(1) as pool:
-                creating = pool.submit(schema.create, self._connection, planned)
+                creating = pool.submit(schema.create, self._connection, planned, missing)
                 firsts = [list(islice(lane, 1)) for lane in requests]
-                self._note(creating.result())
+                notes = creating.result()
             requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
-            self._seen.remember(planned)
+            self._note(notes)
+            if not notes:  # they say that nothing was made
+                self._seen.remember(planned, missing)
         if self._options.replace:
             run_all(self._connection, list(replace_sql(planned)), self._target)
         return requests

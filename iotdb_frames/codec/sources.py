@@ -126,9 +126,17 @@ def from_arrow(
             data = data.cast(pa.dictionary(data.type.index_type, plain))
     elif (plain := _PLAIN.get(str(data.type))) is not None:
         data = _without_views(data, plain)
-    if isinstance(data, pa.ChunkedArray) and data.num_chunks == 1:
-        data = data.chunk(0)
+    if isinstance(data, pa.ChunkedArray):
+        data = data.chunk(0) if data.num_chunks == 1 else with_wide_codes(data)
     return Source(label, dtype, data.type, data)
+
+
+def with_wide_codes(data: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionaries with codes of 32 bits: those of all chunks together may not fit into 8."""
+    kind = data.type
+    if not pa.types.is_dictionary(kind) or kind.index_type.bit_width >= 32:
+        return data
+    return data.cast(pa.dictionary(pa.int32(), kind.value_type))
 
 
 _PLAIN = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}

@@ -22,13 +22,15 @@ class DeadLetter:
 
     Its columns are the data's own (an index is one, too; all labels as text), then `refused_row`
     (position in the data), `refused_code` (the server's, null where we refused) and
-    `refused_reason`. A file of this name that was there before is gone with the first row.
+    `refused_reason`. A file of this name that was there before is gone with the first row. Rows of
+    a stream whose columns changed go into a further file beside it, ``name-2.parquet`` and so on.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._writer: pq.ParquetWriter | None = None
+        self._n_files = 0
         self._first_rows: dict[int, int] = {}
         self.n_rows = 0
 
@@ -44,17 +46,36 @@ class DeadLetter:
         table = table.append_column("refused_code", pa.array([code] * len(rows), pa.int32()))
         table = table.append_column("refused_reason", pa.array([reason] * len(rows), pa.string()))
         with self._lock:
-            if self._writer is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = pq.ParquetWriter(self.path, table.schema)
-            self._writer.write_table(table.cast(self._writer.schema))
+            writer, table = self._place_for(table)
+            writer.write_table(table)
             self.n_rows += len(rows)
+
+    def _place_for(self, table: pa.Table) -> tuple[pq.ParquetWriter, pa.Table]:
+        """The open file, where rows fit into it, or the next one."""
+        path = self.path
+        if self._writer is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif _fits(table.schema, self._writer.schema):
+            return self._writer, table.cast(self._writer.schema)
+        else:
+            self._writer.close()
+            path = path.with_stem(f"{path.stem}-{self._n_files + 1}")
+        self._n_files += 1
+        self._writer = pq.ParquetWriter(path, table.schema)
+        return self._writer, table
 
     def close(self) -> None:
         """Finish the file."""
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
+
+
+def _fits(some: pa.Schema, there: pa.Schema) -> bool:
+    """Whether rows may stand in a file as they are; a column without values has any type."""
+    return some.names == there.names and all(
+        one.type in (other.type, pa.null()) for one, other in zip(some, there, strict=True)
+    )
 
 
 def rows_of(data: Any, rows: np.ndarray) -> pa.Table:

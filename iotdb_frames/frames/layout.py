@@ -189,7 +189,7 @@ def rows_layout(
     if len(devices) == 1:
         part = Part(devices[0], _measurements(columns))
         return Layout(target, len(times), times, unit, (part,))
-    found = DeviceColumn("device", codes, (*devices, ""))
+    found = DeviceColumn("device", narrow(codes, len(devices) + 1), (*devices, ""))
     return Layout(target, len(times), times, unit, (Part(None, _measurements(columns)),), found)
 
 
@@ -240,7 +240,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
     place = {path: i for i, path in enumerate(dict.fromkeys(p for p in paths if p))}
     if len(place) < len(paths):
         places = [place.get(path, len(place)) for path in [*paths, ""]]
-        codes = narrow(np.array(places, np.int32), len(places))[codes]
+        codes = narrow(np.array(places, np.int32), len(place) + 1)[codes]
     return DeviceColumn(source.label, codes, (*place, ""))
 
 

@@ -208,7 +208,7 @@ def make_order(ticks: np.ndarray, codes: np.ndarray | None) -> Order:
         if not _ascends(ticks):
             rows = np.argsort(ticks, kind="stable").astype(_row_type(n_rows), copy=False)
         bounds = np.array([0, n_rows])
-        first_rows = np.array([0 if rows is None else int(rows[0])] if n_rows else [0])
+        first_rows = np.zeros(min(n_rows, 1), int) if rows is None else rows[:1]
     else:
         if not _ascends(codes) or not _ascends_in_groups(ticks, codes):
             if _ascends(ticks):
@@ -218,7 +218,8 @@ def make_order(ticks: np.ndarray, codes: np.ndarray | None) -> Order:
                 rows = by_time[_by_code(codes[by_time])]
         starts = _changes(codes if rows is None else codes[rows])
         bounds = np.concatenate([[0], starts, [n_rows]]) if n_rows else np.array([0, 0])
-        first_rows = bounds[:-1] if rows is None else rows[bounds[:-1][bounds[:-1] < n_rows]]
+        firsts = bounds[:-1][bounds[:-1] < n_rows]
+        first_rows = firsts if rows is None else rows[firsts]
     if rows is not None:
         ticks = ticks[rows]
     order = Order(ticks, rows, bounds, first_rows)

@@ -46,6 +46,14 @@ class Existing:
     categories: Mapping[str, Category] = field(default_factory=dict)
     was_seen: bool = False
 
+    @classmethod
+    def of_table(
+        cls, types: Mapping[tuple[str, str], TSDataType], categories: Mapping[str, Category]
+    ) -> Existing:
+        """A table that is there, with these columns."""
+        tags = tuple(name for name, category in categories.items() if category == "tag")
+        return cls(types=types, tags=tags, categories=categories, was_seen=True)
+
 
 @dataclass(frozen=True)
 class PlannedColumn:
@@ -159,8 +167,9 @@ class WritePlan(Shown):
         return [
             (device, c)
             for part in self.parts
+            for written in [part.written]
             for device in (self.devices if self.layout.device else [part.device or ""])
-            for c in part.written
+            for c in written
             if (device, c.column.name) not in types
         ]
 

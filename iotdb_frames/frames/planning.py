@@ -457,4 +457,6 @@ def _text_bytes(source: Source) -> float:
     data = sample.dictionary if pa.types.is_dictionary(sample.type) else sample
     if pa.types.is_null(data.type) or len(data) == 0:
         return 0.0
+    if pa.types.is_fixed_size_binary(data.type):
+        return float(data.type.byte_width)
     return binary_bytes(data)[1].nbytes / len(data)

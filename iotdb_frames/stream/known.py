@@ -220,7 +220,7 @@ class KnownSeries:
         plan = plan_layout(found, options, self.rules, existing, is_stream=True)
         if any(isinstance(problem, FrameError) for problem in plan.problems):
             return plan
-        for note in schema.create(self._connection, plan):
+        for note in schema.create(self._connection, plan, plan.missing()):
             _log.warning("%s", note)
         self._remember(plan, columns)
         return plan

@@ -560,6 +560,45 @@ def test_what_cannot_be_meant(place: Place) -> None:
     assert place.is_empty
 
 
+def test_devices_of_other_types_are_verified_each_its_way(place: Place) -> None:
+    """Files of devices whose series differ in type are written, and a wrong cell is found."""
+    wish: dict[str, Any] = {"device": "dev", "time": "time"}
+    for name, kind in (("d1", "int32"), ("d2", "int64")):
+        folder = place.folder / f"dev={name}"
+        folder.mkdir()
+        frame(50)[["time", "a"]].to_parquet(folder / "a.parquet", index=False)
+        one = frame(1)[["a"]].astype(kind).set_axis(pd.DatetimeIndex([START]))
+        iotf.write(one, f"{place.tree}.{name}", connection=place.connection)
+    assert place.run(verify=None, **wish).is_complete
+    where = f"{place.tree}.d2"
+    right = place.stored(where)
+    wrong = pd.DataFrame({"a": [777]}, index=right.index[[20]])
+    iotf.write(wrong, where, connection=place.connection)
+    again = place.run(verify="values", **wish)
+    assert again.is_complete
+    assert again.run_rows == 50
+    pd.testing.assert_frame_equal(place.stored(where), right)
+
+
+def test_small_dictionaries_that_differ_are_read(place: Place) -> None:
+    """Batches whose codes of 8 bits would not hold all texts together."""
+    words = [[f"{p}{i}" for i in range(100)] for p in "ab"]
+    batches = [
+        pa.record_batch(
+            {
+                "time": pa.array(range(1000 * at, 1000 * at + 100), pa.timestamp("ms")),
+                "a": pa.DictionaryArray.from_arrays(pa.array(range(100), pa.int8()), some),
+            }
+        )
+        for at, some in enumerate(words)
+    ]
+    with pa.ipc.new_stream(place.folder / "1.arrows", batches[0].schema) as sink:
+        for batch in batches:
+            sink.write_batch(batch)
+    assert place.run(verify="values").is_complete
+    assert place.stored()["a"].tolist() == [*words[0], *words[1]]
+
+
 def test_what_many_files_share_is_said_once(place: Place) -> None:
     """A note on how files were read names the first of them and how many more there are."""
     for i in range(3):

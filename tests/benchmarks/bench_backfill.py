@@ -121,7 +121,7 @@ class Bench:
         for part in parts(self.n_rows):
             plan = iotf.plan(part, f"root.bench.{name}", connection=self.connection)
             if not requests:
-                schema.create(self.connection, plan)
+                schema.create(self.connection, plan, plan.missing())
             requests += [request for lane in lanes(plan) for request in lane]
         return lambda: [self.session.insert(request.tablets) for request in requests]
 

@@ -246,7 +246,7 @@ def raw(case: Case, connection: iotf.Connection, session: Session) -> Callable[[
 
     def prepare(name: str) -> Call:
         plan = iotf.plan(case.frame, case.target(name), connection=connection, **case.options)
-        schema.create(connection, plan)
+        schema.create(connection, plan, plan.missing())
         requests = [request for lane in lanes(plan) for request in lane]
         return lambda: send(requests)
 

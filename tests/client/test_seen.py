@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.read import read
+from iotdb_frames.client.show import show
 from iotdb_frames.client.writer import FrameWriter, write
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import ColumnTypeError
@@ -77,3 +78,75 @@ def test_batches_of_a_stream_ask_once(
     assert (report.rows_written, report.points) == (3, 2)
     expected = whole.to_pandas().set_index("time").astype("Int32").dropna()
     assert_frame_equal(read(device, connection=connection), expected)
+
+
+def of(device: str, x: Any, at: int = 0) -> pa.Table:
+    """Rows of a device, from a second on."""
+    times = pa.array(range(1000 * at, 1000 * (at + len(x)), 1000), pa.timestamp("ms"))
+    return pa.table({"time": times, "dev": [device] * len(x), "x": x})
+
+
+def reader(*tables: pa.Table) -> pa.RecordBatchReader:
+    """A stream of them."""
+    batches = [batch for table in tables for batch in table.to_batches()]
+    return pa.RecordBatchReader.from_batches(tables[0].schema, batches)
+
+
+def types_of(connection: Connection, path: str) -> dict[str, str]:
+    """Type of `x` by device."""
+    found = show("timeseries", path, connection=connection)
+    names = found["Timeseries"].str.split(".").str[-2]
+    return dict(zip(names, found["DataType"], strict=True))
+
+
+def test_a_device_is_not_taken_for_another(connection: Connection, device: str) -> None:
+    """Devices with types of their own are written each its way, new ones as their values want."""
+    write(of("d1", pa.array([1], pa.int32())), device, device="dev", connection=connection)
+    write(of("d2", pa.array([1], pa.int64())), device, device="dev", connection=connection)
+    floats = [pa.array(x, pa.float64()) for x in ([2.0, 3.0], [4.0], [0.5])]
+    stream = reader(*(of(f"d{i + 1}", x, at=9) for i, x in enumerate(floats)))
+    report = write(stream, device, device="dev", connection=connection)
+    assert report.rows_written == 4
+    assert types_of(connection, device) == {"d1": "INT32", "d2": "INT64", "d3": "DOUBLE"}
+
+
+def test_notes_are_of_a_frames_own_devices(connection: Connection, device: str) -> None:
+    """What is said of devices that exist otherwise is not said again with each later frame."""
+    tables = [of(f"d{i}", pa.array([1.0])) for i in range(3)]
+    for table in tables:
+        write(table, device, device="dev", aligned=False, connection=connection)
+    report = write(reader(*tables), device, device="dev", connection=connection)
+    assert report.notes == [
+        f"{device}.d{i} exists as non-aligned, and is written so" for i in range(3)
+    ]
+
+
+def test_a_column_that_had_no_values_is_added_to_the_table_that_was_made(
+    connection: Connection, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that an earlier frame made is altered, not made again."""
+    said: list[str] = []
+    run = schema._run
+
+    def noting(connection: Connection, sql: str, model: Any) -> None:
+        said.append(sql)
+        run(connection, sql, model)
+
+    monkeypatch.setattr(schema, "_run", noting)
+    writer = FrameWriter(connection, parse_target(table), write_options({"tags": ["tag"]}))
+    writer.write(frame("2024-01-01", tag="a", x=1.5, y=None))
+    writer.write(frame("2024-01-02", tag="a", x=2.5, y=7))
+    writer.close()
+    assert [sql.split()[0] for sql in said] == ["CREATE", "CREATE", "ALTER"]
+    found = read(table, connection=connection)
+    assert found["y"].isna().tolist() == [True, False]
+
+
+def test_an_empty_batch_changes_nothing(connection: Connection, device: str) -> None:
+    """A stream of devices may have batches without rows."""
+    some = of("d1", pa.array([1.5]))
+    empty = pa.RecordBatch.from_pylist([], schema=some.schema)
+    batches = [*some.to_batches(), empty, *of("d2", pa.array([2.5])).to_batches()]
+    stream = pa.RecordBatchReader.from_batches(some.schema, batches)
+    assert write(stream, device, device="dev", connection=connection).rows_written == 2
+    assert types_of(connection, device) == {"d1": "DOUBLE", "d2": "DOUBLE"}

@@ -140,7 +140,7 @@ def test_series_made_meanwhile_are_no_error(
     write(frame, device, aligned=aligned, connection=connection)
     from iotdb_frames.client import schema
 
-    assert schema.create(connection, looked) == []
+    assert schema.create(connection, looked, looked.missing()) == []
 
 
 EXISTING = [

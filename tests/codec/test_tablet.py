@@ -150,6 +150,15 @@ def test_numpy_layout_does_not_show(values: np.ndarray, is_read_only: bool) -> N
     np.testing.assert_array_equal(values, before)
 
 
+def test_binary_of_fixed_size_is_a_blob() -> None:
+    """Arrow's binary of one width, plain or a dictionary, is bytes like any other."""
+    fixed = pa.array([b"abcd", None, b"efgh"], pa.binary(4))
+    for data in (fixed, fixed.dictionary_encode()):
+        assert read_values(values_bytes(cells(data, T.BLOB)), [T.BLOB], 3) == [
+            [b"abcd", None, b"efgh"]
+        ]
+
+
 def test_masked_array_is_written_by_its_mask() -> None:
     """What a masked array hides is a missing value."""
     hidden = np.ma.array([1.5, 7.0, 2.5], mask=[False, True, False])

@@ -60,6 +60,25 @@ def test_rows_are_kept_as_they_were(tmp_path: Path, kind: str) -> None:
     assert table["index"].to_pandas().isna().tolist() == [True, False, False]
 
 
+def test_other_columns_go_into_a_further_file(tmp_path: Path) -> None:
+    """Rows of a stream that do not fit into the first file's columns are not lost."""
+    letter = DeadLetter(tmp_path / "x.parquet")
+    values = ([1, 2], [3, 4], [0.5, 1.5], ["a", "b"], [5.0, 6.0])
+    for some in values:
+        letter.add(pd.DataFrame({"a": some}, INDEX[[0, 2]]), np.array([1]), reason="why")
+    letter.add(pd.DataFrame({"b": [1, 2]}, INDEX[[0, 2]]), np.array([0]), reason="why")
+    letter.close()
+    assert letter.n_rows == 6
+    found = {p.name: pq.read_table(p).column(1).to_pylist() for p in tmp_path.iterdir()}
+    assert found == {
+        "x.parquet": [2, 4],
+        "x-2.parquet": [1.5],
+        "x-3.parquet": ["b"],
+        "x-4.parquet": [6.0],
+        "x-5.parquet": [1],
+    }
+
+
 SHAPES: dict[str, tuple[Any, list[str]]] = {
     "series": (pd.Series([1, 2, 3], index=INDEX), ["index", "value"]),
     "clash with ours": (

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,3 +215,18 @@ def test_a_plan_never_disagrees_with_its_requests() -> None:
         assert set(found) | refused == set(range(200))
         assert not set(found) & refused
         assert all(frame["v"].iloc[row].item() == value for row, value in found.items())
+
+
+def test_width_of_texts_and_bytes_is_known() -> None:
+    """Encoded bytes of a row: of texts the average, of bytes of one width theirs."""
+    times = pa.array([0, 1, 2], pa.timestamp("ms"))
+    texts = pa.array(["ab", None, "cdef"])
+    for column, width in (
+        (texts, 8 + 4 + 2),
+        (texts.cast(pa.large_string())[1:], 8 + 4 + 2),
+        (texts.dictionary_encode(), 8 + 4 + 3),
+        (pa.array([b"abcd", None, b"efgh"], pa.binary(4)), 8 + 4 + 4),
+        (pa.array([], pa.string()), 8 + 4),
+    ):
+        data = pa.table({"time": times[: len(column)], "b": column})
+        assert plan_of(data).row_bytes == width
