@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from iotdb_frames.backfills.cells import FLOAT, normal_numbers, parse, parse_times, trim
+from iotdb_frames.backfills.cells import parse, parse_times, trim
 from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.backfills.infer_types import type_of_texts
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.readers import (
     SAMPLE_ROWS,
@@ -31,7 +32,7 @@ from iotdb_frames.backfills.readers import (
     reading,
     schema_digest,
 )
-from iotdb_frames.backfills.records import Block, Records, blocks
+from iotdb_frames.backfills.records import Block, Records, blocks, count_bytes, has_hexadecimal
 from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.errors import FrameError
 
@@ -124,7 +125,12 @@ class CsvReader:
         with reading(self._file):
             for piece in self._pieces([(0, None, 0)], _SAMPLE_BYTES):
                 return piece.data.slice(0, SAMPLE_ROWS)
-        empty = {n: pa.array([], self._type_of(n)) for n in self._columns if n not in self._parts}
+        known = {*(self.dialect.types or {}), *self._keys, self.time}
+        empty = {
+            n: pa.array([], self._type_of(n) if n in known else pa.null())
+            for n in self._columns
+            if n not in self._parts
+        }
         if self._parts:
             empty[JOINED] = pa.array([], pa.timestamp("ms"))
         return self._shaper.shape(pa.table(empty))[0]
@@ -143,7 +149,7 @@ class CsvReader:
         if self._is_plain(block):
             with suppress(pa.ArrowInvalid):
                 table = self._read(block.data, self._types(), lambda _: "error", is_serial=False)
-                rows = _Rows(table)
+                rows = _Rows(table) if self._agrees(block, table.num_rows) else None
         if rows is None:
             records = Records(block.data, self.dialect)
             rows = self._parse_texts(block, records)
@@ -167,8 +173,25 @@ class CsvReader:
     # --- parsing -------------------------------------------------------------------------------
 
     def _is_plain(self, block: Block) -> bool:
-        """Whether Arrow may parse it as it is: spaces as delimiters may come in runs."""
-        return self.dialect.delimiter != " " or b"  " not in bytes(block.data)
+        """Whether Arrow may parse it as it is.
+
+        Spaces as delimiters may come in runs, and 0x1F is a whole number to Arrow alone.
+        """
+        if self.dialect.delimiter == " " and b"  " in bytes(block.data):
+            return False
+        has_whole = "int64" in (self.dialect.types or {}).values()
+        return not (has_whole and has_hexadecimal(block.data))
+
+    def _agrees(self, block: Block, n_rows: int) -> bool:
+        """Whether Arrow saw the records that are there.
+
+        To it, an open quote takes the lines that follow, and a lone carriage return ends one.
+        """
+        is_odd = bool(self.dialect.quote) and count_bytes(block.data, self.dialect.quote or "") % 2
+        if n_rows == block.end_line - block.line and not is_odd:
+            return True
+        records = Records(block.data, self.dialect)
+        return n_rows == len(records) and not (is_odd and records.open_quotes().any())
 
     def _type_of(self, name: str) -> pa.DataType:
         kind = "string" if name in self._keys else (self.dialect.types or {}).get(name, "string")
@@ -233,14 +256,16 @@ class CsvReader:
         dialect = self.dialect
         is_bad = records.undecodable()
         refusals = [_refusal(block, records, np.flatnonzero(is_bad), "is no text in UTF-8")]
-        if not dialect.newlines_in_values:
-            is_open = records.open_quotes(dialect.quote or "") & ~is_bad
-            refusals.append(_refusal(block, records, np.flatnonzero(is_open), "a quote is open"))
-            is_bad |= is_open
+        for is_it, why in (
+            (records.open_quotes(), "a quote is open"),
+            (records.lone_returns(), "a carriage return stands alone in it"),
+        ):
+            refusals.append(_refusal(block, records, np.flatnonzero(is_it & ~is_bad), why))
+            is_bad |= is_it
         kept = np.flatnonzero(~is_bad)
         data = records.joined(~is_bad)
         if dialect.delimiter == " ":
-            data = collapse_spaces(data)
+            data = collapse_spaces(data, dialect.quote or "")
         ragged: dict[int, list[int]] = {}
 
         def on_invalid(row: Any) -> str:
@@ -285,7 +310,11 @@ class CsvReader:
             if name == JOINED and self._parts:
                 kind = "timestamp"
             kind = kind or self._settle(name, _flat(column))
-            if kind in (None, "string"):
+            if kind == "string":
+                continue
+            if kind is None:  # nothing yet that would tell its type
+                at = rows.table.column_names.index(name)
+                rows.table = rows.table.set_column(at, name, pa.nulls(rows.table.num_rows))
                 continue
             texts = _flat(column)
             if name == self.time and kind == "timestamp":
@@ -314,14 +343,9 @@ class CsvReader:
     def _settle(self, name: str, texts: pa.Array) -> str | None:
         """The type of a column that the sample had nothing of: its first values decide."""
         found = trim(texts, (*(self.dialect.null_values or ()), *KNOWN_NULLS))
-        if found.null_count == len(found):
-            return None
-        number = normal_numbers(
-            found, decimal=self.dialect.decimal or ".", thousands=self.dialect.thousands or ""
-        )
-        is_number = pc.all(pc.match_substring_regex(number, FLOAT)).as_py()
-        kind = "double" if is_number else "string"
-        self.dialect = self.dialect.with_types({name: kind})
+        kind = type_of_texts(found, self.dialect)
+        if kind is not None:
+            self.dialect = self.dialect.with_types({name: kind})
         return kind
 
     def _drop_blank(self, rows: _Rows) -> list[str]:
@@ -368,6 +392,12 @@ def _refusal(block: Block, records: Records, at: np.ndarray, reason: str) -> Ref
     return Refusal(records.lines[at] + block.line, records.texts(at), reason)
 
 
-def collapse_spaces(data: bytes | memoryview) -> bytes:
-    """Runs of spaces as one, and none at the ends of lines."""
-    return re.sub(rb"(?m)^ | (?=\r?$)", b"", re.sub(rb" +", b" ", data))
+def collapse_spaces(data: bytes | memoryview, quote: str) -> bytes:
+    """Runs of spaces as one, and none at the ends of lines; those between quotes stay."""
+    if quote and quote.encode() in bytes(data):
+        q = re.escape(quote.encode())
+        quoted = rb"(?<![^ \r\n])" + q + rb"(?:[^" + q + rb"]|" + q * 2 + rb")*" + q
+        data = re.sub(quoted + rb"| +", lambda m: m[0] if m[0].strip(b" ") else b" ", bytes(data))
+    else:
+        data = re.sub(rb" +", b" ", data)
+    return re.sub(rb"(?m)^ | (?=\r?$)", b"", data)

@@ -46,7 +46,13 @@ def infer_dialect(file: SourceFile, options: BackfillOptions) -> CsvDialect:
         encoding, head, spots = _sample(file, given.encoding)
     except (OSError, EOFError) as exc:
         raise FrameError(f"{file.name} cannot be read: {exc}") from exc
-    lines = [line for line in head.splitlines() if line.strip()][:LINES]
+    if "\n" not in head and "\r" in head:
+        raise FrameError(
+            f"{file.name}: its lines end in carriage returns alone",
+            hint="tr '\\r' '\\n' < old.csv > new.csv",
+        )
+    all_lines = lines_of(head)
+    lines = [line for line in all_lines if line.strip()][:LINES]
     if not lines:
         raise FrameError(f"{file.name} is empty")
     delimiter = given.delimiter or _delimiter(lines, given.quote)
@@ -55,7 +61,6 @@ def infer_dialect(file: SourceFile, options: BackfillOptions) -> CsvDialect:
     skip, width = _top(rows)
     if given.skip_lines is not None:
         skip = given.skip_lines
-    all_lines = head.splitlines()
     if given.skip_lines is None:  # counted without the blank lines above; these count, too
         skip = _with_blank(all_lines, skip)
     body = split([line for line in all_lines[skip:] if line.strip()][:LINES], delimiter, quote)
@@ -85,13 +90,22 @@ def infer_dialect(file: SourceFile, options: BackfillOptions) -> CsvDialect:
     return infer_columns(file.name, dialect, [texts, *spots], options)
 
 
+def lines_of(text: str) -> list[str]:
+    """Its lines as a reader of CSV counts them; `splitlines` knows other ends than line feeds."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 def split(lines: Sequence[str], delimiter: str, quote: str) -> list[list[str]]:
     """Lines of a sample as fields."""
     if delimiter == " ":
         return [re.split(" +", line.strip(" ")) for line in lines]
     if not quote:
         return [line.split(delimiter) for line in lines]
-    return list(csv.reader(lines, delimiter=delimiter, quotechar=quote))
+    try:
+        return list(csv.reader(lines, delimiter=delimiter, quotechar=quote))
+    except csv.Error:  # a field larger than it takes
+        return [line.split(delimiter) for line in lines]
 
 
 def _sample(file: SourceFile, encoding: str | None) -> tuple[str, str, list[str]]:
@@ -105,7 +119,8 @@ def _sample(file: SourceFile, encoding: str | None) -> tuple[str, str, list[str]
     if is_wide(found):
         stream = ByteStream(file, found)
         try:
-            return found, _whole(stream.read(HEAD_BYTES).decode()), []
+            text = stream.read(HEAD_BYTES).decode("utf-8", "replace")
+            return found, _whole(text.removeprefix("\ufeff")), []
         finally:
             stream.close()
     if raw.startswith(codecs.BOM_UTF8):
@@ -231,8 +246,8 @@ def _has_newlines(text: str, quote: str) -> bool:
     pattern = (
         rf"(?:^|[,;\t|\n]){q}(?:[^{q}\n]|{q}{q})*\n(?:[^{q}]|{q}{q}){{0,2000}}{q}(?:[,;\t|\r\n]|$)"
     )
-    odd = [line for line in text.splitlines() if line.count(quote) % 2]
-    return bool(odd) and len(odd) % 2 == 0 and re.search(pattern, text) is not None
+    has_odd = any(line.count(quote) % 2 for line in lines_of(text))
+    return has_odd and re.search(pattern, text) is not None
 
 
 def _decimal(cells: Sequence[str], delimiter: str) -> tuple[str, str]:

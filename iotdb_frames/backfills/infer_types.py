@@ -57,7 +57,7 @@ def infer_columns(
     dialect = _infer_time(name, dialect, found, options)
     types: dict[str, str] = {}
     for label, values in found.items():
-        kind = _kind(values, dialect)
+        kind = type_of_texts(values, dialect)
         if kind is not None and label not in (dialect.time_columns or ()):
             types[label] = kind
     times = dialect.time_columns or ()
@@ -80,11 +80,11 @@ def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
     tables = []
     for text in texts:
         if dialect.quote and not dialect.newlines_in_values:  # an open quote would take the rest
-            lines = text.splitlines(keepends=True)
-            text = "".join(line for line in lines if line.count(dialect.quote) % 2 == 0)
+            lines = text.split("\n")
+            text = "\n".join(line for line in lines if line.count(dialect.quote) % 2 == 0)
         data = text.encode("utf-8", "replace")
         if dialect.delimiter == " ":
-            data = collapse_spaces(data)
+            data = collapse_spaces(data, dialect.quote or "")
         if not data.strip():
             continue
         tables.append(
@@ -138,8 +138,8 @@ def _share(texts: pa.Array, pattern: str) -> float:
     return float(matching / there)
 
 
-def _kind(texts: pa.Array, dialect: CsvDialect) -> str | None:
-    """A column's type; None where the sample has nothing of it."""
+def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
+    """A column's type; None where nothing of it is there."""
     if texts.null_count == len(texts):
         return None
     numbers = _numbers(texts, dialect)
@@ -176,6 +176,8 @@ def _infer_time(
         return dialect
     parts = [found[c] for c in columns]
     texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
+    if not any(len(c) for c in found.values()):  # a file of a header alone
+        return replace(dialect, time_format=dialect.time_format or "iso8601")
     texts = texts.drop_null()
     form = dialect.time_format
     if form is None:

@@ -87,7 +87,8 @@ class UnitLetter(DeadLetter):
 
 def without_row(reason: str) -> str:
     """A reason without the number of a row in its unit, which is no line of the file."""
-    return re.sub(r"^row [\d,]+: ", "", reason)
+    reason = re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
+    return re.sub(r" \(and [\d,]+ more rows\)$", "", reason)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

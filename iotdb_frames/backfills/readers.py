@@ -11,11 +11,13 @@ import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from iotdb_frames.backfills.options import BackfillOptions
@@ -28,6 +30,7 @@ Range = tuple[int, int | None, int]
 SAMPLE_ROWS = 10_000
 _TEXT_BYTES = 24
 _STEP_ROWS = 1 << 16
+_JSON_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,11 @@ class Shaper:
         FrameError : a column that the file's path gives is in the file, too.
         """
         self._always.add(time)
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise FrameError(
+                f"{self._file.name}: column {twice!r} is there more than once", column=twice
+            )
         for name, _ in self._added:
             if name in names:
                 raise FrameError(
@@ -308,6 +316,8 @@ class BatchReader:
 
     def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         file = self._file
+        if file.format == "json":
+            return self._json_schema, self._json_batches()
         if file.format not in ("ipc", "stream"):
             found = pads.dataset(file.path, filesystem=file.filesystem, format=file.format)
             batches = found.scanner(batch_readahead=1, fragment_readahead=1).to_batches()
@@ -320,6 +330,28 @@ class BatchReader:
             return stream.schema, iter(stream)
         ipc = pa.ipc.open_file(source)
         return ipc.schema, (ipc.get_batch(i) for i in range(ipc.num_record_batches))
+
+    @cached_property
+    def _json_schema(self) -> pa.Schema:
+        """The fields of all lines; a dataset would know those of its first block alone."""
+        found = [_read_json(lines).schema for lines in self._json_lines()]
+        return pa.unify_schemas(found, promote_options="permissive") if found else pa.schema([])
+
+    def _json_batches(self) -> Iterator[pa.RecordBatch]:
+        for lines in self._json_lines():
+            yield from _read_json(lines, self._json_schema).to_batches()
+
+    def _json_lines(self) -> Iterator[bytes]:
+        """The file in pieces of whole lines."""
+        file = self._file
+        rest = b""
+        with file.filesystem.open_input_stream(file.path, compression=file.compression) as source:
+            while more := source.read(_JSON_BYTES):
+                lines, _, rest = (rest + more).rpartition(b"\n")
+                if lines.strip():
+                    yield lines
+        if rest.strip():
+            yield rest
 
     def sample(self) -> pa.Table:
         """Some rows, as `pieces` would give them."""
@@ -348,6 +380,14 @@ class BatchReader:
                 start = end
                 if end == stop:
                     break
+
+
+def _read_json(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
+    return pajson.read_json(
+        pa.py_buffer(lines),
+        read_options=pajson.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=pajson.ParseOptions(explicit_schema=schema),
+    )
 
 
 class _Rows:

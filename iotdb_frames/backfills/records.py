@@ -38,7 +38,8 @@ class ByteStream:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._rest = self._ahead = b""
         if is_wide(encoding):
-            self._decoder = codecs.getincrementaldecoder(encoding)()
+            # A lone surrogate is told by its line, as what is no UTF-8.
+            self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
 
     @property
     def raw_position(self) -> int:
@@ -59,7 +60,7 @@ class ByteStream:
             data = bytes(self._source.read(n))
         else:
             while len(self._rest) < n and (raw := self._source.read(_READ)):
-                self._rest += self._decoder.decode(bytes(raw)).encode()
+                self._rest += self._decoder.decode(bytes(raw)).encode("utf-8", "surrogatepass")
             data, self._rest = self._rest[:n], self._rest[n:]
         self.position += len(data)
         return data
@@ -216,14 +217,62 @@ def _ends(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
     feeds = np.flatnonzero(octets == 10)
     if not dialect.newlines_in_values or not dialect.quote:
         return feeds
-    quotes = np.flatnonzero(octets == ord(dialect.quote))
-    return np.asarray(feeds[np.searchsorted(quotes, feeds) % 2 == 0])
+    return np.asarray(feeds[~_is_quoted(octets, feeds, dialect)])
+
+
+def _is_quoted(octets: np.ndarray, places: np.ndarray, dialect: CsvDialect) -> np.ndarray:
+    """Which places are in a quoted field; bool, shape (n,)."""
+    return np.asarray(np.searchsorted(_turns(octets, dialect), places) % 2 == 1)
+
+
+def _turns(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
+    """Where quoted fields begin and end, in turn.
+
+    As for Arrow's parser a quote begins a field only where the field begins, and two of them inside
+    one are a quote. Without `newlines_in_values` the line feed ends a field that is open.
+    """
+    quote = ord(dialect.quote or "\0")
+    quotes = np.flatnonzero(octets == quote)
+    if not len(quotes):
+        return quotes
+    around = np.full(len(octets) + 2, 10, np.uint8)
+    around[1:-1] = octets
+    before, after = around[quotes], around[quotes + 2]
+    edges = [ord(dialect.delimiter or ","), 10, 13]
+    begins, ends = np.isin(before, edges), np.isin(after, edges)
+    feeds = np.flatnonzero(octets == 10)
+    line = np.zeros(len(quotes), int) if dialect.newlines_in_values else feeds.searchsorted(quotes)
+    usual = np.where(
+        np.arange(len(quotes)) % 2 == 0, begins | (before == quote), ends | (after == quote)
+    )
+    if usual.all() and len(quotes) % 2 == 0 and (line[::2] == line[1::2]).all():
+        return quotes
+    # Quotes in fields without quotes, or open ones: each of them is looked at, and no row is.
+    found: list[int] = []
+    opened: int | None = None
+    at = 0
+    while at < len(quotes):
+        if opened is None:
+            if begins[at]:
+                found.append(int(quotes[at]))
+                opened = at
+            at += 1
+        elif line[at] != line[opened]:
+            found.append(int(feeds[line[opened]]))
+            opened = None
+        elif after[at] == quote:
+            at += 2
+        else:
+            found.append(int(quotes[at]))
+            opened = None
+            at += 1
+    return np.array(found, np.int64)
 
 
 def _block(
     start: int, line: int, data: bytes | memoryview, dialect: CsvDialect, n_bytes: int
 ) -> Block:
-    n_lines = _count_feeds(data) + (data[-1:] != b"\n")
+    n_lines = count_bytes(data, "\n") + (data[-1:] != b"\n")
     encoding = dialect.encoding or "utf-8"
     text = data
     if not is_utf8(encoding):
@@ -232,12 +281,27 @@ def _block(
     return Block(start, start + len(data), line, line + n_lines, text, n_bytes)
 
 
-def _count_feeds(data: bytes | memoryview) -> int:
-    """Line feeds; several times faster than `bytes.count`, and it lets other threads run."""
+def count_bytes(data: bytes | memoryview, which: str) -> int:
+    """How often it has some of these characters.
+
+    Several times faster than `bytes.count`, and it lets other threads run.
+    """
     octets = np.frombuffer(data, np.uint8)
     step = 1 << 18  # what is compared stays in the processor's cache
-    parts = (octets[at : at + step] == 10 for at in range(0, len(octets), step))
+    parts = (octets[at : at + step] == ord(c) for at in range(0, len(octets), step) for c in which)
     return sum(int(np.count_nonzero(part)) for part in parts)
+
+
+def has_hexadecimal(data: bytes | memoryview) -> bool:
+    """Whether ``0x`` stands in it where a number might begin."""
+    if not count_bytes(data, "xX"):
+        return False
+    octets = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero((octets == ord("x")) | (octets == ord("X")))
+    places = places[places > 0]
+    before = octets[np.maximum(places - 2, 0)]
+    is_letter = (before >= ord("A")) | ((before >= ord("0")) & (before <= ord("9")))
+    return bool(((octets[places - 1] == ord("0")) & ~is_letter).any())
 
 
 def is_utf8(encoding: str) -> bool:
@@ -256,6 +320,7 @@ class Records:
 
     def __init__(self, data: bytes | memoryview, dialect: CsvDialect) -> None:
         self._data = data
+        self._dialect = dialect
         self._octets = np.frombuffer(data, np.uint8)
         ends = _ends(self._octets, dialect)
         if len(data) and (not len(ends) or ends[-1] != len(data) - 1):
@@ -305,10 +370,18 @@ class Records:
             bad[at] = True
         return bad
 
-    def open_quotes(self, quote: str) -> np.ndarray:
-        """Which records have an odd number of quotes; bool, shape (n,)."""
-        if not quote or not len(self):
-            return np.zeros(len(self), bool)
-        quotes = np.flatnonzero(self._octets == ord(quote))
-        bounds = np.searchsorted(quotes, np.append(self.starts, len(self._octets)))
+    def open_quotes(self) -> np.ndarray:
+        """Which records have a quoted field that does not end in them; bool, shape (n,)."""
+        turns = _turns(self._octets, self._dialect)
+        turns = turns[self._octets[turns] != 10]
+        bounds = np.searchsorted(turns, np.append(self.starts, len(self._octets)))
         return np.asarray(np.diff(bounds) % 2 == 1)
+
+    def lone_returns(self) -> np.ndarray:
+        """Which records have a carriage return in them that Arrow takes for their end."""
+        returns = np.flatnonzero(self._octets[:-1] == 13)
+        returns = returns[self._octets[returns + 1] != 10]
+        if self._dialect.quote and len(returns):
+            returns = returns[~_is_quoted(self._octets, returns, self._dialect)]
+        bounds = np.searchsorted(returns, np.append(self.starts, len(self._octets)))
+        return np.asarray(np.diff(bounds) > 0)

@@ -333,7 +333,7 @@ def _decimals(
         if not rules.is_lossy:
             is_bad |= _differs(pc.cast(whole, own), pc.cast(data, own))
         return _bad_cells(values_of(numbers, wire), is_null, is_bad, why)
-    floats = pc.cast(data, pa.float64())
+    floats = pc.cast(pc.cast(data, pa.string()), pa.float64())  # the nearest; Arrow's own is not
     # Rounding is judged below, at the decimals' own scale; the range is judged here.
     cells = _numbers(
         values_of(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)

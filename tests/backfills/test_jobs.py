@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -597,6 +599,56 @@ def test_small_dictionaries_that_differ_are_read(place: Place) -> None:
             sink.write_batch(batch)
     assert place.run(verify="values").is_complete
     assert place.stored()["a"].tolist() == [*words[0], *words[1]]
+
+
+def test_a_column_that_is_empty_in_a_file_is_no_text(place: Place) -> None:
+    """A column without values in one file has the type that another gives it, in any order."""
+    frame(100, z=1).assign(a=None).to_csv(place.folder / "1.csv", index=False)
+    (place.folder / "2.csv").write_text("time,a,b,c\n")  # a day without rows
+    first = place.run(time="time")
+    assert first.is_complete
+    frame(100, 100).to_csv(place.folder / "3.csv", index=False)
+    assert place.run(time="time").is_complete
+    found = place.stored()
+    assert found["a"].tolist() == [None] * 100 + frame(100, 100)["a"].tolist()
+
+
+def test_a_column_that_begins_behind_the_sample_is_made_then(place: Place) -> None:
+    """Units in which it has no value do not make it a text."""
+    rows = [
+        f"{START + pd.Timedelta(i, 's')},{i},{5.5 if 22_000 < i < 23_000 else ''}"
+        for i in range(40_000)
+    ]
+    (place.folder / "1.csv").write_text("\n".join(["time,a,b", *rows]) + "\n")
+    assert place.run(memory=1 << 20, verify="values", **place.collect).is_complete
+    found = place.stored()
+    assert found["b"].dropna().tolist() == [5.5] * 999
+    assert len(found) == 40_000
+
+
+def test_fields_of_later_json_lines_are_stored(place: Place) -> None:
+    """A field that the first megabyte lacks, and whole numbers that get fractions later."""
+    lines = [
+        {"time": str(START + pd.Timedelta(i, "s")).replace(" ", "T"), "a": i}
+        | ({"b": "x", "a": i + 0.5} if i > 39_000 else {})
+        for i in range(40_000)
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    for name, data in (("1.jsonl", text.encode()), ("2.jsonl.gz", gzip.compress(text.encode()))):
+        (place.folder / name).write_bytes(data)
+        assert place.run(manifest=place.folder.parent / f"{name}.sqlite").is_complete
+    found = place.stored()
+    assert found["b"].dropna().tolist() == ["x"] * 999
+    assert found["a"].tolist() == [line["a"] for line in lines]
+
+
+def test_a_name_twice_is_told(place: Place) -> None:
+    """A file with two columns of one name is refused, and names it."""
+    times = pa.array([0], pa.timestamp("ms"))
+    twice = pa.table([times, pa.array([1]), pa.array([2])], names=["time", "v", "v"])
+    pq.write_table(twice, place.folder / "1.parquet")
+    with pytest.raises(FrameError, match=r"1\.parquet: column 'v' is there more than once"):
+        place.run()
 
 
 def test_what_many_files_share_is_said_once(place: Place) -> None:
