@@ -45,7 +45,7 @@ class UnitLetter(DeadLetter):
         lines = self._piece.lines(rows)
         texts = self._piece.texts(rows) if self._piece.texts is not None else None
         own = rows_of(data, rows) if texts is None else None
-        self._keep(lines, texts, without_row(reason), code, own)
+        self._keep(lines, texts, of_one_row(reason), code, own)
 
     def _add_text(self, refusal: Refusal) -> None:
         self._keep(refusal.lines, refusal.texts, refusal.reason, None, None)
@@ -87,8 +87,12 @@ class UnitLetter(DeadLetter):
 
 def without_row(reason: str) -> str:
     """A reason without the number of a row in its unit, which is no line of the file."""
-    reason = re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
-    return re.sub(r" \(and [\d,]+ more rows\)$", "", reason)
+    return re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
+
+
+def of_one_row(reason: str) -> str:
+    """A reason as it is for each of several rows."""
+    return re.sub(r" \(and [\d,]+ more rows?\)$", "", without_row(reason))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

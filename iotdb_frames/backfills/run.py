@@ -318,7 +318,8 @@ def located(error: FrameError, name: str, piece: Piece) -> FrameError:
     if error.hint is not None:  # what is no choice here
         error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
     error.message = without_row(error.message)
-    where = f"{name}, rows from {piece.start + 1:,}"
+    first = f"lines from {piece.line:,}" if piece.line else f"rows from {piece.start + 1:,}"
+    where = f"{name}, {first}"
     if error.row is not None and hasattr(piece.data, "schema"):
         line = int(piece.lines(np.array([error.row]))[0])
         where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"

@@ -16,7 +16,7 @@ from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
-from iotdb_frames.frames.card import count
+from iotdb_frames.frames.card import count, plural
 from iotdb_frames.frames.claims import claimed_type, claims, take_up
 from iotdb_frames.frames.layout import (
     Column,
@@ -331,7 +331,7 @@ def _check_values(
         shown = source.take(slice(row, row + 1))[0]
         error = ColumnTypeError(
             f"column {source.label!r} ({source.dtype}), row {row}: {shown} {why}"
-            + (f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""),
+            + (f" (and {plural(len(rows) - 1, 'more row')})" if len(rows) > 1 else ""),
             column=source.label,
             row=row,
             hint=_remedy(source, target, planned, rules),

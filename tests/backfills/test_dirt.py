@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.letters import without_row
+from iotdb_frames.backfills.letters import of_one_row, without_row
 from iotdb_frames.backfills.records import Records, has_hexadecimal
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import from_pandas
@@ -230,8 +230,8 @@ def test_a_file_of_a_header_alone_is_empty(tmp_path: Path) -> None:
 
 def test_the_row_of_a_unit_is_not_in_a_reason() -> None:
     """A reason tells no number of a row that is not the file's."""
-    reason = "column 'v' (int64), row 1061: 5 does not fit INT32 exactly (and 1 more rows)"
-    assert without_row(reason) == "column 'v' (int64): 5 does not fit INT32 exactly"
+    reason = "column 'v' (int64), row 1061: 5 does not fit INT32 exactly (and 1 more row)"
+    assert of_one_row(reason) == "column 'v' (int64): 5 does not fit INT32 exactly"
     assert without_row("row 7: time None is missing") == "time None is missing"
 
 
