@@ -245,7 +245,9 @@ def _turns(octets: np.ndarray, dialect: CsvDialect) -> np.ndarray:
     usual = np.where(
         np.arange(len(quotes)) % 2 == 0, begins | (before == quote), ends | (after == quote)
     )
-    if usual.all() and len(quotes) % 2 == 0 and (line[::2] == line[1::2]).all():
+    n_pairs = len(quotes) // 2
+    is_paired = (line[::2][:n_pairs] == line[1::2]).all()
+    if usual.all() and is_paired and (dialect.newlines_in_values or n_pairs * 2 == len(quotes)):
         return quotes
     # Quotes in fields without quotes, or open ones: each of them is looked at, and no row is.
     found: list[int] = []

@@ -173,10 +173,8 @@ class QueryResult:
         types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
         labels = [f"{shorten(head.field(i).name, _PREVIEW_TEXT)} {types[i]}" for i in shown]
         columns = [[_cell(value) for value in head.column(i)] for i in shown]
-        kinds = [head.schema.field(i).type for i in shown]
-        numbers = [
-            i for i in shown if pa.types.is_integer(kinds[i]) or pa.types.is_floating(kinds[i])
-        ]
+        is_number = (pa.types.is_integer, pa.types.is_floating)
+        numbers = [i for i in shown if any(test(head.column(i).type) for test in is_number)]
         n_hidden = head.num_columns - len(shown)
         return Card(
             "QueryResult",

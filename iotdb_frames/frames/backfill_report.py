@@ -187,10 +187,8 @@ class BackfillPlan(Shown):
         for name, plan in self.writes:
             some = list(plan.card().grids)
             if len(self.writes) > 1:  # say whose columns these are
-                first = some[0]
-                some[0] = replace(
-                    first, header=[f"{first.header[0]} of {name} …", *first.header[1:]]
-                )
+                label, *others = some[0].header
+                some[0] = replace(some[0], header=[f"{label} of {name}", *others])
             grids += some
         if self.problems:
             grids.append(Grid(("problem",), [(text,) for text in self.problems]))
