@@ -134,6 +134,8 @@ def encode(
     the request has no tablets where that is all of them.
     """
     rows = plan.order.frame_rows(start, stop)
+    if isinstance(rows, np.ndarray):
+        rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
     ticks = plan.order.ticks[start:stop]
     cells = [_cells(plan, c, rows) for c in columns]
     if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
