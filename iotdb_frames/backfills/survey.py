@@ -10,11 +10,12 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from iotdb_frames.backfills.batches import BatchReader
 from iotdb_frames.backfills.blocks import CsvReader
 from iotdb_frames.backfills.dialect import CsvDialect
 from iotdb_frames.backfills.infer import infer_dialect
 from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.readers import BatchReader, ParquetReader
+from iotdb_frames.backfills.readers import ParquetReader
 from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.writer import plan_frame
