@@ -29,6 +29,7 @@ from iotdb_frames.backfills.readers import (
     Range,
     Refusal,
     Shaper,
+    check_names,
     reading,
     schema_digest,
 )
@@ -106,13 +107,7 @@ class CsvReader:
         wish: Hashable | None = options.write.time
         self.time: Hashable | None = JOINED if len(times) > 1 else (times[0] if times else wish)
         named = [n for n in dialect.names if n]
-        twice = next((n for n in named if named.count(n) > 1), None)
-        if twice is not None:
-            raise FrameError(
-                f"{file.name}: column {twice!r} is there more than once",
-                column=twice,
-                hint='csv={"names": […]} names them apart',
-            )
+        check_names(file, named, hint='csv={"names": […]} names them apart')
         self._parts = set(times) if len(times) > 1 else set()
         plain = [n for n in named if n not in self._parts]
         wanted = set(self._shaper.stored(plain, self.time)) | self._parts

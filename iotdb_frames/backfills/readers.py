@@ -95,6 +95,22 @@ def reading(file: SourceFile) -> Iterator[None]:
         raise FrameError(f"{file.name} cannot be read: {exc}") from exc
 
 
+def check_names(file: SourceFile, names: Iterable[str], *, hint: str | None = None) -> None:
+    """Refuse a file that has two columns of one name.
+
+    Raises
+    ------
+    FrameError
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise FrameError(
+                f"{file.name}: column {name!r} is there more than once", column=name, hint=hint
+            )
+        seen.add(name)
+
+
 def time_label(schema: pa.Schema, wish: Hashable | None) -> Hashable | None:
     """The time column of a file where none is named.
 
@@ -140,11 +156,7 @@ class Shaper:
         FrameError : a column that the file's path gives is in the file, too.
         """
         self._always.add(time)
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            raise FrameError(
-                f"{self._file.name}: column {twice!r} is there more than once", column=twice
-            )
+        check_names(self._file, names)
         for name, _ in self._added:
             if name in names:
                 raise FrameError(
