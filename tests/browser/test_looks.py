@@ -152,7 +152,7 @@ def test_a_watch_beside_a_panel_shows_the_database(seen: Seen, lab: Lab, images:
     seen.output(1).locator("button").filter(has_text="Start").click()
     _wait(seen, lambda: "watching" in seen.output(2).inner_text())
     rows = seen.output(2).locator(".iotf-counters > div", has_text="rows seen").locator("dd")
-    _wait(seen, lambda: float(rows.inner_text().replace(",", "")) > 160, timeout_s=30)
+    _wait(seen, lambda: float(rows.inner_text().replace(",", "") or 0) > 160, timeout_s=30)
     seen.output(1).locator("button").filter(has_text="Stop").click()
     acknowledged = seen.output(1).locator(".iotf-counters > div", has_text="acknowledged")
     counted = acknowledged.locator("dd")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import comm
 import numpy as np
 import pytest
 from noting import Notes
@@ -18,6 +19,7 @@ from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.notebook.panel import chart, shown
 from iotdb_frames.notebook.panel.stream_panel import StreamPanel
 from iotdb_frames.stream import signals as sg
+from iotdb_frames.stream.faults import Fault
 from iotdb_frames.stream.fleet import simulate_fleet
 from iotdb_frames.stream.replay import replay
 from iotdb_frames.stream.sensors import Sensor
@@ -48,7 +50,9 @@ def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
 
 def test_it_runs_without_a_front_end(notes: Notes, connection: Connection, target: str) -> None:
     """Started, paused, resumed and stopped from code, it counts what the database has."""
-    panel = _source(faults=["dropout:0.1"]).panel(to=target, window="100ms", connection=connection)
+    # Of one sensor: rows without any reading leave no trace in a device.
+    faults = [Fault("dropout", probability=0.1, sensors="temp")]
+    panel = _source(faults=faults).panel(to=target, window="100ms", connection=connection)
     assert panel.state == "ready"
     panel.start()
     _wait(lambda: panel.totals.rows >= 20)
@@ -129,6 +133,43 @@ def test_a_reload_is_told_everything_again(
             None,
             "v2",
         ]
+    panel.close()
+
+
+def test_a_hello_may_come_beside_the_widgets_own_comm(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A view whose comm is dead opens one for its hello, is answered, and leaves none open."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 20)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+    widget, n_open = panel.view.widget, len(notes.open)
+    for key in (widget.key, "somebody else's"):
+        hello = {"comm_id": key, "target_name": chart.HELLO_TARGET, "data": {**HELLO, "key": key}}
+        comm.get_comm_manager().comm_open(None, None, {"content": hello, "buffers": []})
+    ((welcome, _),) = notes.custom(widget, "welcome")
+    assert welcome["view"] == "v1"
+    assert len(notes.custom(widget, "series")) == len(notes.custom(widget, "rows")) == 1
+    assert [kind for comm_id, kind, *_ in notes.sent if comm_id == widget.key] == ["comm_close"]
+    assert len(notes.open) == n_open
+    panel.close()
+
+
+def test_hellos_that_had_to_wait_are_answered_once(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """What a view said again and again while the kernel was busy brings its rows once."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    _wait(lambda: panel.totals.rows >= 20)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+    for _ in range(5):
+        notes.say(panel.view.widget, HELLO)
+    assert len(notes.custom(panel.view.widget, "welcome")) == 5
+    assert len(notes.custom(panel.view.widget, "rows")) == 1
     panel.close()
 
 

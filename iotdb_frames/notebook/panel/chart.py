@@ -3,6 +3,10 @@
 At most `FRAMES_PER_S` updates a second go to the browser, each with all that came since the last.
 Views say hello, again and again; where none has for a while nothing is sent, since a server between
 would keep it for a page that never comes back.
+
+A hello is answered, and a view that gets no answer says it once more through a comm of its own
+(target `HELLO_TARGET`): after a reload JupyterLab 4.6 may send what widgets say to a subshell of
+the kernel that it has deleted (`CommHandler._closePerCommTargetSubshell`), and nobody hears it.
 """
 
 from __future__ import annotations
@@ -13,8 +17,11 @@ import time
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import anywidget
+import comm
 import numpy as np
 import traitlets
 
@@ -28,16 +35,35 @@ MAX_BYTES_PER_S = 600_000
 STATE_EVERY_S = 0.5
 FORGET_VIEWS_S = 60.0
 """Without a hello for so long nobody looks; views say it every 15 s."""
+REPLAY_EVERY_S = 5.0
+"""A view without rows gets what is kept; once, where its hellos had to wait for a busy kernel."""
+HELLO_TARGET = "iotdb_frames.hello"
 
 _BUILT = files("iotdb_frames.notebook.panel")
 
 
 class LiveChart(anywidget.AnyWidget):
-    """The widget: `state` is shown as it is, rows and marks come as messages."""
+    """The widget: `state` is shown as it is, rows and marks come as messages.
+
+    key : by it a hello finds its chart that does not come through the widget's own comm
+    """
 
     _esm = (_BUILT / "panel.js").read_text(encoding="utf-8")
     _css = (_BUILT / "panel.css").read_text(encoding="utf-8")
     state = traitlets.Dict().tag(sync=True)
+    key = traitlets.Unicode().tag(sync=True)
+
+
+_charts: WeakValueDictionary[str, ChartView] = WeakValueDictionary()
+
+
+def _on_hello(line: Any, message: dict[str, Any]) -> None:
+    """A comm was opened for one hello."""
+    content = message["content"]["data"]
+    chart = _charts.get(str(content.get("key")))
+    if chart is not None:
+        chart.receive(content)
+    line.close()
 
 
 class ChartView:
@@ -70,9 +96,12 @@ class ChartView:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._seen_at: float | None = None
+        self._replayed_at: dict[str, float] = {}
         self.frames_sent = 0
-        self.widget = LiveChart(state=describe())
-        self.widget.on_msg(self._on_message)
+        self.widget = LiveChart(state=describe(), key=uuid4().hex)
+        self.widget.on_msg(lambda _widget, content, _buffers: self.receive(content))
+        _charts[self.widget.key] = self
+        comm.get_comm_manager().register_target(HELLO_TARGET, _on_hello)
 
     @property
     def has_views(self) -> bool:
@@ -182,13 +211,21 @@ class ChartView:
             "spans": self.spans,
         }
 
-    def _on_message(self, widget: Any, content: Any, buffers: Any) -> None:  # noqa: ARG002
+    def receive(self, content: Any) -> None:
+        """What a view says."""
         kind = content.get("kind") if isinstance(content, dict) else None
         if kind != "hello":
             return
+        view, now = str(content.get("view")), time.monotonic()
         was_seen = self.has_views
-        self._seen_at = time.monotonic()
+        self._seen_at = now
+        with self._lock:
+            if not self._ended.is_set():
+                self.widget.send({"kind": "welcome", "view": view})
         if not was_seen:
             self._send(self.feed.replay())
-        elif not content.get("has"):
-            self._send(self.feed.replay(), view=str(content.get("view")))
+        elif content.get("has") or now - self._replayed_at.get(view, -1e9) < REPLAY_EVERY_S:
+            return
+        else:
+            self._send(self.feed.replay(), view=view)
+        self._replayed_at[view] = now

@@ -2,13 +2,16 @@
 //
 // Rows and marks come as messages with binary buffers, all else as the synced trait `state`. A view
 // says hello when it is made, and again from time to time: the kernel sends what it holds to a view
-// that is new, and nothing where nobody has been looking for a while.
+// that is new, and nothing where nobody has been looking for a while. A hello without an answer is
+// said again through a comm of its own: see chart.py for how the model's may be dead.
 
 import { Chart } from "./chart.js";
 import { Ring } from "./ring.js";
 import { formatSpan, formatTime, formatValue } from "./text.js";
 
 const HELLO_EVERY_MS = 15_000;
+const PATIENCE_MS = 2_000;
+const HELLO_TARGET = "iotdb_frames.hello";
 const MAX_MARKS = 2000;
 
 export default {
@@ -25,6 +28,7 @@ class PanelView {
     this.ring = null;
     this.chart = null;
     this.cursor = null;
+    this.tiles = [];
     this.isDirty = false;
     this.isVisible = true;
     this.span = undefined;
@@ -68,13 +72,13 @@ class PanelView {
     this.onSystem = () => this.restyle();
     this.system.addEventListener("change", this.onSystem);
     this.showState();
-    const hello = () => model.send({ kind: "hello", view: this.id, has: this.ring !== null });
-    this.hellos = setInterval(hello, HELLO_EVERY_MS);
-    hello();
+    this.hellos = setInterval(() => this.hello(), HELLO_EVERY_MS);
+    this.hello();
   }
 
   destroy() {
     clearInterval(this.hellos);
+    clearTimeout(this.patience);
     this.model.off("msg:custom", this.onMessage);
     this.model.off("change:state", this.onState);
     this.watcher.disconnect();
@@ -84,8 +88,23 @@ class PanelView {
     this.model.send({ kind: "bye", view: this.id });
   }
 
+  hello() {
+    const message = { kind: "hello", view: this.id, has: this.ring !== null };
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.helloAgain(message), PATIENCE_MS);
+    this.model.send(message);
+  }
+
+  // The kernel closes this comm when it has heard it.
+  helloAgain(message) {
+    const id = Math.random().toString(36).slice(2);
+    const content = { ...message, key: this.model.get("key") };
+    this.model.widget_manager?._create_comm?.(HELLO_TARGET, id, content, {}, []).catch(console.warn);
+  }
+
   receive(message, buffers) {
     if (message.view && message.view !== this.id) return;
+    if (message.kind === "welcome") clearTimeout(this.patience);
     if (message.kind === "series") this.setSeries(message);
     if (!this.ring) return;
     if (message.kind === "rows") {
@@ -213,20 +232,31 @@ class PanelView {
     this.dom.error.hidden = !state.error;
     this.dom.error.textContent = state.error ?? "";
     this.dom.error.classList.toggle("iotf-warn", state.error_tone === "warn");
-    const tiles = (state.counters ?? []).map(([label, value, unit, tone]) => {
-      const tile = document.createElement("div");
-      const name = document.createElement("dt");
-      const number = document.createElement("dd");
-      const small = document.createElement("small");
+    this.showCounters(state.counters ?? []);
+  }
+
+  // Tiles stay what they are and change their texts, so that one can mark and copy a number.
+  showCounters(counters) {
+    for (const { tile } of this.tiles.splice(counters.length)) tile.remove();
+    counters.forEach(([label, value, unit, tone], i) => {
+      const { tile, name, number, small } = (this.tiles[i] ??= this.addTile());
+      tile.className = tone ? `iotf-${tone}` : "";
       name.textContent = label;
-      number.textContent = value;
+      number.data = value;
       small.textContent = unit ?? "";
-      if (tone) tile.className = `iotf-${tone}`;
-      number.append(small);
-      tile.append(name, number);
-      return tile;
     });
-    this.dom.counters.replaceChildren(...tiles);
+  }
+
+  addTile() {
+    const tile = document.createElement("div");
+    const name = document.createElement("dt");
+    const number = document.createTextNode("");
+    const small = document.createElement("small");
+    const value = document.createElement("dd");
+    value.append(number, small);
+    tile.append(name, value);
+    this.dom.counters.append(tile);
+    return { tile, name, number, small };
   }
 }
 
