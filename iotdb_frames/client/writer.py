@@ -337,12 +337,15 @@ class FrameWriter:
     def close(self, error: BaseException | None = None) -> None:
         """Wait for the last answers and finish the report.
 
+        What was submitted is sent, also where something later went wrong; an interrupt leaves out
+        what is not on the wire yet.
+
         Raises
         ------
         PartialWriteError : some rows are stored and others are not, or in doubt.
         ServerError : nothing is stored.
         """
-        if error is not None:
+        if error is not None and not isinstance(error, Exception):
             self._sender.stop()
         if self._has_own_sender:
             self._sender.close()
