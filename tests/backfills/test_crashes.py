@@ -336,6 +336,7 @@ def test_server_restarted_in_mid_run(tmp_path: Path) -> None:
             worker = pool.submit(work)
             book = _opened(tmp_path / "m.sqlite")
             while len(book.units("state = 'written'")) < 10:
+                assert not worker.done(), worker.result()
                 time.sleep(0.01)
             book.close()
             server.kill()
