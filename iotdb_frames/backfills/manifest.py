@@ -47,6 +47,8 @@ CREATE TABLE refused (unit INTEGER NOT NULL REFERENCES units, n_rows INTEGER NOT
 CREATE INDEX refused_by_unit ON refused (unit);
 """
 DONE = ("written", "verified")
+BUSY_S = 30.0
+"""So long is waited for somebody else's transaction."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,13 @@ class Manifest:
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
         self.path = Path(path).expanduser().absolute()
         self._lock = threading.RLock()
-        is_new = self._touch() if create else False
+        if create:
+            self._touch()
         self._check_file()
-        self._db = sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)
+        self._db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         self._db.isolation_level = None
         try:
-            self._set_up(is_new or self.path.stat().st_size == 0)
+            self._set_up()
         except sqlite3.OperationalError as exc:
             self._db.close()
             raise self._unusable(exc) from exc
@@ -147,13 +150,10 @@ class Manifest:
             self._db.close()
             raise
 
-    def _touch(self) -> bool:
+    def _touch(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            return False
-        return True
 
     def _check_file(self) -> None:
         try:
@@ -172,18 +172,17 @@ class Manifest:
         if found.st_mode & 0o077:
             self.path.chmod(0o600)
 
-    def _set_up(self, is_new: bool) -> None:
+    def _set_up(self) -> None:
         # In WAL mode a commit needs no sync; what a power cut takes away is only sent again.
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._set_wal()
         self._db.execute("PRAGMA synchronous = NORMAL")
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if is_new or not tables:
+        if self._is_empty():
             with self._writing():
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
-            return
+                if self._is_empty():  # nobody else was faster
+                    for statement in _SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
         kind = self._db.execute("PRAGMA application_id").fetchone()[0]
         if kind != APPLICATION_ID:
             raise OptionsError(f"{self.path} is no manifest, but another SQLite file")
@@ -193,6 +192,20 @@ class Manifest:
         answer = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if answer != "ok":
             raise sqlite3.DatabaseError(answer)
+
+    def _set_wal(self) -> None:
+        deadline = time.monotonic() + BUSY_S
+        while True:  # SQLite does not wait here for another that does the same
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.005)
+
+    def _is_empty(self) -> bool:
+        return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     def _torn(self, exc: Exception) -> IoTDBFramesError:
         return IoTDBFramesError(

@@ -6,6 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,27 @@ def test_one_process_at_a_time(book: Manifest) -> None:
     with book.hold():
         assert (book.holder or {})["pid"] == os.getpid()
     assert book.holder is None
+
+
+def test_any_number_may_begin_at_once(tmp_path: Path) -> None:
+    """Of those that open a manifest at the moment when it is made, each finds it whole."""
+    at_once = threading.Barrier(4)
+
+    def begin(path: Path, *, create: bool) -> None:
+        at_once.wait()
+        with suppress(OptionsError):  # there is none yet
+            opened = Manifest(path, create=create)
+            opened.set(x=1)
+            opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(40):
+            path = tmp_path / f"{i}.sqlite"
+            for job in [pool.submit(begin, path, create=at != 3) for at in range(4)]:
+                job.result()
+            opened = Manifest(path)
+            assert opened.get("x") == 1
+            opened.close()
 
 
 def test_a_unit_through_its_life(book: Manifest) -> None:
