@@ -205,6 +205,7 @@ def test_killed_at_random_instants(
 
 
 @slow
+@pytest.mark.timeout(900)
 def test_killed_at_many_more_instants(
     zygote: Zygote, connection: Connection, database: str, tmp_path: Path
 ) -> None:
