@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -82,7 +83,26 @@ def test_tags_tell_devices_apart_together() -> None:
     update = feed.take()
     assert update is not None
     assert update.rows is not None
+    assert [s.name for s in feed.lines.series] == ["a x v", "a y v", "b x v"]
     assert_array_equal(update.rows.values[:, 0], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("devices", "names"),
+    [
+        (["root.a.d1"], ["d1 v"]),
+        (["root.a.d1", "root.a.d2"], ["d1 v", "d2 v"]),
+        (["root.a.d1", "root.b.d1"], ["a.d1 v", "b.d1 v"]),
+        (["root.a", "root.a.d1"], ["a v", "a.d1 v"]),
+    ],
+)
+def test_no_two_lines_are_called_alike(devices: list[str], names: list[str]) -> None:
+    """A device's name is its path without what all of them begin with."""
+    n = len(devices)
+    feed = Feed(keys=("device",))
+    feed.put(_frame([0] * n, device=devices, v=[1.0] * n))
+    feed.take()
+    assert [s.name for s in feed.lines.series] == names
 
 
 def test_other_columns_start_anew() -> None:

@@ -225,7 +225,7 @@ def choose_lines(
     devices = list(dict.fromkeys(zip(*names, strict=True)))[:n_devices]
     series = [
         Series(
-            f"{device[-1].rpartition('.')[2]} {column}",
+            f"{label} {column}",
             column,
             units.get(column, ""),
             device,
@@ -233,10 +233,19 @@ def choose_lines(
             color,
         )
         for lane, column in enumerate(columns)
-        for color, device in enumerate(devices)
+        for color, (device, label) in enumerate(zip(devices, _short_names(devices), strict=True))
     ]
     labels = [f"{c} {units[c]}" if c in units else str(c) for c in columns]
     return Lines(tuple(series), tuple(labels) or ("",))
+
+
+def _short_names(devices: Sequence[tuple[str, ...]]) -> list[str]:
+    """Names of devices without what all of them begin with."""
+    is_tree = all(len(device) == 1 for device in devices)
+    parts = [device[0].split(".") if is_tree else list(device) for device in devices]
+    last = min((len(part) - 1 for part in parts), default=0)
+    n_common = next((i for i in range(last) if len({part[i] for part in parts}) > 1), last)
+    return [("." if is_tree else " ").join(part[n_common:]) for part in parts]
 
 
 def _lanes_by_size(frame: pd.DataFrame, columns: Sequence[Any]) -> list[tuple[Any, int]]:
