@@ -13,6 +13,7 @@ from iotdb_frames.client.connection import Connection
 
 if TYPE_CHECKING:
     from lab import Lab, Seen
+    from playwright.sync_api import WebSocketRoute
 
 pytestmark = pytest.mark.browser
 
@@ -137,6 +138,35 @@ def test_a_reload_resumes(seen: Seen, lab: Lab, target: str) -> None:
     _wait(seen, lambda: bool(seen.page.evaluate(ringed)))
     again = _drawing(seen)
     _wait(seen, lambda: _drawing(seen) != again)
+    _press(seen, "Stop")
+    _wait(seen, lambda: _state(seen) == "stopped")
+
+
+def test_a_hello_that_gets_lost_is_said_again(seen: Seen, lab: Lab, target: str) -> None:
+    """Where the kernel never hears what the chart's widget says, the chart draws all the same."""
+    lost = []
+
+    def lose_hellos(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            data = message.encode() if isinstance(message, str) else message
+            if b"comm_msg" in data and b'"hello"' in data:
+                lost.append(data)
+            else:
+                server.send(message)
+
+        page.on_message(forward)
+
+    seen.page.route_web_socket(re.compile("/channels"), lose_hellos)
+    seen.open(lab.add("lost.ipynb", SETUP, _panel(target)))
+    seen.run(0)
+    seen.run(1)
+    _press(seen, "Start")
+    seen.page.wait_for_selector(".iotf-panel canvas")
+    first = _drawing(seen)
+    _wait(seen, lambda: _drawing(seen) != first)
+    assert lost
     _press(seen, "Stop")
     _wait(seen, lambda: _state(seen) == "stopped")
 
