@@ -164,7 +164,7 @@ class QueryResult:
         facts: list[tuple[str, Any]] = [("columns", len(self._schema))]
         if self._is_read:
             facts.append(("rows read", f"{self._cursor.n_rows:,}"))
-            return Card("QueryResult", shorten(self._sql), facts=facts)
+            return Card("query", shorten(self._sql), facts=facts)
         if self._first is None:
             self._first = self._decode(header.blocks)
         facts.append(("rows", f"{self._first.num_rows:,}{' or more' * header.has_more}"))
@@ -177,7 +177,7 @@ class QueryResult:
         numbers = [i for i in shown if any(test(head.column(i).type) for test in is_number)]
         n_hidden = head.num_columns - len(shown)
         return Card(
-            "QueryResult",
+            "query",
             shorten(self._sql),
             facts=facts,
             grids=[Grid(labels, list(zip(*columns, strict=True)), right=numbers)],

@@ -33,6 +33,8 @@ Bools = npt.NDArray[np.bool_]
 
 TIME = "time"
 BITS, INT32, INT64, BINARY, RUN_LENGTH = range(5)
+MAX_ROWS = 1 << 22
+"""Of a block; the server makes them of about 1,000. A run of more, in few bytes, fills the memory."""
 
 _TYPES: dict[str, tuple[pa.DataType, int, str]] = {
     "BOOLEAN": (pa.bool_(), BITS, "?"),
@@ -151,6 +153,8 @@ class _Walk:
         if (int32s[starts] != self.n_columns).any():
             raise ValueError("blocks of different width")
         self.n_rows = int32s[starts + 4 + self.n_columns].astype(np.int64)
+        if ((self.n_rows < 0) | (self.n_rows > MAX_ROWS)).any():
+            raise ValueError(f"a block of {self.n_rows.min():,} to {self.n_rows.max():,} rows")
         has_rows = self.n_rows > 0
         starts, self.ends, self.n_rows = (
             starts[has_rows],

@@ -133,7 +133,7 @@ def test_all_cards_are_readable(seen: Seen, lab: Lab, tmp_path: Path) -> None:
     for cell in range(3):
         seen.run(cell)
     shown = seen.output(2).inner_text()
-    for words in ("QueryResult", "connection", "sensor source", "backfill plan", "1 of 1 file"):
+    for words in ("query", "connection", "sensor source", "backfill plan", "1 of 1 file"):
         assert words in shown
     assert "Error" not in shown
     _pictures(seen, 2, tmp_path, "others", selector=".iotf")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.codec.tsblock import arrow_type, decode_blocks, result_schema
+from iotdb_frames.codec.tsblock import MAX_ROWS, arrow_type, decode_blocks, result_schema
 from iotdb_frames.errors import FrameError, ServerError
 from tsblock_writer import ENCODING, Header, Run, header_of, write_block
 
@@ -248,6 +248,15 @@ def test_broken_bytes_never_break_the_process(changes: list[tuple[int, int]]) ->
     except (ServerError, FrameError):
         return
     table.validate(full=True)
+
+
+@pytest.mark.parametrize("n_rows", [-1, -(1 << 31), MAX_ROWS + 1, (1 << 31) - 1])
+def test_a_number_of_rows_that_no_block_has(n_rows: int) -> None:
+    """It is refused before memory for so many rows is asked for."""
+    at = 4 + len(TYPES)
+    broken = BLOCK[:at] + n_rows.to_bytes(4, "big", signed=True) + BLOCK[at + 4 :]
+    with pytest.raises(ServerError, match="rows"):
+        decode_blocks([broken], header_of(*TYPES, has_time=True), precision="ms")
 
 
 def test_a_type_from_the_future() -> None:
