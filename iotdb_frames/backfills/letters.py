@@ -8,7 +8,6 @@ the end of each run.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from iotdb_frames.backfills.manifest import Manifest
 from iotdb_frames.backfills.readers import Piece, Refusal
-from iotdb_frames.frames.dead_letter import DeadLetter, rows_of
+from iotdb_frames.frames.dead_letter import DeadLetter, of_one_row, rows_of
 
 _OWN = ("refused_file", "refused_line", "refused_text", "refused_reason", "refused_code")
 _ZSTD = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -83,16 +82,6 @@ class UnitLetter(DeadLetter):
                 stream.write_table(table)
             out.append((table.num_rows, sink.getvalue().to_pybytes()))
         return out
-
-
-def without_row(reason: str) -> str:
-    """A reason without the number of a row in its unit, which is no line of the file."""
-    return re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
-
-
-def of_one_row(reason: str) -> str:
-    """A reason as it is for each of several rows."""
-    return re.sub(r" \(and [\d,]+ more rows?\)$", "", without_row(reason))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

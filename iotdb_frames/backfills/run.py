@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from iotdb_frames.backfills.expect import Expected, expect
-from iotdb_frames.backfills.letters import UnitLetter, without_row
+from iotdb_frames.backfills.letters import UnitLetter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
@@ -30,6 +30,7 @@ from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
 from iotdb_frames.frames.card import shorten
+from iotdb_frames.frames.dead_letter import without_row
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import SchemaOption, WriteOptions
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.client.schema import look_at_table
+from iotdb_frames.codec.names import Target, is_utf8, parse_target
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node, quote_string
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, PermissionDenied
@@ -22,6 +23,7 @@ def delete_sql(
     start: int | None,
     end: int | None,
     where: Sequence[str] = (),
+    time: str = "time",
 ) -> list[str]:
     """Statements that delete values.
 
@@ -30,9 +32,14 @@ def delete_sql(
     columns : measurements (tree model), quoted; None: all. A table deletes whole rows
     start, end : first and last tick that go, both inclusive; None: no bound
     where : further conditions (table model)
+    time : the table's time column, quoted where it must be
+
+    Raises
+    ------
+    OptionsError : columns of a table, or one whose name the server takes for a pattern here.
     """
-    bounds = [f"time >= {start}"] if start is not None else []
-    bounds += [f"time <= {end}"] if end is not None else []
+    bounds = [f"{time} >= {start}"] if start is not None else []
+    bounds += [f"{time} <= {end}"] if end is not None else []
     condition = " AND ".join([*bounds, *where])
     clause = f" WHERE {condition}" if condition else ""
     if target.model == "table":
@@ -42,6 +49,13 @@ def delete_sql(
                 hint="leave out columns=, or write the rows again without these values",
             )
         return [f"DELETE FROM {target.sql}{clause}"]
+    for column in columns or ():
+        if "*" in column:  # in back-quotes, too; source: IoTDB 2.0.10
+            raise OptionsError(
+                f"values of {column} cannot be deleted alone: to the server * is a pattern there, "
+                "and values of other columns would go, too",
+                hint="delete those of the whole device, or iotf.drop it",
+            )
     paths = (
         [f"{target.path}.{c}" for c in columns] if columns is not None else [f"{target.path}.**"]
     )
@@ -96,16 +110,22 @@ def _replace_table(plan: WritePlan) -> Iterator[str]:
     tags = {
         c.column.name: c.column.source for c in plan.parts[0].columns if c.column.category == "tag"
     }
+    time = quote_identifier(plan.existing.time)
     for _, start, end, row in _groups(plan):
-        where = []
-        for name in plan.existing.tags:
-            source = tags.get(name)
-            value = None if source is None else source.take(slice(row, row + 1))[0].as_py()
-            column = quote_identifier(name)
-            where.append(
-                f"{column} IS NULL" if value is None else f"{column} = {quote_string(value)}"
-            )
-        yield from delete_sql(plan.target, columns=None, start=start, end=end, where=where)
+        values: dict[str, Any] = dict.fromkeys(plan.existing.tags) | {
+            name: source.take(slice(row, row + 1))[0].as_py() for name, source in tags.items()
+        }
+        if any(values[name] is not None for name in values.keys() - plan.existing.tags):
+            continue  # a tag that the table does not have yet: no row is there
+        where = [
+            f"{quote_identifier(name)} IS NULL"
+            if values[name] is None
+            else f"{quote_identifier(name)} = {quote_string(values[name])}"
+            for name in plan.existing.tags
+        ]
+        yield from delete_sql(
+            plan.target, columns=None, start=start, end=end, where=where, time=time
+        )
 
 
 def run_all(connection: Connection, statements: Sequence[str], target: Target) -> None:
@@ -141,7 +161,8 @@ def delete(
 
     Parameters
     ----------
-    target : a device or a prefix of devices (tree model), or ``database.table``
+    target : a device or a prefix of devices (tree model), or ``database.table``; ``.**`` at the
+        end changes nothing
     columns : measurements of the device (tree model); None: all, of all devices below it, too. A
         table deletes whole rows
     start, end : first time that goes, and first that stays; None: no bound. Naive times are in
@@ -153,7 +174,7 @@ def delete(
     OptionsError, QueryError, PermissionDenied
     """
     conn = resolve_connection(connection)
-    goal = parse_target(target, database=conn.options.database)
+    goal = _undo_target(target, conn)
     bounds = [
         None
         if value is None
@@ -162,11 +183,16 @@ def delete(
     ]
     if isinstance(columns, str):
         raise OptionsError(f"columns={columns!r} must be a list", hint=f"columns=[{columns!r}]")
+    names = None if columns is None else list(columns) if isinstance(columns, Iterable) else [None]
+    if names is not None and not all(isinstance(name, str) and is_utf8(name) for name in names):
+        raise OptionsError(f"columns={columns!r} must be names of measurements")
+    is_bounded = goal.model == "table" and bounds != [None, None]
     statements = delete_sql(
         goal,
-        columns=None if columns is None else [quote_path_node(c) for c in columns],
+        columns=None if names is None else [quote_path_node(name) for name in names],
         start=bounds[0],
         end=None if bounds[1] is None else bounds[1] - 1,
+        time=quote_identifier(look_at_table(conn, goal).time) if is_bounded else "time",
     )
     run_all(conn, statements, goal)
 
@@ -176,7 +202,7 @@ def drop(target: str, *, connection: Connection | str | None = None) -> None:
 
     Parameters
     ----------
-    target : a device or a prefix of devices (tree model), or ``database.table``
+    target : as of `delete`
     connection : a Connection or a URL; None: see `use`
 
     Raises
@@ -184,5 +210,15 @@ def drop(target: str, *, connection: Connection | str | None = None) -> None:
     OptionsError, QueryError, PermissionDenied
     """
     conn = resolve_connection(connection)
-    goal = parse_target(target, database=conn.options.database)
+    goal = _undo_target(target, conn)
     run_all(conn, [drop_sql(goal)], goal)
+
+
+def _undo_target(target: str, connection: Connection) -> Target:
+    """What to delete from; all that is below a path is meant anyway."""
+    text = target.rstrip().removesuffix(".**") if isinstance(target, str) else target
+    if isinstance(text, str) and text.endswith(".*"):
+        raise OptionsError(
+            f"{target!r} is a pattern", hint=f"all below it goes anyway: {text[:-2]!r}"
+        )
+    return parse_target(text, database=connection.options.database)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,7 +58,7 @@ def look(connection: Connection, layout: Layout) -> tuple[Existing, str | None]:
     """What the server has where a frame goes, and a note where it may not be seen."""
     try:
         if layout.target.model == "table":
-            return _look_at_table(connection, layout.target), None
+            return look_at_table(connection, layout.target), None
         return _look_at_tree(connection, layout), None
     except PermissionDenied as exc:
         return (
@@ -66,7 +67,8 @@ def look(connection: Connection, layout: Layout) -> tuple[Existing, str | None]:
         )
 
 
-def _look_at_table(connection: Connection, target: Target) -> Existing:
+def look_at_table(connection: Connection, target: Target) -> Existing:
+    """What the server has of a table."""
     try:
         found = query_table(connection, f"DESC {target.sql}", model="table").to_pydict()
     except QueryError as exc:
@@ -74,6 +76,7 @@ def _look_at_table(connection: Connection, target: Target) -> Existing:
             return Existing(was_seen=True)
         raise
     names = found["ColumnName"]
+    times = [n for n, category in zip(names, found["Category"], strict=True) if category == "TIME"]
     categories: dict[str, Category] = {
         name: category.lower()
         for name, category in zip(names, found["Category"], strict=True)
@@ -84,7 +87,7 @@ def _look_at_table(connection: Connection, target: Target) -> Existing:
         for name, kind in zip(names, found["DataType"], strict=True)
         if name in categories
     }
-    return Existing.of_table(types, categories)
+    return replace(Existing.of_table(types, categories), time=times[0])
 
 
 def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
@@ -113,9 +116,12 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
         )
     wanted = set(devices)
     aligned = {device: flag for device, flag in aligned.items() if device in wanted}
+    if len(aligned) < len(wanted):
+        _check_rights(connection, wanted - aligned.keys())
     if not aligned:
         return Existing(was_seen=True)
     types: dict[tuple[str, str], TSDataType] = {}
+    aliases: dict[tuple[str, str], str] = {}
     for path in paths:
         pattern = path if path.endswith("**") else path + ".*"
         found = query_table(connection, f"SHOW TIMESERIES {pattern}", model="tree")
@@ -125,11 +131,37 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
             _respelled(node.field("d"), lambda path: join_path(split_path(path))),
             _respelled(node.field("m"), lambda name: quote_path_node(split_path(name)[0])),
             found["DataType"].to_pylist(),
+            found["Alias"].to_pylist(),
         )
-        for device, name, kind in zip(*columns, strict=True):
+        for device, name, kind, alias in zip(*columns, strict=True):
             if device in wanted:
                 types[device, name] = TSDataType[kind]
-    return Existing(types=types, aligned=aligned, was_seen=True)
+                if alias:  # as good a name to write to
+                    aliases[device, quote_path_node(split_path(alias)[0])] = name
+    types |= {(d, alias): types[d, name] for (d, alias), name in aliases.items()}
+    return Existing(types=types, aligned=aligned, aliases=aliases, was_seen=True)
+
+
+def _check_rights(connection: Connection, devices: Iterable[str]) -> None:
+    """Raise where it is not sure that the user would see these devices if they were there.
+
+    What a user may not see, SHOW leaves out, without an error. Source: IoTDB 2.0.10.
+    """
+    user = connection.options.user
+    if user == "root":
+        return
+    listed = f"LIST PRIVILEGES OF USER {quote_path_node(user)}"
+    found = query_table(connection, listed, model="tree")
+    scopes = [
+        scope.removesuffix("**")
+        for scope, right in zip(
+            found["Scope"].to_pylist(), found["Privileges"].to_pylist(), strict=True
+        )
+        if right in ("READ_SCHEMA", "WRITE_SCHEMA")
+    ]
+    for device in devices:
+        if not f"{device}.".startswith(tuple(scopes)):
+            raise PermissionDenied(f"user {user!r} may not see the schema of {device}")
 
 
 def _respelled(names: pa.Array | pa.ChunkedArray, spell: Callable[[str], str]) -> list[str]:

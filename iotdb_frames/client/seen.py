@@ -24,6 +24,7 @@ class SeenSchema:
         self._looked = Existing()
         self._types: dict[str, dict[str, TSDataType]] = {}
         self._aligned: dict[str, bool] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
         self._note: str | None = None
         self._seen: dict[tuple[str, ...], set[str]] = {}
 
@@ -37,6 +38,7 @@ class SeenSchema:
             self._looked, self._note = schema.look(self._connection, found)
             self._keep(self._looked.types)
             self._aligned.update(self._looked.aligned)
+            self._aliases.update(self._looked.aliases)
             for names, devices in _wanted(found):
                 self._seen.setdefault(names, set()).update(devices)
         here = set().union(*(devices for _, devices in _wanted(found)))
@@ -44,6 +46,7 @@ class SeenSchema:
             self._looked,
             types={(d, n): kind for d in here for n, kind in self._types.get(d, {}).items()},
             aligned={d: self._aligned[d] for d in here & self._aligned.keys()},
+            aliases={key: name for key, name in self._aliases.items() if key[0] in here},
         )
         return existing, self._note
 
@@ -57,7 +60,8 @@ class SeenSchema:
         self._keep({(d, c.column.name): c.data_type for d, c in made if c.data_type is not None})
         if plan.target.model == "table":
             categories = {c.column.name: c.column.category for _, c in made}
-            self._looked = Existing.of_table({}, {**self._looked.categories, **categories})
+            table = Existing.of_table({}, {**self._looked.categories, **categories})
+            self._looked = replace(table, time=self._looked.time)
 
     def _keep(self, types: Mapping[tuple[str, str], TSDataType]) -> None:
         for (device, name), kind in types.items():

@@ -43,9 +43,9 @@ class Windows:
         return (self.end - self.first) // self.every
 
 
-def _where(start: int | None, end: int | None) -> str:
-    bounds = [f"time >= {start}"] if start is not None else []
-    bounds += [f"time < {end}"] if end is not None else []
+def _where(start: int | None, end: int | None, *, time: str = "time") -> str:
+    bounds = [f"{time} >= {start}"] if start is not None else []
+    bounds += [f"{time} < {end}"] if end is not None else []
     return f" WHERE {' AND '.join(bounds)}" if bounds else ""
 
 
@@ -135,7 +135,8 @@ def table_sql(
         group = f" GROUP BY {', '.join(keys)}{_having(quoted)}"
         order = ", ".join([*keys[1:], "1"])
     return (
-        f"SELECT {', '.join(picked)} FROM {target.sql}{_where(start, end)}{group}"
+        f"SELECT {', '.join(picked)} FROM {target.sql}"
+        f"{_where(start, end, time=quote_identifier(time))}{group}"
         f" ORDER BY {order}{_limit(limit)}"
     )
 
@@ -143,4 +144,5 @@ def table_sql(
 def table_range_sql(target: Target, *, time: str, start: int | None, end: int | None) -> str:
     """First and last time of a table."""
     column = quote_identifier(time)
-    return f"SELECT min({column}), max({column}) FROM {target.sql}{_where(start, end)}"
+    where = _where(start, end, time=column)
+    return f"SELECT min({column}), max({column}) FROM {target.sql}{where}"

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Unpack
 
@@ -23,13 +24,14 @@ from iotdb_frames.codec.cells import Precision, Rules
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import (
     ConnectionLost,
+    FrameError,
     IoTDBFramesError,
     OptionsError,
     PartialWriteError,
     ServerError,
 )
 from iotdb_frames.frames.chunks import Request, lanes
-from iotdb_frames.frames.dead_letter import DeadLetter
+from iotdb_frames.frames.dead_letter import DeadLetter, of_one_row
 from iotdb_frames.frames.order import SortedRows, sort_rows
 from iotdb_frames.frames.plan import Existing, Refused, WritePlan
 from iotdb_frames.frames.planning import layout_of, plan_layout
@@ -167,6 +169,7 @@ class FrameWriter:
         self._dead_letter = dead_letter
         self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
         self._has_own_sender = sender is None
+        self._has_deleted = False
         self._sender = sender or Sender(
             connection,
             n_lanes=options.workers,
@@ -191,9 +194,16 @@ class FrameWriter:
         ------
         FrameError, TimeIndexError, ColumnTypeError
         """
-        planned = plan_frame(self._connection, data, self._target, self._options, seen=self._seen)
-        planned.starts_small = not self._sender.is_warm
-        planned.check()
+        try:
+            planned = plan_frame(
+                self._connection, data, self._target, self._options, seen=self._seen
+            )
+            planned.starts_small = not self._sender.is_warm
+            planned.check()
+        except FrameError as exc:
+            if before := self.report.rows_in:
+                exc.message = f"in the batch that begins at row {before:,}: {exc.message}"
+            raise
         return planned
 
     def send(
@@ -238,7 +248,7 @@ class FrameWriter:
         for problem in frame.planned.problems:
             assert isinstance(problem, Refused)
             with self._lock:
-                self._refuse(frame, problem.rows, problem.error.message)
+                self._refuse(frame, problem.rows, of_one_row(problem.error.message))
 
     def _refuse(
         self, frame: _Frame, rows: np.ndarray, reason: str, code: int | None = None
@@ -263,7 +273,9 @@ class FrameWriter:
             if not notes:  # they say that nothing was made
                 self._seen.remember(planned, missing)
         if self._options.replace:
-            run_all(self._connection, list(replace_sql(planned)), self._target)
+            statements = list(replace_sql(planned))
+            self._has_deleted = self._has_deleted or bool(statements)
+            run_all(self._connection, statements, self._target)
         return requests
 
     def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
@@ -356,6 +368,8 @@ class FrameWriter:
                 self.report.dead_letter = str(self._dead_letter.path)
         self.report.seconds = time.perf_counter() - self._started
         failed = self._sender.error
+        if self._has_deleted and (error or failed or not self.report.is_complete):
+            self._note(["replace=True had deleted what stood in the rows' time range"])
         if error is None and failed is not None:
             raise self._explain(failed) from failed
         if isinstance(error, IoTDBFramesError):
@@ -375,6 +389,8 @@ class FrameWriter:
             return partial
         if isinstance(error, IoTDBFramesError):
             error.report = self.report
+        else:
+            error.add_note(f"what was written:\n{self.report!r}")
         return error
 
 
@@ -396,16 +412,39 @@ def frames_of(data: Any) -> Iterator[Any]:
     """
     if isinstance(data, pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch):
         yield data
-    elif hasattr(data, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(data)
-        if hasattr(data, "__len__"):
-            yield reader.read_all()
-        else:
-            yield from reader
-    else:
+        return
+    reader = None
+    if hasattr(data, "__arrow_c_stream__") and not isinstance(data, type):
+        with suppress(pa.ArrowInvalid):  # a column, and no frame
+            reader = pa.RecordBatchReader.from_stream(data)
+    if reader is None:
         raise OptionsError(
             f"a {type(data).__name__} cannot be written",
             hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
+        )
+    if not is_stream(data):
+        yield reader.read_all()
+        return
+    is_empty = True
+    for batch in reader:
+        is_empty = False
+        yield batch
+    if is_empty:
+        yield reader.schema.empty_table()
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data comes batch by batch, and nobody knows how much."""
+    return not hasattr(data, "__len__") and not isinstance(data, type)
+
+
+def _check_stream(options: WriteOptions) -> None:
+    if options.duplicates != "merge" or options.replace:
+        # A later batch would delete what an earlier one wrote.
+        name = "replace=True" if options.replace else f"duplicates={options.duplicates!r}"
+        raise OptionsError(
+            f"{name} needs all rows at once, and this is a stream",
+            hint="collect it first: reader.read_all()",
         )
 
 
@@ -440,18 +479,14 @@ def write(
     """
     chosen = write_options(options)
     conn = resolve_connection(connection)
-    is_stream = not hasattr(data, "__len__")
-    if is_stream and (chosen.duplicates != "merge" or chosen.replace):
-        # A later batch would delete what an earlier one wrote.
-        name = "replace=True" if chosen.replace else f"duplicates={chosen.duplicates!r}"
-        raise OptionsError(
-            f"{name} needs all rows at once, and this is a stream",
-            hint="collect it first: reader.read_all()",
-        )
+    frames = frames_of(data)
+    first = next(frames)
+    if is_stream(data):
+        _check_stream(chosen)
     goal = parse_target(target, database=conn.options.database)
-    writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream else len(data))
+    writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream(data) else len(first))
     try:
-        for frame in frames_of(data):
+        for frame in chain([first], frames):
             writer.write(frame)
             if writer.is_stopped:
                 break
@@ -483,10 +518,14 @@ def plan(
     WritePlan
     """
     chosen = write_options(options)
-    frame = next(iter(frames_of(data)))
-    if offline:
-        return plan_frame(None, frame, parse_target(target), chosen)
-    conn = resolve_connection(connection)
-    planned = plan_frame(conn, frame, parse_target(target, database=conn.options.database), chosen)
-    planned.ddl = tuple(schema.ddl(planned))
+    frame = next(frames_of(data))
+    if is_stream(data):
+        _check_stream(chosen)
+    conn = None if offline else resolve_connection(connection)
+    goal = parse_target(target, database=None if conn is None else conn.options.database)
+    planned = plan_frame(conn, frame, goal, chosen)
+    if conn is not None:
+        planned.ddl = tuple(schema.ddl(planned))
+    if is_stream(data):
+        planned.notes = (*planned.notes, "this took the first batch out of the stream")
     return planned

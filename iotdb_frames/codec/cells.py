@@ -180,6 +180,7 @@ def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Ce
         raise ColumnTypeError(
             f"column {source.label!r} ({source.dtype}) cannot go into {target.name}: {exc}",
             column=source.label,
+            hint="convert the column in pandas first",
         ) from exc
 
 
@@ -368,9 +369,12 @@ def _times(
         days = np.where(nat, 0, ticks) // per_day
         numbers, outside = date_numbers(days)
         is_bad = days * per_day != np.where(nat, 0, ticks)
+        why = "has a time of day, and is no date"
+        if outside is not None and not is_bad.any():
+            why = "is outside the years 1 to 9999"
         if outside is not None:
             is_bad |= outside
-        return _bad_cells(numbers, null, is_bad, "is no date: it has a time of day")
+        return _bad_cells(numbers, null, is_bad, why)
     if is_null is not None:
         ticks = np.where(is_null, np.iinfo(np.int64).min, ticks)
     out = to_ticks(

@@ -9,8 +9,8 @@ from typing import Literal
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node
 from iotdb_frames.errors import OptionsError
 
-_NODE = re.compile(r"`((?:[^`]|``)+)`|([^.`\s][^.`]*)")
-_NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s][^."]*)')
+_NODE = re.compile(r"`((?:[^`]|``)+)`|([^.`\s](?:[^.`]*[^.`\s])?)")
+_NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s](?:[^."]*[^."\s])?)')
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[s
                 f"{text!r} is no {what}: there is no name at position {at}",
                 hint=hint,
             )
-        names.append(match[1].replace(quote * 2, quote) if match[1] else match[2].rstrip())
+        names.append(match[1].replace(quote * 2, quote) if match[1] else match[2])
         at = match.end()
         if at == len(text):
             return names
@@ -149,4 +149,8 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
             else 'database.table; names with dots go in double quotes: "my.db".t'
         )
         raise OptionsError(f"{target!r} is no database.table and no path below root", hint=hint)
+    if "*" in names[1]:
+        raise OptionsError(
+            f"{target!r} has a * in the table's name", hint="the server takes it for a pattern"
+        )
     return Target("table", database=names[0].lower(), table=names[1].lower())

@@ -35,6 +35,8 @@ _PURE = {
 
 _FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("bool", (bool, np.bool_)),
+    ("duration", (datetime.timedelta, np.timedelta64)),
+    ("long double", (np.longdouble,)),
     ("int", (int, np.integer)),
     ("float", (float, np.floating)),
     ("decimal", (Decimal,)),
@@ -72,6 +74,8 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
             continue
         if _is_mixed(part, found):
             raise _explain(values, label, start, None)
+        if pa.types.is_integer(found) and _has_floats(part):
+            found = pa.float64()  # Arrow cuts numpy's float16 to what the ints before it are
         if pa.types.is_timestamp(found):
             found = pa.timestamp(_finest_unit(part, found), found.tz and "UTC")
         if found not in types:
@@ -82,9 +86,11 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
         return types[0]
     if all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
         return pa.float64()
-    if all(pa.types.is_decimal(t) for t in types):
-        scale = max(t.scale for t in types)
-        return pa.decimal256(min(76, scale + max(t.precision - t.scale for t in types)), scale)
+    if all(pa.types.is_decimal(t) or pa.types.is_integer(t) for t in types):
+        decimals = [t for t in types if pa.types.is_decimal(t)]
+        scale = max(t.scale for t in decimals)
+        whole = max(t.precision - t.scale for t in decimals)
+        return pa.decimal256(min(76, scale + max(whole, 19 * (len(decimals) < len(types)))), scale)
     if all(pa.types.is_timestamp(t) for t in types) and len({t.tz is None for t in types}) == 1:
         unit = max((t.unit for t in types), key=["s", "ms", "us", "ns"].index)
         return pa.timestamp(unit, types[0].tz)
@@ -99,14 +105,21 @@ def _family(kind: type) -> str:
     return next((name for name, of in _FAMILIES if issubclass(kind, of)), kind.__name__)
 
 
+def _has_floats(part: np.ndarray) -> bool:
+    if pd.api.types.infer_dtype(part, skipna=True) == "integer":
+        return False
+    return any(issubclass(kind, np.floating) for kind in set(map(type, _present(part))))
+
+
 def _is_mixed(part: np.ndarray, found: pa.DataType) -> bool:
     if (pd.api.types.infer_dtype(part, skipna=True), kind_of(found)) in _PURE:
-        return False
+        # More digits than a double has, and Arrow rounds them.
+        return pa.types.is_floating(found) and np.longdouble in set(map(type, part))
     present = _present(part)
     families = {_family(kind) for kind in set(map(type, present))}
     if families == {"datetime"} and np.datetime64 not in set(map(type, present)):
         return len({zone is None for zone in set(map(attrgetter("tzinfo"), present))}) > 1
-    return len(families) > 1 and families not in _TOGETHER
+    return "long double" in families or (len(families) > 1 and families not in _TOGETHER)
 
 
 def _finest_unit(part: np.ndarray, found: pa.DataType) -> str:
@@ -136,6 +149,8 @@ def _explain(
         row, first = int(others.index[0]), families.iloc[0]
         why = f"row {row} holds {others.iloc[0]}, the rows before {first}"
         return refuse(label, "object", f"{why}: cast the column to one type", row)
+    if set(families) == {"int", "decimal"}:
+        return refuse(label, "object", "integers beside decimals: cast the column to one type")
     family = families.iloc[0]
     if family == "datetime" and exc is None:
         is_naive = present.map(lambda value: value.tzinfo is None)
@@ -147,7 +162,10 @@ def _explain(
         return refuse(label, "object", f"{why} or to str")
     remedies = {
         "complex": REFUSED["complex"],
-        "decimal": 'infinity is no decimal of Arrow\'s: df[column].astype("float64")',
+        "duration": REFUSED["duration"],
+        "long double": 'IoTDB has doubles at the most: df[column].astype("float64")',
+        "decimal": "infinity, or over 76 digits, is no decimal of Arrow's: "
+        'df[column].astype("float64")',
         "datetime": "pd.to_datetime(df[column])",
     }
     why = remedies.get(family, f"values of type {family} have no IoTDB type")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.objects import SURROGATE, type_of_objects
-from iotdb_frames.codec.types import REFUSED, refuse
+from iotdb_frames.codec.types import REFUSED, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError
 
 Rows = slice | np.ndarray
@@ -56,8 +57,26 @@ class Source:
             return part.chunk(0) if part.num_chunks == 1 else part.combine_chunks()
         return part
 
+    def show(self, row: int) -> str:
+        """One value as a text for an error; never fails."""
+        value = self.take(slice(row, row + 1))[0]
+        try:
+            return str(value)
+        except (ValueError, OverflowError):  # a time that Python's datetime cannot hold
+            return str(value.value)
+
     def _object_to_arrow(self, values: np.ndarray) -> pa.Array:
-        return pa.array(values, type=self.type, from_pandas=True)
+        made = pa.array(values, type=self.type, from_pandas=True)
+        if not pa.types.is_floating(self.type) or not made.null_count:
+            return made
+        # NaN may be a value, and is told from what is missing; Arrow takes both for null.
+        at = np.flatnonzero(made.is_null())
+        is_float = map(isinstance, values[at], repeat((float, np.floating)))
+        nans = at[np.fromiter(is_float, bool, len(at))]
+        is_null = np.asarray(made.is_null())
+        is_null[nans] = False
+        floats = made.fill_null(np.nan).to_numpy()
+        return pa.array(floats, type=self.type, mask=is_null)
 
 
 def from_pandas(column: pd.Series | pd.Index, label: Hashable) -> Source:
@@ -119,7 +138,15 @@ def from_arrow(
             else data.storage
         )
     if pa.types.is_run_end_encoded(data.type):
-        data = pc.run_end_decode(data)
+        try:
+            data = pc.run_end_decode(data)
+        except pa.ArrowNotImplementedError as exc:
+            raise refuse(label, dtype, "decode its run-ends first") from exc
+    if kind_of(data.type) == "string":
+        try:  # a foreign buffer may not be UTF-8, and the server won't look
+            data.validate(full=True)
+        except pa.ArrowInvalid as exc:
+            raise refuse(label, dtype, f"its texts are broken: {exc}") from exc
     if pa.types.is_dictionary(data.type):
         plain = _PLAIN.get(str(data.type.value_type))
         if plain is not None:
@@ -132,9 +159,16 @@ def from_arrow(
 
 
 def with_wide_codes(data: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Dictionaries with codes of 32 bits: those of all chunks together may not fit into 8."""
+    """Dictionaries with codes of 32 bits: those of all chunks together may not fit into 8.
+
+    Where one has a null among its values, plain values.
+    """
     kind = data.type
-    if not pa.types.is_dictionary(kind) or kind.index_type.bit_width >= 32:
+    if not pa.types.is_dictionary(kind):
+        return data
+    if any(chunk.dictionary.null_count for chunk in data.chunks):  # Arrow cannot join such
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in data.chunks])
+    if kind.index_type.bit_width >= 32:
         return data
     return data.cast(pa.dictionary(pa.int32(), kind.value_type))
 

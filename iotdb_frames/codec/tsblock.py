@@ -34,7 +34,7 @@ Bools = npt.NDArray[np.bool_]
 TIME = "time"
 BITS, INT32, INT64, BINARY, RUN_LENGTH = range(5)
 MAX_ROWS = 1 << 22
-"""Of a block; the server makes them of about 1,000. A run of more, in few bytes, fills the memory."""
+"""Of a block; the server makes about 1,000. A run of more, in a few bytes, fills the memory."""
 
 _TYPES: dict[str, tuple[pa.DataType, int, str]] = {
     "BOOLEAN": (pa.bool_(), BITS, "?"),

@@ -33,21 +33,25 @@ def claims(data: Any) -> Mapping[str, Any]:
 def take_up(data: Any, target: Target, options: WriteOptions) -> WriteOptions:
     """The options, with the device column, tags and attributes that the frame was read with."""
     said = claims(data)
-    if not said or options.device is not None or options.tags or options.attributes:
+    if not said:
         return options
+    named = {*options.tags, *options.attributes}
 
     def known(key: str, role: str) -> list[Hashable]:
         value = said.get(key)
-        labels = value if isinstance(value, list) else [] if value is None else [value]
+        labels = value if isinstance(value, list) else [value]
+        here = [label for label in labels if isinstance(label, str) and label in data.columns]
         for label in labels:
-            if label not in data.columns:
+            if label is not None and label not in here:
                 _log.info("%r was %s when the frame was read, and is gone", label, role)
-        return [label for label in labels if label in data.columns]
+        return [label for label in here if label not in named]
 
     if target.model == "table":
-        return replace(
-            options, tags=known("tags", "a tag"), attributes=known("attributes", "an attribute")
-        )
+        tags = options.tags or known("tags", "a tag")
+        attributes = options.attributes or known("attributes", "an attribute")
+        return replace(options, tags=tags, attributes=attributes)
+    if options.device is not None:
+        return options
     device = known("device", "the device")
     return replace(options, device=device[0]) if device else options
 

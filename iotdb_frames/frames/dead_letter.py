@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ class DeadLetter:
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
+
+
+def without_row(reason: str) -> str:
+    """A reason without the number of its row."""
+    return re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
+
+
+def of_one_row(reason: str) -> str:
+    """A reason as it is for each of several rows."""
+    return re.sub(r" \(and [\d,]+ more rows?\)$", "", without_row(reason))
 
 
 def _fits(some: pa.Schema, there: pa.Schema) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
-from iotdb_frames.codec.types import kind_of, refuse
+from iotdb_frames.codec.types import kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, OptionsError, TimeIndexError
 
 
@@ -57,11 +57,6 @@ def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> Labelled:
         _refuse_duplicates(pd.Index(data.schema.names))
     sources: dict[Hashable, Source] = {}
     for name, column in zip(data.schema.names, data.columns, strict=True):
-        if kind_of(column.type) == "string":
-            try:  # a foreign buffer may not be UTF-8, and the server won't look
-                column.validate(full=True)
-            except pa.ArrowInvalid as exc:
-                raise refuse(name, column.type, f"its texts are broken: {exc}") from exc
         sources[name] = from_arrow(column, name)
     return Labelled(sources, {}, data.num_rows)
 
@@ -124,10 +119,8 @@ def _index_sources(index: pd.Index, *, needs_time: bool) -> dict[Hashable, Sourc
         ) from exc
 
 
-def find_times(
-    table: Labelled, time: Hashable | None, time_unit: str | None
-) -> tuple[Source, Hashable]:
-    """The times and their label: of the column `time`, else of the index, else of ``time``.
+def find_times(table: Labelled, time: Hashable | None, time_unit: str | None) -> Source:
+    """The times: of the column `time`, else of the index, else of ``time``.
 
     Raises
     ------
@@ -136,11 +129,11 @@ def find_times(
     if time is not None:
         everything = {**table.sources, **table.index}
         require(everything, [time], "time")
-        source, label = everything[time], time
+        source = everything[time]
     elif table.index:
         found = [
-            (label, s)
-            for label, s in table.index.items()
+            s
+            for s in table.index.values()
             if kind_of(s.type) == "timestamp" or len(table.index) == 1
         ]
         if len(found) != 1:
@@ -148,13 +141,13 @@ def find_times(
                 f"{len(found)} levels of the index hold times, not one",
                 hint="name the time column: time='…', after df.reset_index()",
             )
-        label, source = found[0]
+        source = found[0]
     elif "time" in table.sources:
-        source, label = table.sources["time"], "time"
+        source = table.sources["time"]
     else:
         raise TimeIndexError("no column is called time", hint="name the time column: time='…'")
     check_time_kind(source, time_unit)
-    return source, label
+    return source
 
 
 def without_dictionary(source: Source) -> Source:

@@ -130,9 +130,9 @@ def layout(
     FrameError, TimeIndexError, ColumnTypeError, OptionsError
     """
     table = labelled(data, time=time)
-    times, time_label = find_times(table, time, time_unit)
+    times = find_times(table, time, time_unit)
     columns = dict(table.sources)
-    columns.update({k: v for k, v in table.index.items() if k != time_label and v is not times})
+    columns.update(table.index)
     columns = {k: v for k, v in columns.items() if v is not times}
     times = without_dictionary(times)
     if not columns:
@@ -155,6 +155,8 @@ def layout(
     rows_of = None
     if device is not None:
         rows_of = _device_column(columns.pop(device), target)
+        if not columns:
+            raise FrameError("the frame has no columns to write", hint="only times and devices")
         parts = (Part(None, _measurements(columns)),)
     else:
         parts = _tree_parts(columns, target, table.n_column_levels)
@@ -252,7 +254,7 @@ def _name(label: Hashable) -> str:
             "the index would be a column, and it has no name",
             hint="df.reset_index(drop=True), or df.index.name = '…'",
         )
-    if label == "":
+    if isinstance(label, str):
         raise FrameError("a column has an empty label", column=label, hint="give it a name")
     raise FrameError(
         f"label {label!r} ({type(label).__name__}) is no text",
@@ -350,13 +352,13 @@ def _table_part(
                 column=label,
                 hint="rename it, or make it the time column: time='…'",
             )
-        if name in seen:
+        if (same := fold(name)) in seen:
             raise FrameError(
-                f"{seen[name]!r} and {label!r} are one column in a table: names are lower-case",
+                f"{seen[same]!r} and {label!r} are one column in a table: names are lower-case",
                 column=label,
                 hint="rename one",
             )
-        seen[name] = label
+        seen[same] = label
         category: Category = (
             "tag" if label in tags else "attribute" if label in attributes else "field"
         )
@@ -369,6 +371,13 @@ def _table_part(
             )
         out.append(Column(name, source, category))
     return Part(None, tuple(out))
+
+
+def fold(name: str) -> str:
+    """The same for names that are one to the server: Java's `equalsIgnoreCase`."""
+    return "".join(
+        upper.lower() if len(upper := letter.upper()) == 1 else letter for letter in name
+    )
 
 
 def row_positions(mask: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:

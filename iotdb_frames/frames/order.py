@@ -84,14 +84,14 @@ def to_server_ticks(
     n_rows = len(times)
     if n_rows == 0:
         return np.empty(0, np.int64), None, ""
+    is_bad: np.ndarray | None = None
+    why = ""
     if time_unit is not None:
-        times = _integers_as_times(times, time_unit)
+        times, is_bad, why = _integers_as_times(times, time_unit, rules)
     is_utc = times.type.tz is not None or rules.time_zone == "UTC"
     # The server's own unit needs no copy; any other is converted slice by slice, to stay small.
     step = n_rows if is_utc and times.type.unit == rules.precision else SLICE
     out = np.empty(n_rows if step < n_rows else 0, np.int64)
-    is_bad: np.ndarray | None = None
-    why = ""
     for start in range(0, n_rows, step):
         rows = slice(start, start + step)
         cells = to_cells(times, rows, TSDataType.TIMESTAMP, rules)
@@ -103,30 +103,38 @@ def to_server_ticks(
         if masks:
             bad = np.logical_or.reduce(masks)
             is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
-            is_bad[rows] = bad
+            is_bad[rows] |= bad
             is_first_missing = cells.is_null is not None and cells.is_null[bad.argmax()]
             why = why or ("is missing" if is_first_missing else cells.why)
     return out, is_bad, why
 
 
-def _integers_as_times(times: Source, unit: str) -> Source:
-    kind = pa.timestamp(unit, "UTC")
-    if isinstance(times.data, np.ndarray):
-        return replace(times, type=kind, data=times.data.astype("i8").view(f"M8[{unit}]"))
-    return replace(times, type=kind, data=times.data.cast(pa.int64()).cast(kind))
+def _integers_as_times(
+    times: Source, unit: str, rules: Rules
+) -> tuple[Source, np.ndarray | None, str]:
+    """Integers as UTC times, which of them are none (bool, shape (n_rows,)), and why the first."""
+    cells = to_cells(times, slice(0, len(times)), TSDataType.INT64, rules)
+    ticks = cells.values.view(f"M8[{unit}]")
+    made = replace(times, type=pa.timestamp(unit, "UTC"), data=ticks)
+    if cells.is_null is None and cells.is_bad is None:
+        return made, None, ""
+    masks = [mask for mask in (cells.is_null, cells.is_bad) if mask is not None]
+    is_none = np.logical_or.reduce(masks)
+    is_missing = cells.is_null is not None and cells.is_null[is_none.argmax()]
+    made = replace(made, data=np.where(is_none, np.int64(0), cells.values).view(ticks.dtype))
+    return made, is_none, "is missing" if is_missing else "is no 64-bit integer"
 
 
 def bad_time(times: Source, row: int, why: str, *, time_zone: str) -> TimeIndexError:
     """The error for a row whose time cannot be sent."""
     where = "the index" if times.label is None else repr(times.label)
-    value = times.take(slice(row, row + 1))[0]
     hints = {
         "is missing": "drop these rows first, e.g. df[df.index.notna()]",
         "is finer": 'round the times first (df.index.floor("ms")), or coerce="lossy"',
         "does not exist": f"give the times their zone: tz_localize({time_zone!r}, ambiguous=…)",
     }
     return TimeIndexError(
-        f"row {row}: time {value} of {where} {why}",
+        f"row {row}: time {times.show(row)} of {where} {why}",
         column=times.label,
         row=row,
         hint=next((h for start, h in hints.items() if why.startswith(start)), None),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.codec.cells import Rules
@@ -37,6 +38,8 @@ class Existing:
     aligned : whether an existing device is aligned, by device
     tags : tag columns of an existing table, in order; None where there is no table
     categories : category of each column of an existing table
+    time : name of an existing table's time column
+    aliases : measurement that an alias stands for, by (device, alias as on the wire)
     was_seen : False where the user may not look, or nobody asked
     """
 
@@ -44,6 +47,8 @@ class Existing:
     aligned: Mapping[str, bool] = field(default_factory=dict)
     tags: tuple[str, ...] | None = None
     categories: Mapping[str, Category] = field(default_factory=dict)
+    time: str = "time"
+    aliases: Mapping[tuple[str, str], str] = field(default_factory=dict)
     was_seen: bool = False
 
     @classmethod
@@ -248,7 +253,12 @@ def n_missing(source: Source, *, keep_nan: bool) -> int:
     """Missing values of a column."""
     total = 0
     for start in range(0, len(source), CHECK_ROWS):
-        data = source.take(slice(start, start + CHECK_ROWS))
+        piece = slice(start, start + CHECK_ROWS)
+        try:
+            data = source.take(piece)
+        except (pa.ArrowException, OverflowError, UnicodeError):  # which is a problem of the plan
+            total += int(np.count_nonzero(pd.isna(source.data[piece])))
+            continue
         if keep_nan and isinstance(data, np.ndarray) and data.dtype.kind == "f":
             return 0
         if not isinstance(data, np.ndarray) and (keep_nan or not pa.types.is_floating(data.type)):

@@ -23,6 +23,8 @@ from iotdb_frames.frames.layout import (
     DeviceColumn,
     Layout,
     Part,
+    dictionary_codes,
+    fold,
     layout,
     row_positions,
 )
@@ -126,6 +128,7 @@ def plan_layout(
         notes.append(f"no column for the tag {', '.join(sorted(lacking))}: it is null in all rows")
     asked = wishes(found, options)
     parts = tuple(_plan_part(part, found, asked, existing, problems) for part in found.parts)
+    notes += _unused_wishes(parts, asked, is_table=found.target.model == "table")
     if rows is None or rows.key != key_labels(found):
         rows = sort_rows(found, rules)
     if rows.is_bad is not None:
@@ -140,6 +143,7 @@ def plan_layout(
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
         problems += _check_duplicates(found, order, options)
+    notes += _changing_attributes(found, order)
     if found.target.model == "table" and not any(
         c.column.category == "field" for c in parts[0].written
     ):
@@ -198,8 +202,17 @@ def _adopt_tags(found: Layout, existing: Existing) -> Layout:
     if existing.tags is None:
         return found
     part = found.parts[0]
+    there = {fold(name): name for name in (*existing.categories, existing.time)}
     columns = []
     for column in part.columns:
+        same = there.get(fold(column.name), column.name)
+        if same == existing.time or same != column.name:
+            what = "the time column" if same == existing.time else f"the column {same!r}"
+            raise FrameError(
+                f"{column.source.label!r} is {what} of {found.target}",
+                column=column.source.label,
+                hint="rename it, or make it the time: time='…'",
+            )
         category = existing.categories.get(column.name, column.category)
         if column.category != "field" and category != column.category:
             raise FrameError(
@@ -246,11 +259,42 @@ def _plan_part(
             claimed = None
             if not types and wish is None:
                 claimed = claimed_type(found.said, column.source.label, column.source.type)
-            out.append(_plan_column(column, types, wish, claimed, existing))
+            _check_alias(part, column, existing)
+            is_table = found.target.model == "table"
+            planned = _plan_column(column, types, wish, claimed, existing, is_table=is_table)
+            out.append(planned)
         except FrameError as exc:
             problems.append(exc)
             out.append(PlannedColumn(column, None, state="exists" if types else "unknown"))
     return PlannedPart(part.device, tuple(out))
+
+
+def _check_alias(part: Part, column: Column, existing: Existing) -> None:
+    """One series under two names would be written, or deleted, as if they were two."""
+    for (device, alias), name in existing.aliases.items():
+        if alias == column.name and part.device in (device, None):
+            raise FrameError(
+                f"{column.source.label!r} is an alias of {device}.{name}",
+                column=column.source.label,
+                hint=f"rename the column to {name!r}",
+            )
+
+
+def _unused_wishes(
+    parts: Sequence[PlannedPart], asked: Mapping[Hashable, TimeseriesOption], *, is_table: bool
+) -> Iterator[str]:
+    """What ``schema=`` asks for and only a new series of the tree model gets."""
+    unused = [
+        str(c.column.source.label)
+        for part in parts
+        for c in part.written
+        for wish in [asked.get(c.column.source.label)]
+        if wish is not None and (wish.encoding, wish.compression) != (c.encoding, c.compression)
+    ]
+    if unused:
+        more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
+        why = "a table chooses its own" if is_table else "it exists, and stays as it is"
+        yield f"encoding and compression are not used for {', '.join(unused[:5])}{more}: {why}"
 
 
 def _plan_column(
@@ -259,6 +303,8 @@ def _plan_column(
     asked: TimeseriesOption | None,
     claimed: TSDataType | None,
     existing: Existing,
+    *,
+    is_table: bool,
 ) -> PlannedColumn:
     label = column.source.label
     wanted = asked.data_type if asked is not None else None
@@ -277,6 +323,12 @@ def _plan_column(
             hint="leave it out of schema=, or drop the series first: iotf.drop(…)",
         )
     kind = kind_of(column.source.type)
+    if column.category != "field" and wanted not in (None, TSDataType.STRING):
+        raise ColumnTypeError(
+            f"{column.category} {label!r} is STRING, and schema= asks for {wanted.name}",
+            column=label,
+            hint="leave it out of schema=",
+        )
     if column.category != "field":
         target: TSDataType | None = TSDataType.STRING
     else:
@@ -296,11 +348,12 @@ def _plan_column(
         if there is not None and there.name in exc.message:
             exc.message += ", its type on the server"
         raise
+    is_new = there is None and not is_table
     return PlannedColumn(
         column,
         target,
-        encoding=asked.encoding if asked is not None else None,
-        compression=asked.compression if asked is not None else None,
+        encoding=asked.encoding if asked is not None and is_new else None,
+        compression=asked.compression if asked is not None and is_new else None,
         state="exists" if there is not None else "new" if existing.was_seen else "unknown",
     )
 
@@ -328,21 +381,28 @@ def _check_values(
     if bad:
         rows = np.concatenate(bad)
         row = int(rows[0])
-        shown = source.take(slice(row, row + 1))[0]
         error = ColumnTypeError(
-            f"column {source.label!r} ({source.dtype}), row {row}: {shown} {why}"
+            f"column {source.label!r} ({source.dtype}), row {row}: {source.show(row)} {why}"
             + (f" (and {plural(len(rows) - 1, 'more row')})" if len(rows) > 1 else ""),
             column=source.label,
             row=row,
-            hint=_remedy(source, target, planned, rules),
+            hint=_remedy(source, target, planned, rules, why),
         )
         problems.append(Refused(rows, error))
 
 
-def _remedy(source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules) -> str:
+def _remedy(
+    source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules, why: str
+) -> str:
     kind = kind_of(source.type)
-    if kind == "timestamp":
+    if kind == "timestamp" and why.startswith("is finer"):
         return 'round first (df[column].dt.floor("ms")), or coerce="lossy"'
+    if kind == "timestamp" and why.startswith("does not exist"):
+        return f"give the times their zone: df[column].dt.tz_localize({rules.time_zone!r}, …)"
+    if kind == "timestamp" and why.startswith("has a time of day"):
+        return "df[column].dt.normalize() first, or write it as TIMESTAMP"
+    if kind in ("timestamp", "date"):
+        return "leave these values out (df[column].where(…)), or write them as text"
     if kind == "int" and target == TSDataType.INT64:
         return f'cast it yourself, or schema={{{source.label!r}: "DOUBLE"}}, coerce="lossy"'
     there = "the series exists with this type; " if planned.state == "exists" else ""
@@ -397,15 +457,31 @@ def _check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Ite
         return
     if options.duplicates == "raise":
         row = first_duplicate(order)
-        value = found.times.take(slice(row, row + 1))[0]
         yield TimeIndexError(
             f"row {row}: {count(order.n_duplicates)} rows repeat a (device, time), "
-            f"first at {value}",
+            f"first at {found.times.show(row)}",
             row=row,
             hint='duplicates="merge", "last" or "first"',
         )
     if options.duplicates == "merge" and order.n_duplicates * 10 > len(order):
         yield from _collisions(found, order)
+
+
+def _changing_attributes(found: Layout, order: Order) -> Iterator[str]:
+    """Attributes of which a device is given several values: it has one, the last."""
+    rows = order.frame_rows(0, len(order))
+    for column in found.columns:
+        if column.category != "attribute":
+            continue
+        codes, _ = dictionary_codes(column.source)
+        is_other = np.append(False, np.diff(codes[rows].astype(np.int64)) != 0)[: len(order)]
+        is_other[order.bounds[:-1][order.bounds[:-1] < len(order)]] = False
+        if is_other.any():
+            row = int(row_positions(is_other, rows)[0])
+            yield (
+                f"attribute {column.source.label!r} changes within a device, first in row {row}: "
+                "all of its rows get the last value; as a field each row keeps its own"
+            )
 
 
 def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:

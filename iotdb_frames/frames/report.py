@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,7 +64,6 @@ class WriteReport(Shown):
     failures: list[ChunkFailure] = field(default_factory=list)
     n_failures: int = 0
     dead_letter: str | None = None
-    left_out: tuple[Hashable, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     @property

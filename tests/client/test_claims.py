@@ -47,6 +47,19 @@ def test_edited_and_written_back(
     assert found.attrs == frame.attrs
 
 
+def test_one_option_leaves_the_other_claims(connection: Connection, table: str) -> None:
+    """Attributes that a call names do not make fields of the tags the frame was read with."""
+    frame = sensors().assign(site=["p"] * 3 + ["q"] * 3)
+    write(frame, table, tags=["machine"], connection=connection)
+    again = read(table, connection=connection)
+    write(again, f"{table}_again", attributes=["site"], connection=connection)
+    copy = read(f"{table}_again", connection=connection)
+    assert copy.attrs["iotdb"]["tags"] == ["machine"]
+    assert len(copy) == N_ROWS
+    again.attrs["iotdb"] = {"tags": [["machine"]], "device": {"a"}}  # nobody understands it
+    write(again, f"{table}_third", tags=["machine"], connection=connection)
+
+
 def test_elsewhere_the_types_are_the_same(
     connection: Connection, device: str, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:

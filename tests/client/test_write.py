@@ -308,12 +308,14 @@ def test_replace_touches_only_its_tags_and_times(
 def test_attributes_belong_to_their_device(
     connection: Connection, tables: Official, table: str
 ) -> None:
-    """An attribute is one value a device: the last that was written."""
+    """An attribute is one value a device: the last that was written, and the report says so."""
     frame = pd.DataFrame(
         {"t": ["x", "y", "x"], "k": ["old", None, "new"], "v": [1, 2, 3]}, index=index(3)
     )
     report = write(frame, table, tags=["t"], attributes=["k"], connection=connection)
     assert report.points == 3
+    (note,) = report.notes
+    assert "'k' changes within a device, first in row 2" in note
     found = tables.column(f"SELECT time, k FROM {table} ORDER BY t, time")
     assert found == [(0, b"new"), (2 * DAY, b"new"), (DAY, None)]
 

@@ -351,7 +351,7 @@ def test_who_may_not_create_is_told(connection: Connection, user: User, device: 
     user.may("WRITE_DATA", f"{device}.**")
     with pytest.raises((PermissionDenied, PartialWriteError)) as caught:
         write(frame.assign(b=1), device, connection=user.connection)
-    assert any("created" in note for note in caught.value.report.notes)
+    assert any("types are unchecked" in note for note in caught.value.report.notes)
 
 
 # time to live

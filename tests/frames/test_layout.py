@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,9 @@ TABLE_STORED = {
     ("m", None, b"", DAY): {"v": 2, "kind": b"k"},
     ("m", b"p", None, 2 * DAY): {"v": 3, "kind": None},
 }
+NOT_UTF8 = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "i4")), pa.py_buffer(b"a\xff")]
+)
 AS_TABLE: dict[str, Any] = {"target": "db.m", "tags": ["Site", "t"], "attributes": ["kind"]}
 
 SHAPES: dict[str, tuple[Any, dict[str, Any], dict[Any, Any]]] = {
@@ -421,6 +426,101 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         1,
         "merge",
     ),
+    "unsigned time over 2^63": (
+        WIDE.assign(at=np.array([2**63 + 5, 0], "u8")).reset_index(drop=True),
+        {"time": "at", "time_unit": "ms"},
+        T,
+        "at",
+        0,
+        "64-bit",
+    ),
+    "nullable unsigned time over 2^63": (
+        WIDE.assign(at=pd.array([0, 2**63 + 5], "UInt64")).reset_index(drop=True),
+        {"time": "at", "time_unit": "ms"},
+        T,
+        "at",
+        1,
+        "64-bit",
+    ),
+    "integer times with a hole": (
+        WIDE.assign(at=np.array([0, None], object)).reset_index(drop=True),
+        {"time": "at", "time_unit": "ms"},
+        T,
+        "at",
+        1,
+        "is missing",
+    ),
+    "Arrow time out of Python's range": (
+        pa.table({"time": pa.array([0, 2**60], pa.timestamp("s")), "a": [1, 2]}),
+        {},
+        T,
+        "time",
+        1,
+        "int64",
+    ),
+    "date out of Python's range": (
+        pa.table(
+            {
+                "time": stamps("2024", "2025"),
+                "a": pa.array([0, -800_000], pa.int32()).cast(pa.date32()),
+            }
+        ),
+        {},
+        C,
+        "a",
+        1,
+        "years 1 to 9999",
+    ),
+    "white space behind a device": (
+        LONG.assign(name=["x", "x ", "x", "x"]),
+        {"device": "name"},
+        F,
+        "name",
+        1,
+        "expected a dot",
+    ),
+    "white space behind a path": (
+        WIDE.set_axis(["root.a.d.x", "root.a.d.y "], axis=1),
+        {},
+        F,
+        "root.a.d.y ",
+        None,
+        "expected a dot",
+    ),
+    "nothing but devices": (LONG[["name"]], {"device": "name"}, F, None, None, "no columns"),
+    "type of a tag": (TABLE, {**AS_TABLE, "schema": {"t": "INT32"}}, C, "t", None, "is STRING"),
+    "a duration among ints": (
+        WIDE.assign(c=np.array([5, np.timedelta64(7, "ns")], object)),
+        {},
+        C,
+        "c",
+        1,
+        "holds duration",
+    ),
+    "long doubles": (
+        WIDE.assign(c=np.array([np.longdouble("0.1"), np.longdouble(1)], object)),
+        {},
+        C,
+        "c",
+        0,
+        "float64",
+    ),
+    "integers of numpy beside decimals": (
+        WIDE.assign(c=np.array([np.int64(1), Decimal("2.5")], object)),
+        {},
+        C,
+        "c",
+        None,
+        "decimals",
+    ),
+    "pandas texts that are not UTF-8": (
+        WIDE.assign(c=pd.arrays.ArrowExtensionArray(pa.chunked_array([NOT_UTF8]))),
+        {},
+        C,
+        "c",
+        None,
+        "broken",
+    ),
     "forgotten device": (
         pd.DataFrame({"v": [1, 2], "who": ["x", "y"]}, index=days(1).repeat(2)),
         {},
@@ -450,6 +550,46 @@ def test_bad_input_is_refused_with_its_place_and_remedy(case: str) -> None:
     assert word in str(caught.value)
     if isinstance(caught.value, FrameError):
         assert (caught.value.column, caught.value.row) == (column, row)
+
+
+def test_a_missing_label_is_no_text() -> None:
+    """pd.NA as a label is refused like a number."""
+    with pytest.raises(FrameError, match="is no text"):
+        checked(WIDE.set_axis(["a", pd.NA], axis=1))
+
+
+@pytest.mark.parametrize("one", [np.float16(1.5), np.float32(1.5), np.float64(1.5)])
+def test_floats_of_numpy_among_ints_are_not_cut(one: np.floating[Any]) -> None:
+    """An object column of ints and floats is one of floats, whatever width they have."""
+    frame = pd.DataFrame({"c": np.array([1, one], object)}, index=days(2))
+    assert [row["c"] for row in stored(requests_of(plan_of(frame))).values()] == [1.0, 1.5]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_nan_among_objects(keep: bool) -> None:
+    """NaN is kept or missing as `nan` says, and what marks a missing object never is a value."""
+    cells = [1.5, float("nan"), None, pd.NA, np.float64("nan"), pd.NaT]
+    frame = pd.DataFrame({"c": np.array(cells, object)}, index=days(6))
+    rows = stored(requests_of(plan_of(frame, nan="keep" if keep else "null")))
+    there = [row["c"] for row in rows.values() if row.get("c") is not None]
+    assert there[0] == 1.5
+    assert np.isnan(there[1:]).tolist() == [True] * (2 * keep)
+
+
+def test_dictionaries_with_a_null_in_chunks() -> None:
+    """Chunks whose dictionaries hold a null among their texts are texts like any other."""
+    chunk = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["x", None]))
+    times = pa.array(range(4), pa.timestamp("ms"))
+    frame = pa.table({"time": times, "c": pa.chunked_array([chunk, chunk])})
+    found = [row.get("c") for row in stored(requests_of(plan_of(frame))).values()]
+    assert found == [b"x", None] * 2
+
+
+def test_a_plan_of_values_that_cannot_be_read_is_shown() -> None:
+    """A plan whose objects Arrow cannot take shows them as its problem, and their nulls."""
+    cells = np.array([pd.Timestamp.max, dt.datetime(1, 1, 1), None], object)
+    text = repr(plan_of(pd.DataFrame({"c": cells}, index=days(3))))
+    assert "cannot" in text
 
 
 def test_a_plan_shows_all_problems_at_once() -> None:
