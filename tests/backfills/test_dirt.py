@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.letters import of_one_row, without_row
 from iotdb_frames.backfills.records import Records, has_hexadecimal
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.errors import FrameError
+from iotdb_frames.frames.dead_letter import of_one_row, without_row
 from iotdb_frames.options import TSDataType
 
 
