@@ -6,6 +6,7 @@ Nothing is left out silently: the closing lines name every tier that did not run
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,11 @@ TIERS = {
 _ELSEWHERE = "the oldest allowed pandas, pyarrow, numpy and RPC stubs: environments of their own"
 _numbers = itertools.count()
 _left_out = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores SIGINT, and so do its children; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
