@@ -12,6 +12,8 @@ from enum import IntEnum
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+import numpy as np
+
 from iotdb_frames.errors import OptionsError
 
 
@@ -59,7 +61,8 @@ E = TypeVar("E", bound=IntEnum)
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+    # To numpy a timedelta64 is an integer.
+    return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
 
 
 def as_enum(kind: type[E], value: E | int | str) -> E:

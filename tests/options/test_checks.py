@@ -45,7 +45,10 @@ BAD: dict[str, list[Any]] = {
     "schema": [
         *("DOUBLE", 5, True, "", pd.NA, ARRAY, X, pd.Series({"x": "DOUBLE"})),
         *(["x"], [("x", "FLOAT")], {X}, iter([X]), [TimeseriesOption()], [X, X]),
-        *({"x": wish} for wish in (math.inf, 4.7, 4.0, True, np.True_, None, 99, "no", [4], "4")),
+        *(
+            {"x": wish}
+            for wish in (math.inf, 4.7, True, np.True_, np.timedelta64(4), None, 99, "no", [4], "4")
+        ),
         [TimeseriesOption(path=["x"])],  # type: ignore[arg-type]
     ],
 }
@@ -114,6 +117,7 @@ def test_types_by_name_and_number(wish: Any) -> None:
         *({"total_s": s} for s in (-1, math.nan, None, "3", True, pd.NA)),
         {"first_wait_s": pd.Timedelta("1s")},
         {"longest_wait_s": [1]},
+        {"total_s": np.timedelta64(5, "s")},
     ],
 )
 def test_policies_that_cannot_be_meant(bad: dict[str, Any]) -> None:
