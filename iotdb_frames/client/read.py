@@ -13,7 +13,7 @@ from iotdb_frames.client.ask import check_ask
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import frames
 from iotdb_frames.client.reading import open_reading
-from iotdb_frames.frames.normal import DtypeBackend
+from iotdb_frames.frames.normal import DtypeBackend, check_form
 
 
 @overload
@@ -105,6 +105,7 @@ def read(
         OptionsError, FrameError
     """
     conn = resolve_connection(connection)
+    check_form(tz=tz, dtype_backend=dtype_backend)
     ask = check_ask(
         conn,
         target,

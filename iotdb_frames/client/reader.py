@@ -18,7 +18,7 @@ from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.sql import bind
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError
-from iotdb_frames.frames.normal import DtypeBackend
+from iotdb_frames.frames.normal import DtypeBackend, check_form
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 
@@ -157,6 +157,7 @@ def read_sql(
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
     check_count(chunk_rows, name="chunk_rows")
+    check_form(tz=tz, dtype_backend=dtype_backend)
     result = query(sql, params=params, model=model, connection=connection)
     if chunk_rows is None:
         return result.to_pandas(dtype_backend=dtype_backend, tz=tz)

@@ -40,6 +40,21 @@ _FIRST_DAY, _LAST_DAY = -719_161, 2_932_895  # in the years 1 and 9999, between 
 _GROWTH = 1.5
 
 
+def check_form(*, tz: Any, dtype_backend: Any) -> None:
+    """Raise what a `FrameBuilder` would, before a query runs for nothing.
+
+    Raises
+    ------
+    OptionsError : an unknown dtype backend or zone.
+    """
+    if dtype_backend is not None and (
+        not isinstance(dtype_backend, str) or dtype_backend not in ("pyarrow", "numpy")
+    ):
+        raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+    if tz is not None:
+        zone_name(tz, option="tz")
+
+
 class FrameBuilder:
     """Makes a frame in the normal form of rows that arrive in batches.
 
@@ -67,10 +82,7 @@ class FrameBuilder:
         dtype_backend: DtypeBackend = None,
         n_rows: int = 0,
     ) -> None:
-        if dtype_backend is not None and (
-            not isinstance(dtype_backend, str) or dtype_backend not in ("pyarrow", "numpy")
-        ):
-            raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+        check_form(tz=tz, dtype_backend=dtype_backend)
         zone = _Zone(time_zone, tz)
         self._names = schema.names
         self._index = index

@@ -415,6 +415,8 @@ def test_devices_that_disagree(connection: Connection, database: str) -> None:
         {"start": "yesterday-ish"},
         {"start": "2024-01-01 00:00:00.0001"},
         {"start": 1704067000000.0},
+        {"tz": "Mars/Base"},
+        {"dtype_backend": "polars"},
         {"end": pd.Timedelta("1D")},
     ],
 )
