@@ -315,12 +315,12 @@ class Session:
         except Exception as exc:
             self.abandon()
             if isinstance(exc, UnicodeEncodeError) and not self._transport.was_sent:
-                # Without the text, which may be the password.
+                # Without the text, which may be the password, and which `exc` holds.
                 raise OptionsError(
                     f"a text holds half a character, {exc.object[exc.start]!r} "
                     f"at position {exc.start}, and cannot be sent",
                     hint="mend it: text.encode(errors='replace').decode()",
-                ) from exc
+                ) from None
             is_ours = isinstance(
                 exc, OSError | EOFError | OverflowError | TException | struct.error
             )

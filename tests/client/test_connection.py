@@ -256,11 +256,13 @@ def test_options_that_cannot_be_meant(bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["user", "password", "database"])
 def test_texts_that_cannot_be_sent(server: LocalServer, name: str) -> None:
-    """Half a character in a login is said, without the text that it is in."""
+    """Half a character in a login is said, and a password is not shown."""
     with to(server, **{name: "s3cr3t\ud800"}) as connection:
         with pytest.raises(OptionsError, match="half a character") as caught:
             version(connection)
-        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        if name == "password":
+            assert "s3cr3t" not in "".join(shown.format())
 
 
 # secrets
