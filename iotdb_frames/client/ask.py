@@ -61,7 +61,7 @@ def check_ask(
     fill: Any,
     limit: Any,
     device: Any,
-    wide: bool,
+    wide: Any,
     chunk_rows: Any,
 ) -> Ask:
     """The arguments of `read`, understood.
@@ -82,6 +82,10 @@ def check_ask(
         names = names or aggregated
     if chunk_rows is not None and (fill is not None or wide):
         raise OptionsError("fill= and wide= need all rows at once", hint="leave out chunk_rows=")
+    if not isinstance(wide, bool | np.bool_):
+        raise OptionsError(f"wide={wide!r} is neither True nor False")
+    if device is not None and (not isinstance(device, str) or not device):
+        raise OptionsError(f"device={device!r} is no label of a column", hint='device="machine"')
     if wide and device is not None:
         raise OptionsError("wide=True gives no device column; leave out device=")
     match = _PATTERN.fullmatch(target.strip()) if isinstance(target, str) else None
@@ -111,7 +115,7 @@ def check_ask(
         fill=fill,
         limit=limit,
         device=device,
-        wide=wide,
+        wide=bool(wide),
         precision=precision,
     )
 
@@ -124,7 +128,8 @@ def check_count(count: Any, *, name: str) -> None:
 
 def _names(columns: Any, option: str) -> tuple[str, ...]:
     if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index | np.ndarray):
-        raise OptionsError(f"{option}={columns!r} must be a list", hint=f"{option}=[{columns!r}]")
+        one = columns if isinstance(columns, str) else "temp"
+        raise OptionsError(f"{option}={columns!r} must be a list", hint=f"{option}=[{one!r}]")
     names = tuple(columns)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise OptionsError(f"{option}={columns!r} must name columns by text")

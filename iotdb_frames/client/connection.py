@@ -261,6 +261,10 @@ def connect(url: str | None = None, **options: Any) -> Connection:
     OptionsError : an unknown option, or one out of range. Nothing is opened before the first use.
     """
     retry = options.pop("retry", None)
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise OptionsError(
+            f"retry={retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
+        )
     url = url or default_url() or "iotdb://127.0.0.1:6667"
     if url.startswith("local:"):
         return _connect_local(url, options, retry)

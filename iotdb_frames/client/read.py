@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, overload
 
 import pandas as pd
@@ -12,7 +13,7 @@ from iotdb_frames.client.ask import check_ask
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import frames
 from iotdb_frames.client.reading import open_reading
-from iotdb_frames.frames.normal import DtypeBackend
+from iotdb_frames.frames.normal import DtypeBackend, check_form
 
 
 @overload
@@ -28,7 +29,7 @@ def read(
     limit: int | None = ...,
     device: str | None = ...,
     wide: bool = ...,
-    tz: str | None = ...,
+    tz: str | tzinfo | None = ...,
     dtype_backend: DtypeBackend = ...,
     chunk_rows: None = ...,
     connection: Connection | str | None = ...,
@@ -46,7 +47,7 @@ def read(
     limit: int | None = ...,
     device: str | None = ...,
     wide: bool = ...,
-    tz: str | None = ...,
+    tz: str | tzinfo | None = ...,
     dtype_backend: DtypeBackend = ...,
     chunk_rows: int,
     connection: Connection | str | None = ...,
@@ -63,7 +64,7 @@ def read(
     limit: int | None = None,
     device: str | None = None,
     wide: bool = False,
-    tz: str | None = None,
+    tz: str | tzinfo | None = None,
     dtype_backend: DtypeBackend = None,
     chunk_rows: int | None = None,
     connection: Connection | str | None = None,
@@ -89,7 +90,7 @@ def read(
     device : label of the column that names each row's device below the target, as
         ``write(…, device=)`` takes it (tree model, several devices); None: ``device``
     wide : columns (device, measurement) and one row a time instead (tree model)
-    tz : zone of the times; None: naive, in the connection's `time_zone`
+    tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
     dtype_backend, chunk_rows : see `read_sql`
     connection : a Connection or a URL; None: see `use`
 
@@ -104,6 +105,7 @@ def read(
         OptionsError, FrameError
     """
     conn = resolve_connection(connection)
+    check_form(tz=tz, dtype_backend=dtype_backend)
     ask = check_ask(
         conn,
         target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, Literal, overload
 
 import pandas as pd
@@ -17,7 +18,7 @@ from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.sql import bind
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError
-from iotdb_frames.frames.normal import DtypeBackend
+from iotdb_frames.frames.normal import DtypeBackend, check_form
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 
@@ -74,7 +75,7 @@ def query(
     QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
     conn = resolve_connection(connection)
-    model = _check_model(model) or conn.default_model
+    model = check_model(model) or conn.default_model
     text = _bind(sql, params, conn, model)
     result = run_sql(conn, text, model=model)
     if result is None:
@@ -101,7 +102,7 @@ def execute(
     the connection broke is not sent again.
     """
     conn = resolve_connection(connection)
-    model = _check_model(model) or conn.default_model
+    model = check_model(model) or conn.default_model
     return run_sql(conn, _bind(sql, params, conn, model), model=model, is_idempotent=False)
 
 
@@ -112,7 +113,7 @@ def read_sql(
     params: Params = ...,
     model: Model | None = ...,
     dtype_backend: DtypeBackend = ...,
-    tz: str | None = ...,
+    tz: str | tzinfo | None = ...,
     chunk_rows: None = ...,
     connection: Connection | str | None = ...,
 ) -> pd.DataFrame: ...
@@ -123,7 +124,7 @@ def read_sql(
     params: Params = ...,
     model: Model | None = ...,
     dtype_backend: DtypeBackend = ...,
-    tz: str | None = ...,
+    tz: str | tzinfo | None = ...,
     chunk_rows: int,
     connection: Connection | str | None = ...,
 ) -> Iterator[pd.DataFrame]: ...
@@ -133,7 +134,7 @@ def read_sql(
     params: Params = None,
     model: Model | None = None,
     dtype_backend: DtypeBackend = None,
-    tz: str | None = None,
+    tz: str | tzinfo | None = None,
     chunk_rows: int | None = None,
     connection: Connection | str | None = None,
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
@@ -147,7 +148,7 @@ def read_sql(
     sql, params, model, connection : see `query`
     dtype_backend : None: the normal form; "pyarrow": Arrow dtypes for all columns; "numpy": plain
         numpy, refused where that is not exact
-    tz : zone of the times; None: naive, in the connection's `time_zone`
+    tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
     chunk_rows : give an iterator of frames of so many rows instead, in flat memory
 
     Raises
@@ -156,6 +157,7 @@ def read_sql(
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
     check_count(chunk_rows, name="chunk_rows")
+    check_form(tz=tz, dtype_backend=dtype_backend)
     result = query(sql, params=params, model=model, connection=connection)
     if chunk_rows is None:
         return result.to_pandas(dtype_backend=dtype_backend, tz=tz)
@@ -187,7 +189,8 @@ def frames(
         yield to_frame(pa.Table.from_batches(held, schema=result.schema))
 
 
-def _check_model(model: Any) -> Literal["tree", "table"] | None:
-    if model not in (None, "tree", "table"):
+def check_model(model: Any) -> Literal["tree", "table"] | None:
+    """Raise unless `model` is None or one of the two."""
+    if model is not None and (not isinstance(model, str) or model not in ("tree", "table")):
         raise OptionsError(f'model={model!r} is neither "tree" nor "table"')
-    return model  # type: ignore[no-any-return]
+    return model  # type: ignore[return-value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from datetime import tzinfo
 from types import TracebackType
 from typing import Any
 
@@ -99,7 +100,7 @@ class QueryResult:
         return pa.Table.from_batches(self.batches(), schema=self._schema)
 
     def to_pandas(
-        self, *, dtype_backend: DtypeBackend = None, tz: str | None = None
+        self, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
     ) -> pd.DataFrame:
         """All rows as a frame in the normal form.
 
@@ -107,7 +108,7 @@ class QueryResult:
         ----------
         dtype_backend : None: the normal form; "pyarrow": Arrow dtypes for all columns; "numpy":
             plain numpy, refused where that is not exact
-        tz : zone of the times; None: naive, in the connection's `time_zone`
+        tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
 
         Raises
         ------
@@ -125,7 +126,7 @@ class QueryResult:
         return builder.finish()
 
     def frame(
-        self, rows: pa.Table, *, dtype_backend: DtypeBackend = None, tz: str | None = None
+        self, rows: pa.Table, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
     ) -> pd.DataFrame:
         """Some rows of this result as a frame."""
         return to_pandas(

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from iotdb.thrift.rpc import ttypes
 from iotdb.thrift.rpc.IClientRPCService import Client
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
-from thrift.Thrift import TException
+from thrift.Thrift import TApplicationException, TException
 from thrift.transport.TTransport import CReadableTransport, TTransportBase
 
 from iotdb_frames.client.sockets import explain, open_socket, speaks_tls
@@ -31,6 +31,7 @@ from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import (
     AuthenticationError,
     ConnectionLost,
+    OptionsError,
     PermissionDenied,
     QueryError,
     QueryTimeout,
@@ -295,6 +296,9 @@ class Session:
                 is_tls = speaks_tls(host, port, options)
                 cause = ConnectionAbortedError("TLS") if is_tls else cause
             text, hint = explain(cause, self.address)
+            if isinstance(cause, TApplicationException) and options.time_zone != "UTC":
+                # Java knows other names than Python; a session with one of those fails like this.
+                hint = f"if the server does not know time_zone={options.time_zone!r}, take another"
             raise ConnectionLost(text, hint=hint) from cause
         except BaseException:
             self._transport.close()
@@ -310,6 +314,13 @@ class Session:
             return getattr(self._client, method)(*args)
         except Exception as exc:
             self.abandon()
+            if isinstance(exc, UnicodeEncodeError) and not self._transport.was_sent:
+                # Without the text, which may be the password, and which `exc` holds.
+                raise OptionsError(
+                    f"a text holds half a character, {exc.object[exc.start]!r} "
+                    f"at position {exc.start}, and cannot be sent",
+                    hint="mend it: text.encode(errors='replace').decode()",
+                ) from None
             is_ours = isinstance(
                 exc, OSError | EOFError | OverflowError | TException | struct.error
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ class Reading:
     base: str | None = None
     windows: Windows | None = None
 
-    def whole(self, *, tz: str | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
+    def whole(self, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
         """All rows as one frame."""
         if self.ask.wide or self.ask.fill is not None:
             return self.frame(self.result.to_arrow(), tz=tz, dtype_backend=dtype_backend)
@@ -56,7 +57,9 @@ class Reading:
             builder.add(self._pick(pa.Table.from_batches([batch])))
         return self._claim(builder.finish())
 
-    def frame(self, rows: pa.Table, *, tz: str | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
+    def frame(
+        self, rows: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
+    ) -> pd.DataFrame:
         """Rows of the result as a frame."""
         ask = self.ask
         table = self._pick(rows)

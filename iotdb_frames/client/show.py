@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.reader import run_sql
+from iotdb_frames.client.reader import check_model, run_sql
 from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.sql import quote_identifier
@@ -85,9 +85,12 @@ def show(
     """
     conn = resolve_connection(connection)
     known = {"tree": _TREE, "table": _TABLE}
-    if what not in {*_TREE, *_TABLE, *_BOTH}:
+    if not isinstance(what, str) or what not in {*_TREE, *_TABLE, *_BOTH}:
         choices = ", ".join(sorted({*_TREE, *_TABLE, *_BOTH}))
         raise OptionsError(f"what={what!r} is not known; there are {choices}")
+    if target is not None and not isinstance(target, str):
+        raise OptionsError(f"target={target!r} is no text", hint='e.g. "root.plant"')
+    model = check_model(model)
     if model is None:
         if target is not None:
             model = "tree" if target.split(".")[0] == "root" else "table"

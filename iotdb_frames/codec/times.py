@@ -6,6 +6,7 @@ arithmetic only: through float, 12 % of ns stamps end one ms early.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -150,21 +151,29 @@ def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
 
     Raises
     ------
-    OptionsError : no time, one the zone does not have once, or one finer than `precision`.
+    OptionsError : no time (a float is none: nobody can tell its unit), one the zone does not have
+        once, or one finer than `precision`.
     """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
+    # To numpy a timedelta64 is an integer.
+    if isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
+        tick = int(value)
+        if not -(1 << 63) <= tick < 1 << 63:
+            raise OptionsError(f"{name}={tick} is no 64-bit tick")
+        return tick
+    hint = 'e.g. "2024-05-01 12:00", a Timestamp, or an integer tick of the server'
+    if not isinstance(value, dt.date | np.datetime64 | str):
+        raise OptionsError(f"{name}={value!r} is no time", hint=hint)
     try:
         stamp = pd.Timestamp(value)
-        if stamp.tz is None and not pd.isna(stamp):
-            stamp = stamp.tz_localize(zone)
-    except (ValueError, TypeError) as exc:
-        raise OptionsError(f"{name}={value!r} is no time: {exc}") from exc
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise OptionsError(f"{name}={value!r} is no time: {exc}", hint=hint) from exc
     if pd.isna(stamp):
-        raise OptionsError(f"{name}={value!r} is no time", hint='e.g. "2024-05-01 12:00"')
-    unit: Unit = stamp.unit
-    count = stamp.tz_convert(None).to_datetime64().view("i8").reshape(1)
-    ticks = rescale(count, unit=unit, precision=precision, is_lossy=False)
+        raise OptionsError(f"{name}={value!r} is no time", hint=hint)
+    is_naive = stamp.tz is None
+    count = (stamp if is_naive else stamp.tz_convert(None)).to_datetime64().view("i8").reshape(1)
+    ticks = to_ticks(
+        count, unit=stamp.unit, is_naive=is_naive, zone=zone, precision=precision, is_lossy=False
+    )
     if ticks.is_bad is not None:
         raise OptionsError(f"{name}={value!r} {ticks.why}")
     return int(ticks.values[0])

@@ -71,7 +71,8 @@ def _fill(column: pa.Array, row_of: Ints, fill: Any, name: str) -> pa.Array:
     is_valid = column.is_valid().to_numpy(zero_copy_only=False)
     has_value = row_of >= 0
     has_value[has_value] = is_valid[row_of[has_value]]
-    if fill == "linear":
+    word = fill if isinstance(fill, str) else None
+    if word == "linear":
         if not pa.types.is_floating(column.type):
             raise OptionsError(
                 f'fill="linear" cannot fill {name!r}, which is {column.type}',
@@ -79,20 +80,29 @@ def _fill(column: pa.Array, row_of: Ints, fill: Any, name: str) -> pa.Array:
             )
         return _interpolate(column, row_of, has_value)
     rows = np.where(has_value, row_of, -1)
-    if fill == "previous":
+    if word == "previous":
         at = np.where(has_value, np.arange(row_of.shape[1]), -1)
         np.maximum.accumulate(at, axis=1, out=at)
         rows = np.where(at < 0, -1, np.take_along_axis(row_of, np.maximum(at, 0), axis=1))
     flat = rows.ravel()
     taken = column.take(pa.array(flat, mask=flat < 0))
-    if fill == "previous":
+    if word == "previous":
         return taken
+    return taken.fill_null(_constant(fill, column.type, name))
+
+
+def _constant(fill: Any, kind: pa.DataType, name: str) -> pa.Scalar:
+    hint = 'a constant of its type, fill="previous", or columns= of one type'
     try:
-        return taken.fill_null(pa.scalar(fill, column.type))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
+        value = pa.scalar(fill, kind)
+    except (ValueError, TypeError, OverflowError, pa.ArrowNotImplementedError) as exc:
         raise OptionsError(
-            f"fill={fill!r} cannot stand in {name!r}, which is {column.type}"
+            f"fill={fill!r} cannot stand in {name!r}, which is {kind}", hint=hint
         ) from exc
+    # Arrow cuts the fraction of a float without a word.
+    if not value.is_valid or (pa.types.is_integer(kind) and value.as_py() != fill):
+        raise OptionsError(f"fill={fill!r} cannot stand in {name!r}, which is {kind}", hint=hint)
+    return value
 
 
 def _interpolate(column: pa.Array, row_of: Ints, has_value: npt.NDArray[np.bool_]) -> pa.Array:

@@ -20,6 +20,7 @@ that no second copy of the whole is ever made, and the work falls into the waits
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,7 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.options import zone_name
 
 DtypeBackend = Literal["pyarrow", "numpy"] | None
 
@@ -36,6 +38,21 @@ INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
 _FIRST_DAY, _LAST_DAY = -719_161, 2_932_895  # in the years 1 and 9999, between which zones work
 _GROWTH = 1.5
+
+
+def check_form(*, tz: Any, dtype_backend: Any) -> None:
+    """Raise what a `FrameBuilder` would, before a query runs for nothing.
+
+    Raises
+    ------
+    OptionsError : an unknown dtype backend or zone.
+    """
+    if dtype_backend is not None and (
+        not isinstance(dtype_backend, str) or dtype_backend not in ("pyarrow", "numpy")
+    ):
+        raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+    if tz is not None:
+        zone_name(tz, option="tz")
 
 
 class FrameBuilder:
@@ -46,7 +63,7 @@ class FrameBuilder:
     schema : of the batches: types of `codec.tsblock`; labels may occur twice
     index : position of the timestamps that become the index; None: a RangeIndex
     time_zone : in which naive times are meant
-    tz : zone of zoned times instead; None: naive ones
+    tz : zone of zoned times instead, its name or a ZoneInfo; None: naive ones
     dtype_backend : None: the normal form; "pyarrow", "numpy": see the module
     n_rows : how many will come, where that is known
 
@@ -61,12 +78,11 @@ class FrameBuilder:
         *,
         index: int | None,
         time_zone: str,
-        tz: str | None = None,
+        tz: str | tzinfo | None = None,
         dtype_backend: DtypeBackend = None,
         n_rows: int = 0,
     ) -> None:
-        if dtype_backend not in (None, "pyarrow", "numpy"):
-            raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+        check_form(tz=tz, dtype_backend=dtype_backend)
         zone = _Zone(time_zone, tz)
         self._names = schema.names
         self._index = index
@@ -116,7 +132,7 @@ def to_pandas(
     *,
     index: int | None,
     time_zone: str,
-    tz: str | None = None,
+    tz: str | tzinfo | None = None,
     dtype_backend: DtypeBackend = None,
 ) -> pd.DataFrame:
     """A whole table as a frame; see `FrameBuilder`."""
@@ -135,14 +151,11 @@ def to_pandas(
 class _Zone:
     """UTC ticks to local times: naive ones of a zone, or zoned ones."""
 
-    def __init__(self, time_zone: str, tz: str | None) -> None:
+    def __init__(self, time_zone: str, tz: str | tzinfo | None) -> None:
         self.is_naive = tz is None
-        self.name = tz or time_zone
-        try:
-            # A ZoneInfo: by its name pandas 2 takes pytz, whose summer times end in 2037.
-            self._zone = ZoneInfo(self.name)
-        except (KeyError, ValueError, OSError):
-            raise OptionsError(f"tz={tz!r} is not known", hint='e.g. "Europe/Berlin"') from None
+        self.name = time_zone if tz is None else zone_name(tz, option="tz")
+        # A ZoneInfo: by its name pandas 2 takes pytz, whose summer times end in 2037.
+        self._zone = ZoneInfo(self.name)
 
     @property
     def is_plain(self) -> bool:
@@ -158,11 +171,14 @@ class _Zone:
         if not self.is_naive:
             return zoned.array
         day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-        is_far = (ticks < _FIRST_DAY * day) if unit != "ns" else np.zeros(len(ticks), bool)
-        if unit != "ns" and ((is_far & (ticks != _NAT)) | (ticks >= _LAST_DAY * day)).any():
+        end = (1 << 63) - day  # an offset must not lead out of int64
+        first, last = max(_FIRST_DAY * day, -end), min(_LAST_DAY * day, end)
+        is_far = ((ticks < first) | (ticks >= last)) & (ticks != _NAT)
+        if is_far.any():
             raise FrameError(
                 f"column {label!r} holds times that {self.name} is not known for",
                 column=label,
+                row=int(is_far.argmax()),
                 hint='read them in UTC: tz="UTC"',
             )
         return zoned.tz_localize(None).to_numpy()

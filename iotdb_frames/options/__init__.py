@@ -6,6 +6,7 @@ from iotdb_frames.options.connection import (
     Secret,
     default_url,
     parse_url,
+    zone_name,
 )
 from iotdb_frames.options.types import (
     NO_RETRY,
@@ -44,4 +45,5 @@ __all__ = [
     "parse_url",
     "show_options",
     "write_options",
+    "zone_name",
 ]

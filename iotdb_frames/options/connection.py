@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,23 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+def zone_name(zone: Any, *, option: str) -> str:
+    """The name of a time zone, from itself or from a tzinfo that has one (ZoneInfo, pytz, UTC).
+
+    Raises
+    ------
+    OptionsError : neither, or one that nobody here knows.
+    """
+    name = str(zone) if isinstance(zone, dt.tzinfo) else zone
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise OptionsError(
+            f"{option}={zone!r} is not known", hint='e.g. "UTC" or "Europe/Berlin"'
+        ) from None
+    return str(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +94,7 @@ class ConnectionOptions:
             raise OptionsError("cert_file and key_file go together")
         if (self.ca_file or self.cert_file) and not self.tls:
             raise OptionsError("ca_file and cert_file need tls=true")
-        try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError):
-            raise OptionsError(
-                f"time_zone={self.time_zone!r} is not known", hint='e.g. "UTC" or "Europe/Berlin"'
-            ) from None
+        object.__setattr__(self, "time_zone", zone_name(self.time_zone, option="time_zone"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "password"}
@@ -95,8 +108,11 @@ class ConnectionOptions:
     def url(self) -> str:
         """The address without the password."""
         hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.hosts)
-        path = f"/{quote(self.database, safe='')}" if self.database else ""
-        return f"iotdb://{quote(self.user, safe='')}@{hosts}{path}"
+        # A text that cannot be sent is refused by whoever sends it; here it is only shown.
+        database, user = (
+            quote(x or "", safe="", errors="replace") for x in (self.database, self.user)
+        )
+        return f"iotdb://{user}@{hosts}{'/' * bool(database)}{database}"
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

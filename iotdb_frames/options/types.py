@@ -5,10 +5,14 @@ The enumerations carry the numbers of the wire and compare equal to those of the
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+import numpy as np
 
 from iotdb_frames.errors import OptionsError
 
@@ -56,11 +60,18 @@ class CompressionType(IntEnum):
 E = TypeVar("E", bound=IntEnum)
 
 
+def _is_number(value: Any, kind: type) -> bool:
+    # To numpy a timedelta64 is an integer.
+    return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
+
+
 def as_enum(kind: type[E], value: E | int | str) -> E:
     """A member of `kind` from itself, its number or its name in any case."""
     try:
         if isinstance(value, str):
             return kind[value.strip().upper()]
+        if not _is_number(value, Integral):
+            raise TypeError
         return kind(int(value))
     except (KeyError, ValueError, TypeError):
         names = ", ".join(member.name for member in kind)
@@ -113,10 +124,14 @@ class RetryPolicy:
     total_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise OptionsError("RetryPolicy.attempts must be at least 1")
-        if min(self.first_wait_s, self.longest_wait_s, self.total_s) < 0:
-            raise OptionsError("RetryPolicy's times must not be negative")
+        if not _is_number(self.attempts, Integral) or self.attempts < 1:
+            raise OptionsError(
+                f"RetryPolicy.attempts={self.attempts!r} must be a whole number from 1"
+            )
+        for name in ("first_wait_s", "longest_wait_s", "total_s"):
+            time = getattr(self, name)
+            if not _is_number(time, Real) or not time >= 0:  # NaN is neither
+                raise OptionsError(f"RetryPolicy.{name}={time!r} must be seconds, from 0")
 
     def wait_s(self, attempt: int, random: float) -> float:
         """Seconds before try `attempt` + 1; `random` in [0, 1) is given by the caller."""
@@ -137,7 +152,8 @@ def parse_bytes(size: int | str, *, name: str) -> int:
     n_bytes = 0
     if match:
         power = " kmgt".index(match[2].lower() or " ")
-        n_bytes = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+        n = float(match[1]) * (1024 if match[3] else 1000) ** power
+        n_bytes = int(n) if math.isfinite(n) else 0
     if n_bytes <= 0:
         raise OptionsError(f"{name}={size!r} is no size", hint=f'e.g. {name}="4MiB"')
     return n_bytes

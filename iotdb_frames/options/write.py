@@ -7,7 +7,11 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
+from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Literal, TypedDict, TypeVar
+
+import numpy as np
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options.types import (
@@ -19,6 +23,83 @@ from iotdb_frames.options.types import (
 )
 
 SchemaOption = TSDataType | TimeseriesOption | str | int
+
+
+_CHOICES = {
+    "time_unit": ("s", "ms", "us", "ns"),
+    "nan": ("null", "keep"),
+    "duplicates": ("merge", "last", "first", "raise"),
+    "coerce": ("safe", "lossy"),
+    "on_error": ("raise", "collect"),
+}
+
+
+def _check_label(name: str, label: Any) -> None:
+    try:
+        hash(label)
+    except TypeError:
+        raise OptionsError(
+            f"{name}={label!r} is no label of a column", hint=f'e.g. {name}="name"'
+        ) from None
+
+
+def _labels(name: str, labels: Any) -> tuple[Hashable, ...]:
+    """Labels as a tuple: what can be gone through only once is looked at more than once."""
+    if isinstance(labels, str | bytes):
+        raise OptionsError(f"{name}={labels!r} must be a list", hint=f"{name}=[{labels!r}]")
+    try:
+        found = tuple(labels)
+    except TypeError:
+        raise OptionsError(
+            f"{name}={labels!r} must be a list of labels", hint=f'e.g. {name}=["name"]'
+        ) from None
+    for label in found:
+        _check_label(name, label)
+    return found
+
+
+def _check_file(name: str, path: Any) -> None:
+    """Refuse what cannot be a file now, not when there are rows to put in."""
+    hint = f'e.g. {name}="bad.parquet"'
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text:
+        raise OptionsError(f"{name}={path!r} is no path of a file", hint=hint)
+    try:
+        is_directory = S_ISDIR(Path(text).stat().st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as exc:  # ValueError: a character that no path has
+        raise OptionsError(f"{name}={path!r} cannot be a file: {exc}", hint=hint) from exc
+    if is_directory:
+        raise OptionsError(f"{name}={path!r} is a directory", hint=hint)
+
+
+def _normal_schema(schema: Any) -> dict[Hashable, TimeseriesOption]:
+    if schema is None:
+        return {}
+    if isinstance(schema, Mapping):
+        return {
+            label: option
+            if isinstance(option, TimeseriesOption)
+            else TimeseriesOption(data_type=as_enum(TSDataType, option))
+            for label, option in schema.items()
+        }
+    if not isinstance(schema, list | tuple) or not all(
+        isinstance(option, TimeseriesOption) for option in schema
+    ):
+        raise OptionsError(
+            f"schema={schema!r} is neither a mapping nor a list of TimeseriesOption",
+            hint='e.g. schema={"temp": "DOUBLE"}',
+        )
+    series: dict[Hashable, TimeseriesOption] = {}
+    for option in schema:
+        if option.path is None:
+            raise OptionsError("a TimeseriesOption in a list needs a path")
+        _check_label("path", option.path)
+        if option.path in series:
+            raise OptionsError(f"schema= has two entries for {option.path!r}")
+        series[option.path] = option
+    return series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +150,24 @@ class WriteOptions:
     series: Mapping[Hashable, TimeseriesOption] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("nan", ("null", "keep")),
-            ("duplicates", ("merge", "last", "first", "raise")),
-            ("coerce", ("safe", "lossy")),
-            ("on_error", ("raise", "collect")),
-        ):
-            if getattr(self, name) not in choices:
-                raise OptionsError(
-                    f"{name}={getattr(self, name)!r} is none of {', '.join(map(repr, choices))}"
-                )
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            is_left_out = name == "time_unit" and value is None
+            if not is_left_out and (not isinstance(value, str) or value not in choices):
+                raise OptionsError(f"{name}={value!r} is none of {', '.join(map(repr, choices))}")
+        for name in ("aligned", "create", "replace"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | np.bool_):
+                raise OptionsError(f"{name}={value!r} is neither True nor False")
+            object.__setattr__(self, name, bool(value))  # a manifest's JSON knows no other
+        for name in ("time", "device"):
+            _check_label(name, getattr(self, name))
+        for name in ("tags", "attributes"):
+            object.__setattr__(self, name, _labels(name, getattr(self, name)))
         if (self.on_error == "collect") != (self.dead_letter is not None):
             raise OptionsError('on_error="collect" and dead_letter="file.parquet" go together')
+        if self.dead_letter is not None:
+            _check_file("dead_letter", self.dead_letter)
         if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
             raise OptionsError(f"workers={self.workers!r} must be a whole number from 1")
         is_count = isinstance(self.chunk, int) and not isinstance(self.chunk, bool)
@@ -88,20 +175,16 @@ class WriteOptions:
             raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
         if isinstance(self.chunk, str):
             parse_bytes(self.chunk, name="chunk")
-        object.__setattr__(self, "series", self._normal_schema())
-
-    def _normal_schema(self) -> dict[Hashable, TimeseriesOption]:
-        given = self.schema or {}
-        if not isinstance(given, Mapping):
-            if any(option.path is None for option in given):
-                raise OptionsError("a TimeseriesOption in a list needs a path")
-            given = {option.path: option for option in given}
-        return {
-            label: option
-            if isinstance(option, TimeseriesOption)
-            else TimeseriesOption(data_type=as_enum(TSDataType, option))
-            for label, option in given.items()
-        }
+        if not isinstance(self.retry, RetryPolicy):
+            raise OptionsError(
+                f"retry={self.retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
+            )
+        is_auto = isinstance(self.progress, str) and self.progress == "auto"
+        if not is_auto and not isinstance(self.progress, bool) and not callable(self.progress):
+            raise OptionsError(
+                f'progress={self.progress!r} is none of "auto", True, False, a callable'
+            )
+        object.__setattr__(self, "series", _normal_schema(self.schema))
 
     @property
     def chunk_bytes(self) -> int | None:

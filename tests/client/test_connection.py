@@ -229,6 +229,42 @@ def test_many_open_files_are_no_obstacle(server: LocalServer) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_a_zone_that_only_python_knows(server: LocalServer) -> None:
+    """Where the server opens no session, and the time zone may be why, the error names it."""
+    with (
+        to(server, time_zone="EST") as connection,
+        pytest.raises(ConnectionLost, match="time_zone='EST'"),
+    ):
+        version(connection)
+    for zone in ("Europe/Berlin", "EST5EDT", "Etc/GMT-3"):
+        with to(server, time_zone=zone) as connection:
+            assert version(connection) == server.version
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"time_zone": zone} for zone in (5, None, "", "Mars/Base", ["UTC"])),
+        *({"retry": retry} for retry in (3, "x", True, [])),
+    ],
+)
+def test_options_that_cannot_be_meant(bad: dict[str, Any]) -> None:
+    """A wrong option of a connection is refused by name before anything is opened."""
+    with pytest.raises(OptionsError, match=next(iter(bad))):
+        connect("iotdb://host", **bad)
+
+
+@pytest.mark.parametrize("name", ["user", "password", "database"])
+def test_texts_that_cannot_be_sent(server: LocalServer, name: str) -> None:
+    """Half a character in a login is said, and a password is not shown."""
+    with to(server, **{name: "s3cr3t\ud800"}) as connection:
+        with pytest.raises(OptionsError, match="half a character") as caught:
+            version(connection)
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        if name == "password":
+            assert "s3cr3t" not in "".join(shown.format())
+
+
 # secrets
 
 

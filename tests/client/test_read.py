@@ -403,6 +403,9 @@ def test_devices_that_disagree(connection: Connection, database: str) -> None:
         {"columns": []},
         {"columns": ["a", "a"]},
         {"columns": [1]},
+        *({"columns": names} for names in (5, pd.NA, b"x", {"x"}, iter("x"), [None], [["x"]])),
+        *({"device": label} for label in (5, "", pd.NA, ["d"])),
+        *({"wide": flag} for flag in ("no", 1, None, pd.NA)),
         {"limit": 0},
         {"limit": True},
         {"chunk_rows": -1},
@@ -411,6 +414,10 @@ def test_devices_that_disagree(connection: Connection, database: str) -> None:
         {"wide": True, "device": "d"},
         {"start": "yesterday-ish"},
         {"start": "2024-01-01 00:00:00.0001"},
+        {"start": 1704067000000.0},
+        {"tz": "Mars/Base"},
+        {"dtype_backend": "polars"},
+        {"end": pd.Timedelta("1D")},
     ],
 )
 def test_options_that_cannot_be_meant(connection: Connection, bad: dict[str, Any]) -> None:

@@ -355,7 +355,16 @@ def test_results_without_times(connection: Connection, device: str) -> None:
     assert frame.iloc[0].tolist() == [3999, 3_994_000]
 
 
-@pytest.mark.parametrize("bad", [{"model": "sql"}, {"chunk_rows": 0}, {"chunk_rows": 1.5}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"model": model} for model in ("sql", 5, pd.NA, ["tree"])),
+        *({"chunk_rows": n} for n in (0, 1.5)),
+        {"tz": "Mars/Base"},
+        {"dtype_backend": "polars"},
+        {"params": {"x": 1.5}},
+    ],
+)
 def test_options_that_cannot_be_meant(connection: Connection, bad: dict[str, Any]) -> None:
     """Options are checked before anything is sent."""
     with pytest.raises(OptionsError):

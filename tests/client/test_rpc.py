@@ -21,6 +21,7 @@ from iotdb_frames.errors import (
     AuthenticationError,
     ConnectionLost,
     IoTDBFramesError,
+    OptionsError,
     PermissionDenied,
     QueryError,
     QueryTimeout,
@@ -161,7 +162,7 @@ def test_a_request_that_cannot_be_encoded_is_no_lost_connection(
 ) -> None:
     """A statement with a lone surrogate is the caller's fault, and not tried again."""
     session = open_session(server.port, options)
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(OptionsError, match=r"half a character, '\\ud800' at position 5"):
         session.execute("SHOW \ud800")
     session.close()
 

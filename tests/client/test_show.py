@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pandas as pd
+import pytest
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.show import show
 from iotdb_frames.client.writer import write
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.frames.schema_frame import SchemaFrame
 
 INDEX = pd.DatetimeIndex(["2024-01-01"], name="time")
@@ -56,3 +59,21 @@ def test_a_card_of_it_is_escaped_short_and_may_be_empty() -> None:
     assert html.count("<tr>") == 21
     none = SchemaFrame.of(pd.DataFrame({"name": []}), what="devices", where="")
     assert "0 rows" in none._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        *((what, {}) for what in ("everything", [], None, 5, pd.NA)),
+        *(("devices", {"target": target}) for target in (5, "", [], pd.NA, b"root.a")),
+        *(("devices", {"model": model}) for model in ("x", 5, [], pd.NA)),
+        ("tables", {"model": "tree"}),
+        ("timeseries", {"target": "a.b"}),
+        ("columns", {}),
+        ("tables", {"target": "a\ud800"}),
+    ],
+)
+def test_what_cannot_be_shown(connection: Connection, what: Any, options: dict[str, Any]) -> None:
+    """What is not known, and what is no text, is refused in words."""
+    with pytest.raises(OptionsError):
+        show(what, connection=connection, **options)

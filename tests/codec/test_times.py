@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import from_pandas
-from iotdb_frames.codec.times import NAT, TICKS_PER_S, Unit, date_numbers, localize, rescale
+from iotdb_frames.codec.times import (
+    NAT,
+    TICKS_PER_S,
+    Unit,
+    date_numbers,
+    localize,
+    moment,
+    rescale,
+)
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import TSDataType
 
 UNITS = st.sampled_from(get_args(Unit))
@@ -140,3 +149,48 @@ def test_dates_are_their_digits(days: list[Any]) -> None:
     numbers, is_bad = date_numbers(np.array(days, "M8[D]").view("i8"))
     assert is_bad is None
     assert numbers.tolist() == [d.year * 10_000 + d.month * 100 + d.day for d in days]
+
+
+@pytest.mark.parametrize(
+    ("value", "tick"),
+    [
+        ("2024-07-01 12:00", 1719828000000),
+        ("2024-07-01 12:00Z", 1719835200000),
+        (pd.Timestamp("2024-07-01 12:00", tz="UTC"), 1719835200000),
+        (datetime(2024, 7, 1, 12), 1719828000000),
+        (datetime(2024, 7, 1, 12, tzinfo=UTC), 1719835200000),
+        (date(2024, 7, 1), 1719784800000),
+        (np.datetime64("2024-07-01T12"), 1719828000000),
+        ("2050-07-01 12:00", 2540282400000),  # behind 2037, where pytz ends
+        (1719828000000, 1719828000000),
+        (np.int32(5), 5),
+        (-(1 << 63), -(1 << 63)),
+    ],
+)
+def test_a_moment_is_a_tick(value: Any, tick: int) -> None:
+    """Naive times are of the zone, others say theirs, and an integer is a tick already."""
+    assert moment(value, name="start", zone="Europe/Berlin", precision="ms") == tick
+
+
+NO_MOMENTS: list[Any] = [
+    *(1704067000000.0, np.float32(5), np.float64("nan"), True, np.True_, time(12), 1j),
+    *(timedelta(days=1), pd.Timedelta("1D"), np.timedelta64(5, "s"), pd.Period("2024-01")),
+    *(None, pd.NA, pd.NaT, np.datetime64("NaT"), "", "soon", "5", "9" * 30, b"2024", [], {}),
+    *(np.array([5]), pd.Series(["2024"]), 1 << 63, -(1 << 63) - 1, "2024-01-01 00:00:00.0001"),
+    *(np.datetime64(1 << 60, "s"), np.datetime64(1 << 62, "D"), np.datetime64(-(1 << 62), "s")),
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "zone"),
+    [
+        *((value, zone) for value in NO_MOMENTS for zone in ("UTC", "Europe/Berlin")),
+        ("2024-03-31 02:30", "Europe/Berlin"),  # skipped
+        ("2024-10-27 02:30", "Europe/Berlin"),  # twice
+    ],
+    ids=repr,
+)
+def test_what_is_no_moment(value: Any, zone: str) -> None:
+    """A float has no unit, a span no date: each that is no time is refused by its option."""
+    with pytest.raises(OptionsError, match="start="):
+        moment(value, name="start", zone=zone, precision="ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -105,11 +106,26 @@ def test_integers_have_no_line() -> None:
         filled(table, "linear")
 
 
-def test_a_constant_that_does_not_fit() -> None:
-    """A constant that a column's type cannot hold is refused by column."""
+@pytest.mark.parametrize(
+    ("column", "fill"),
+    [
+        *(("x", fill) for fill in ("text", pd.NA, None, [1.0], 1 << 70)),
+        *(("n", fill) for fill in (1.5, 1 << 70, 1 << 63, True, float("nan"), "1", np.array([1]))),
+        *(("s", fill) for fill in (5, pd.NA, "a\ud800")),
+    ],
+)
+def test_a_constant_that_does_not_fit(column: str, fill: Any) -> None:
+    """A constant that a column's type cannot hold exactly is refused by column, never cut."""
     table = table_of({("a", "b"): {0: (0.1, 1, "x")}})
-    with pytest.raises(OptionsError, match="'x'"):
-        filled(table, "text")
+    with pytest.raises(OptionsError, match=f"'{column}'"):
+        filled(table.select([*"tgh", column]), fill)
+
+
+@pytest.mark.parametrize(("column", "fill"), [("n", 2.0), ("n", np.int8(2)), ("x", 2), ("s", "2")])
+def test_a_constant_of_another_type_that_fits(column: str, fill: Any) -> None:
+    """A whole float stands for its integer, and the other way round."""
+    table = table_of({("a", "b"): {0: (2.0, 2, "2")}}).select([*"tgh", column])
+    assert set(filled(table, fill).column(3).to_pylist()) == {table.column(3)[0].as_py()}
 
 
 def test_no_rows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -198,13 +199,38 @@ def test_times_a_zone_does_not_know() -> None:
     assert frame_of(table, time_zone="Europe/Berlin", tz="UTC")["x"].dt.tz is not None
 
 
-def test_unknown_backends() -> None:
+@pytest.mark.parametrize("backend", [None, "numpy", "pyarrow"])
+@pytest.mark.parametrize(("tick", "zone"), [(1, "Asia/Kolkata"), (-1, "America/New_York")])
+def test_times_that_a_zone_would_lead_out_of_int64(tick: int, zone: str, backend: Any) -> None:
+    """Local times of the last nanoseconds there are cannot be held: refused by column and row."""
+    ticks = [None, 0, tick * ((1 << 63) - 1)]
+    table = pa.table({"x": pa.array(ticks, pa.timestamp("ns"))})
+    with pytest.raises(FrameError, match=zone) as caught:
+        frame_of(table, time_zone=zone, dtype_backend=backend)
+    assert (caught.value.column, caught.value.row) == ("x", 2)
+    utc = frame_of(table, time_zone=zone, tz="UTC", dtype_backend=backend)
+    assert utc["x"].isna().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("backend", ["polars", "", pd.NA, np.array(["numpy"]), ["numpy"], 5, True])
+def test_unknown_backends(backend: Any) -> None:
     """Another dtype backend is refused."""
-    with pytest.raises(OptionsError, match="polars"):
-        frame_of(table_of(slice(0, 1)), dtype_backend="polars")
+    with pytest.raises(OptionsError, match="dtype_backend="):
+        frame_of(table_of(slice(0, 1)), dtype_backend=backend)
 
 
-def test_unknown_zones() -> None:
-    """A zone that is not known is refused."""
-    with pytest.raises(OptionsError, match="Mars"):
-        frame_of(table_of(slice(0, 1)), tz="Mars/Base")
+@pytest.mark.parametrize(
+    "zone", ["Mars/Base", "", 5, pd.NA, b"UTC", ["UTC"], dt.timezone(dt.timedelta(hours=2))]
+)
+def test_unknown_zones(zone: Any) -> None:
+    """A zone that is not known, or has no name, is refused."""
+    with pytest.raises(OptionsError, match="tz="):
+        frame_of(table_of(slice(0, 1)), tz=zone)
+
+
+@pytest.mark.parametrize("backend", [None, "pyarrow"])
+def test_zones_as_objects(backend: Any) -> None:
+    """A tzinfo that has a name is the zone of that name."""
+    for zone, name in ((ZoneInfo("Asia/Tokyo"), "Asia/Tokyo"), (dt.UTC, "UTC")):
+        found = frame_of(table_of(slice(0, 3)), tz=zone, dtype_backend=backend)
+        assert_frame_equal(found, frame_of(table_of(slice(0, 3)), tz=name, dtype_backend=backend))
