@@ -116,8 +116,9 @@ def expected_of(ticks: list[int], kind: str, cells: list[Any]) -> list[tuple[int
 
 
 def is_known(kind: str, cells: list[Any]) -> bool:
-    """Whether a column has a type at all."""
-    return KINDS[kind][1] not in (object, "category") or any(v is not None for v in cells)
+    """Whether a column has a type at all; pandas 2 makes objects of "str"."""
+    dtype = pd.Series([], dtype=KINDS[kind][1]).dtype
+    return dtype not in (object, "category") or any(v is not None for v in cells)
 
 
 def has_collisions(keys: list[Any], cells: dict[str, tuple[str, list[Any]]]) -> bool:
