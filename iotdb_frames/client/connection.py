@@ -23,6 +23,7 @@ from iotdb_frames.options import (
     ConnectionOptions,
     RetryPolicy,
     Secret,
+    check_retry,
     default_url,
     parse_url,
 )
@@ -261,10 +262,8 @@ def connect(url: str | None = None, **options: Any) -> Connection:
     OptionsError : an unknown option, or one out of range. Nothing is opened before the first use.
     """
     retry = options.pop("retry", None)
-    if retry is not None and not isinstance(retry, RetryPolicy):
-        raise OptionsError(
-            f"retry={retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
-        )
+    if retry is not None:
+        check_retry(retry)
     url = url or default_url() or "iotdb://127.0.0.1:6667"
     if url.startswith("local:"):
         return _connect_local(url, options, retry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -87,7 +86,7 @@ def look_at_table(connection: Connection, target: Target) -> Existing:
         for name, kind in zip(names, found["DataType"], strict=True)
         if name in categories
     }
-    return replace(Existing.of_table(types, categories), time=times[0])
+    return Existing.of_table(types, categories, time=times[0])
 
 
 def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
@@ -157,7 +156,7 @@ def _check_rights(connection: Connection, devices: Iterable[str]) -> None:
         for scope, right in zip(
             found["Scope"].to_pylist(), found["Privileges"].to_pylist(), strict=True
         )
-        if right in ("READ_SCHEMA", "WRITE_SCHEMA")
+        if right in ("READ_SCHEMA", "WRITE_SCHEMA") and scope.endswith(".**")
     ]
     for device in devices:
         if not f"{device}.".startswith(tuple(scopes)):

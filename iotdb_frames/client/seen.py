@@ -60,8 +60,8 @@ class SeenSchema:
         self._keep({(d, c.column.name): c.data_type for d, c in made if c.data_type is not None})
         if plan.target.model == "table":
             categories = {c.column.name: c.column.category for _, c in made}
-            table = Existing.of_table({}, {**self._looked.categories, **categories})
-            self._looked = replace(table, time=self._looked.time)
+            categories = {**self._looked.categories, **categories}
+            self._looked = Existing.of_table({}, categories, time=self._looked.time)
 
     def _keep(self, types: Mapping[tuple[str, str], TSDataType]) -> None:
         for (device, name), kind in types.items():

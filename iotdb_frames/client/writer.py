@@ -435,10 +435,11 @@ def frames_of(data: Any) -> Iterator[Any]:
 
 def is_stream(data: Any) -> bool:
     """Whether data comes batch by batch, and nobody knows how much."""
-    return not hasattr(data, "__len__") and not isinstance(data, type)
+    return not hasattr(data, "__len__")
 
 
 def _check_stream(options: WriteOptions) -> None:
+    """Refuse what no stream can have; before a batch is taken out of it, so that it stays whole."""
     if options.duplicates != "merge" or options.replace:
         # A later batch would delete what an earlier one wrote.
         name = "replace=True" if options.replace else f"duplicates={options.duplicates!r}"
@@ -479,11 +480,11 @@ def write(
     """
     chosen = write_options(options)
     conn = resolve_connection(connection)
-    frames = frames_of(data)
-    first = next(frames)
     if is_stream(data):
         _check_stream(chosen)
     goal = parse_target(target, database=conn.options.database)
+    frames = frames_of(data)
+    first = next(frames)
     writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream(data) else len(first))
     try:
         for frame in chain([first], frames):
@@ -518,12 +519,11 @@ def plan(
     WritePlan
     """
     chosen = write_options(options)
-    frame = next(frames_of(data))
     if is_stream(data):
         _check_stream(chosen)
     conn = None if offline else resolve_connection(connection)
     goal = parse_target(target, database=None if conn is None else conn.options.database)
-    planned = plan_frame(conn, frame, goal, chosen)
+    planned = plan_frame(conn, next(frames_of(data)), goal, chosen)
     if conn is not None:
         planned.ddl = tuple(schema.ddl(planned))
     if is_stream(data):

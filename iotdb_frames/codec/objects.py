@@ -72,9 +72,10 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
             raise _explain(values, label, start, exc) from exc
         if pa.types.is_null(found):
             continue
-        if _is_mixed(part, found):
+        inferred = pd.api.types.infer_dtype(part, skipna=True)
+        if _is_mixed(part, found, inferred):
             raise _explain(values, label, start, None)
-        if pa.types.is_integer(found) and _has_floats(part):
+        if pa.types.is_integer(found) and inferred != "integer" and _has_floats(part):
             found = pa.float64()  # Arrow cuts numpy's float16 to what the ints before it are
         if pa.types.is_timestamp(found):
             found = pa.timestamp(_finest_unit(part, found), found.tz and "UTC")
@@ -106,13 +107,11 @@ def _family(kind: type) -> str:
 
 
 def _has_floats(part: np.ndarray) -> bool:
-    if pd.api.types.infer_dtype(part, skipna=True) == "integer":
-        return False
     return any(issubclass(kind, np.floating) for kind in set(map(type, _present(part))))
 
 
-def _is_mixed(part: np.ndarray, found: pa.DataType) -> bool:
-    if (pd.api.types.infer_dtype(part, skipna=True), kind_of(found)) in _PURE:
+def _is_mixed(part: np.ndarray, found: pa.DataType, inferred: str) -> bool:
+    if (inferred, kind_of(found)) in _PURE:
         # More digits than a double has, and Arrow rounds them.
         return pa.types.is_floating(found) and np.longdouble in set(map(type, part))
     present = _present(part)

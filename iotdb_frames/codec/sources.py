@@ -70,11 +70,10 @@ class Source:
         if not pa.types.is_floating(self.type) or not made.null_count:
             return made
         # NaN may be a value, and is told from what is missing; Arrow takes both for null.
-        at = np.flatnonzero(made.is_null())
+        is_null = np.array(made.is_null())
+        at = np.flatnonzero(is_null)
         is_float = map(isinstance, values[at], repeat((float, np.floating)))
-        nans = at[np.fromiter(is_float, bool, len(at))]
-        is_null = np.asarray(made.is_null())
-        is_null[nans] = False
+        is_null[at] = ~np.fromiter(is_float, bool, len(at))
         floats = made.fill_null(np.nan).to_numpy()
         return pa.array(floats, type=self.type, mask=is_null)
 

@@ -37,10 +37,8 @@ def require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option:
 
     Raises
     ------
-    FrameError, OptionsError
+    FrameError
     """
-    if isinstance(labels, str):
-        raise OptionsError(f"{option}={labels!r} must be a list", hint=f"{option}=[{labels!r}]")
     for label in labels:
         if label not in columns:
             names = [c for c in columns if isinstance(c, str)]

@@ -53,11 +53,15 @@ class Existing:
 
     @classmethod
     def of_table(
-        cls, types: Mapping[tuple[str, str], TSDataType], categories: Mapping[str, Category]
+        cls,
+        types: Mapping[tuple[str, str], TSDataType],
+        categories: Mapping[str, Category],
+        *,
+        time: str = "time",
     ) -> Existing:
         """A table that is there, with these columns."""
         tags = tuple(name for name, category in categories.items() if category == "tag")
-        return cls(types=types, tags=tags, categories=categories, was_seen=True)
+        return cls(types=types, tags=tags, categories=categories, time=time, was_seen=True)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from iotdb_frames.options.types import (
     TSDataType,
     TSEncoding,
     as_enum,
+    check_retry,
     parse_bytes,
 )
 from iotdb_frames.options.write import (
@@ -40,6 +41,7 @@ __all__ = [
     "WriteArgs",
     "WriteOptions",
     "as_enum",
+    "check_retry",
     "default_url",
     "parse_bytes",
     "parse_url",

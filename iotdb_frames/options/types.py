@@ -139,6 +139,19 @@ class RetryPolicy:
         return random * min(self.longest_wait_s, self.first_wait_s * doubled)
 
 
+def check_retry(retry: Any) -> None:
+    """Refuse what is no policy.
+
+    Raises
+    ------
+    OptionsError
+    """
+    if not isinstance(retry, RetryPolicy):
+        raise OptionsError(
+            f"retry={retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
+        )
+
+
 NO_RETRY = RetryPolicy(attempts=1)
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)

@@ -19,6 +19,7 @@ from iotdb_frames.options.types import (
     TimeseriesOption,
     TSDataType,
     as_enum,
+    check_retry,
     parse_bytes,
 )
 
@@ -175,10 +176,7 @@ class WriteOptions:
             raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
         if isinstance(self.chunk, str):
             parse_bytes(self.chunk, name="chunk")
-        if not isinstance(self.retry, RetryPolicy):
-            raise OptionsError(
-                f"retry={self.retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
-            )
+        check_retry(self.retry)
         is_auto = isinstance(self.progress, str) and self.progress == "auto"
         if not is_auto and not isinstance(self.progress, bool) and not callable(self.progress):
             raise OptionsError(

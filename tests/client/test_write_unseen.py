@@ -185,8 +185,10 @@ def test_plans_of_streams_are_those_of_the_write(connection: Connection, device:
     assert plan(reader(), device, connection=connection).order.n_duplicates == 0
     assert write(reader(), device, connection=connection).rows_in == 0
     for call in (plan, write):
+        stream = reader(1.0)
         with pytest.raises(OptionsError, match="stream"):
-            call(reader(1.0), device, duplicates="last", connection=connection)
+            call(stream, device, duplicates="last", connection=connection)
+        assert stream.read_all().num_rows == 1  # as the hint says
     assert any("first batch" in n for n in plan(reader(1.0), device, connection=connection).notes)
 
 

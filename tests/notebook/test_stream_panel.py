@@ -48,6 +48,14 @@ def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
         time.sleep(0.02)
 
 
+def _run_until(panel: StreamPanel, *, n_rows: int) -> None:
+    """Start and stop, with all drawn that came."""
+    panel.start()
+    _wait(lambda: panel.totals.rows >= n_rows)
+    panel.stop()
+    _wait(lambda: not panel.view.is_alive)
+
+
 def test_it_runs_without_a_front_end(notes: Notes, connection: Connection, target: str) -> None:
     """Started, paused, resumed and stopped from code, it counts what the database has."""
     # Of one sensor: rows without any reading leave no trace in a device.
@@ -102,10 +110,7 @@ def test_what_is_sent_is_what_was_acknowledged(
 ) -> None:
     """Times and values in the buffers are those of the database, a missing cell a NaN."""
     panel = _source(faults=["dropout:0.2"]).panel(to=target, window="100ms", connection=connection)
-    panel.start()
-    _wait(lambda: panel.totals.rows >= 40)
-    panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    _run_until(panel, n_rows=40)
     notes.say(panel.view.widget, HELLO)
     ((_, (times, values)),) = notes.custom(panel.view.widget, "rows")
     stored = iotf.read(target, start=0, columns=["temp", "load"], connection=connection)
@@ -122,10 +127,7 @@ def test_a_reload_is_told_everything_again(
 ) -> None:
     """A second view gets lines, rows and marks for itself; the first is not told again."""
     panel = _source(faults=["spike:0.2"]).panel(to=target, window="100ms", connection=connection)
-    panel.start()
-    _wait(lambda: panel.totals.rows >= 20)
-    panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    _run_until(panel, n_rows=20)
     notes.say(panel.view.widget, HELLO)
     notes.say(panel.view.widget, {**HELLO, "view": "v2"})
     for kind in ("series", "rows", "marks"):
@@ -141,10 +143,7 @@ def test_a_hello_may_come_beside_the_widgets_own_comm(
 ) -> None:
     """A view whose comm is dead opens one for its hello, is answered, and leaves none open."""
     panel = _source().panel(to=target, window="100ms", connection=connection)
-    panel.start()
-    _wait(lambda: panel.totals.rows >= 20)
-    panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    _run_until(panel, n_rows=20)
     widget, n_open = panel.view.widget, len(notes.open)
     for key in (widget.key, "somebody else's"):
         hello = {"comm_id": key, "target_name": chart.HELLO_TARGET, "data": {**HELLO, "key": key}}
@@ -162,10 +161,7 @@ def test_hellos_that_had_to_wait_are_answered_once(
 ) -> None:
     """What a view said again and again while the kernel was busy brings its rows once."""
     panel = _source().panel(to=target, window="100ms", connection=connection)
-    panel.start()
-    _wait(lambda: panel.totals.rows >= 20)
-    panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    _run_until(panel, n_rows=20)
     for _ in range(5):
         notes.say(panel.view.widget, HELLO)
     assert len(notes.custom(panel.view.widget, "welcome")) == 5
