@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.rpc import Model, ServerInfo, Session
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ConnectionLost, OptionsError, PoolClosed, ServerError
 from iotdb_frames.frames.card import Card
 from iotdb_frames.options import (
@@ -41,6 +42,7 @@ class Connection:
     resolve : gives the options each time a session opens (a ``local:`` server may have moved)
     label : what a repr shows
     retry : how openings and idempotent requests are tried again
+    clock : measures waits for a free session and between tries
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Connection:
         *,
         label: str,
         retry: RetryPolicy | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
         self._resolve = resolve
         self._label = label
         self._retry = retry or RetryPolicy()
+        self.clock = clock
         self._lock = threading.RLock()
         self._pools: dict[Model, SessionPool] = {}
         self._options: ConnectionOptions | None = None
@@ -130,10 +134,13 @@ class Connection:
                 options = self.options
                 self._pools[model] = SessionPool(
                     lambda: call_with_retry(
-                        lambda: self.open_session(model), policy=self._open_policy
+                        lambda: self.open_session(model),
+                        policy=self._open_policy,
+                        clock=self.clock,
                     ),
                     size=options.pool_size,
                     timeout_s=options.pool_timeout_s,
+                    clock=self.clock,
                 )
             return self._pools[model]
 
@@ -205,7 +212,9 @@ class Connection:
                 if is_first or (exc.was_sent and not is_idempotent):
                     raise exc
 
-        return call_with_retry(once, policy=policy or self._retry, on_retry=on_retry)
+        return call_with_retry(
+            once, policy=policy or self._retry, on_retry=on_retry, clock=self.clock
+        )
 
 
 def _close_pools(pools: dict[Model, SessionPool]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from iotdb_frames.client.rpc import Session
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import PoolClosed, PoolTimeout
 
 
@@ -38,12 +38,21 @@ class SessionPool:
     open_session : opens one; its errors reach the borrower
     size : sessions at the most
     timeout_s : limit of the wait for a free one, in seconds
+    clock : measures that wait
     """
 
-    def __init__(self, open_session: Callable[[], Session], *, size: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        open_session: Callable[[], Session],
+        *,
+        size: int,
+        timeout_s: float,
+        clock: Clock = CLOCK,
+    ) -> None:
         self._open_session = open_session
         self.size = size
         self._timeout_s = timeout_s
+        self._clock = clock
         self._reset()
 
     def _reset(self) -> None:
@@ -96,7 +105,7 @@ class SessionPool:
 
     def _take_idle(self) -> Session | None:
         """An idle session, or None where a new one may be opened; the caller holds the lock."""
-        started = time.monotonic()
+        started = self._clock.now()
         while True:
             if self._is_closed:
                 raise PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")
@@ -108,7 +117,7 @@ class SessionPool:
                 self._stats.lost += 1
             if self._n_out < self.size:
                 return None
-            left_s = started + self._timeout_s - time.monotonic()
+            left_s = started + self._timeout_s - self._clock.now()
             if left_s <= 0:
                 self._stats.timeouts += 1
                 raise PoolTimeout(
@@ -116,9 +125,9 @@ class SessionPool:
                     hint="a larger pool_size=, or close results you no longer read",
                 )
             self._stats.waits += 1
-            waiting_since = time.monotonic()
-            self._condition.wait(left_s)
-            self._stats.wait_s += time.monotonic() - waiting_since
+            waiting_since = self._clock.now()
+            self._clock.wait(self._condition, left_s)
+            self._stats.wait_s += self._clock.now() - waiting_since
 
     def _return_slot(self) -> None:
         with self._condition:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ServerError
 from iotdb_frames.options import RetryPolicy
 
@@ -22,6 +22,7 @@ def call_with_retry(
     policy: RetryPolicy,
     on_retry: Callable[[ServerError], None] = lambda _: None,
     give_up: threading.Event | None = None,
+    clock: Clock = CLOCK,
 ) -> T:
     """The result of `call`, tried again as `policy` says.
 
@@ -34,7 +35,7 @@ def call_with_retry(
     ------
     ServerError : the last one, unchanged.
     """
-    started = time.monotonic()
+    started = clock.now()
     attempt = 0
     while True:
         try:
@@ -42,12 +43,12 @@ def call_with_retry(
         except ServerError as exc:
             attempt += 1
             wait_s = policy.wait_s(attempt - 1, random.random())  # noqa: S311 - jitter, no secret
-            too_late = time.monotonic() + wait_s - started > policy.total_s
+            too_late = clock.now() + wait_s - started > policy.total_s
             if not exc.is_retryable or attempt >= policy.attempts or too_late:
                 raise
             on_retry(exc)
             log.info("try %d in %.2f s: %s", attempt + 1, wait_s, exc.message)
             if give_up is None:
-                time.sleep(wait_s)
-            elif give_up.wait(wait_s):
+                clock.sleep(wait_s)
+            elif clock.wait(give_up, wait_s):
                 raise
