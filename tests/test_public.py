@@ -21,9 +21,10 @@ from thrift.transport import TTransport
 
 import iotdb_frames as iotf
 from iotdb_frames import errors, options
-from iotdb_frames.client.rpc import Session, check
 from iotdb_frames.frames.report import ChunkFailure, WriteReport
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.answers import check
+from iotdb_frames.wire.rpc import Session
 
 ROOT = Path(__file__).parents[1]
 LAZY = (
@@ -106,7 +107,7 @@ def test_import_loads_little() -> None:
 def test_accessor_loads_little() -> None:
     """Neither looking at `df.iotdb` nor its help loads the client."""
     code = "import sys, pandas as pd, iotdb_frames; repr(pd.DataFrame().iotdb); "
-    assert python(code + "print('iotdb_frames.client.rpc' in sys.modules)").strip() == "False"
+    assert python(code + "print('iotdb_frames.wire.rpc' in sys.modules)").strip() == "False"
 
 
 RPC_EXCEPTIONS = [
@@ -128,7 +129,7 @@ def test_rpc_exceptions_are_mapped(kind: type[Exception], server: LocalServer) -
         def executeStatementV2(self, _: object) -> object:  # noqa: N802 - Thrift's name
             raise raised
 
-    session._client = Failing()
+    session._channel._client = Failing()
     with pytest.raises(errors.ConnectionLost) as caught:
         session.execute("SHOW VERSION")
     assert caught.value.__cause__ is raised

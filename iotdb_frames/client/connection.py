@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.client.rpc import Model, ServerInfo, Session
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ConnectionLost, OptionsError, PoolClosed, ServerError
 from iotdb_frames.frames.card import Card
@@ -28,6 +27,8 @@ from iotdb_frames.options import (
     default_url,
     parse_url,
 )
+from iotdb_frames.wire.answers import Model, ServerInfo
+from iotdb_frames.wire.rpc import Session
 
 T = TypeVar("T")
 

@@ -22,10 +22,11 @@ from typing import TypeVar
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.pool import SessionPool
-from iotdb_frames.client.rpc import Model, ResultHeader, Session
 from iotdb_frames.codec.sql import quote_string
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import ConnectionLost, QueryError, QueryTimeout
+from iotdb_frames.wire.answers import Model, ResultHeader
+from iotdb_frames.wire.rpc import Session
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from iotdb_frames.client.rpc import Model
 from iotdb_frames.errors import QueryError
+from iotdb_frames.wire.answers import Model
 
 _PLACE = re.compile(r"\bline (\d+):(\d+)")
 _EXPECTED = re.compile(r"\s*[,.]?\s*[Ee]xpecting:? .*", re.DOTALL)

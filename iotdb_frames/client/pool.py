@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from iotdb_frames.client.rpc import Session
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import PoolClosed, PoolTimeout
+from iotdb_frames.wire.rpc import Session
 
 
 @dataclass

@@ -14,11 +14,11 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.cursor import open_cursor
 from iotdb_frames.client.explain import explain
 from iotdb_frames.client.result import QueryResult
-from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.sql import bind
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.frames.normal import DtypeBackend, check_form
+from iotdb_frames.wire.answers import Model
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 

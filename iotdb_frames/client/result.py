@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.client.cursor import Cursor
-from iotdb_frames.client.rpc import Model, ResultHeader
 from iotdb_frames.codec.tsblock import decode_blocks, result_schema
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.frames.card import Card, Grid, shorten
 from iotdb_frames.frames.normal import INDEX_NAME, DtypeBackend, FrameBuilder, to_pandas
+from iotdb_frames.wire.answers import Model, ResultHeader
 
 _PREVIEW_ROWS, _PREVIEW_COLUMNS, _PREVIEW_TEXT = 10, 12, 40
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.rpc import Model, Session
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sql import quote_identifier, quote_path_node
 from iotdb_frames.codec.tsblock import decode_blocks
@@ -16,6 +15,8 @@ from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.frames.layout import Category, Layout
 from iotdb_frames.frames.plan import Existing, PlannedColumn, WritePlan
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
+from iotdb_frames.wire.answers import Model
+from iotdb_frames.wire.rpc import Session
 
 FEW_DEVICES = 16
 """Up to here devices are asked for and created one by one, beyond with one request for all."""

@@ -8,11 +8,11 @@ import pandas as pd
 
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import check_model, run_sql
-from iotdb_frames.client.rpc import Model
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.sql import quote_identifier
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.frames.schema_frame import SchemaFrame
+from iotdb_frames.wire.answers import Model
 
 
 def _path(target: str | None, *, below: bool = True) -> str:

@@ -52,7 +52,7 @@ _TYPES: dict[str, tuple[pa.DataType, int, str]] = {
 
 
 class Header(Protocol):
-    """What the decoder needs of `client.rpc.ResultHeader`."""
+    """What the decoder needs of `wire.answers.ResultHeader`."""
 
     @property
     def names(self) -> Sequence[str]: ...

@@ -28,6 +28,7 @@ from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.launcher import launcher_jar
 from iotdb_frames.server.owned import Owned
+from iotdb_frames.wire.answers import SUCCESS
 
 _POLL_S = 0.02
 _PROBE_LIMIT_S = 5.0  # a stranger that took the port may listen and never answer
@@ -287,7 +288,7 @@ class LocalServer:
                 )
             try:
                 code, said = run(port, password, sql=_FIRST_STATEMENT)
-                if code == probe.SUCCESS:
+                if code == SUCCESS:
                     return
                 if code in probe.WRONG_LOGIN:  # the first start: it has everyone's password
                     sql = f"ALTER USER root SET PASSWORD '{password}'"

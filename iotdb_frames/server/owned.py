@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from iotdb_frames.errors import LaunchError
-from iotdb_frames.server import probe
 from iotdb_frames.server.datadir import DataDir
 from iotdb_frames.server.jvm import Jvm
+from iotdb_frames.wire.answers import SUCCESS
 
 _GRACE_S = 1.0
 
@@ -61,7 +61,7 @@ class Owned:
             code, _ = self.run(sql="FLUSH", timeout_s=self._stop_timeout_s)
         except OSError:
             return False
-        return code == probe.SUCCESS
+        return code == SUCCESS
 
     def release(self, *, gently: bool = True) -> None:
         """End the JVM and let the directory go, a temporary one for good."""

@@ -37,9 +37,9 @@ import iotdb_frames as iotf
 from harness import Call, alternate, peak_bytes, print_table
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.rpc import Session
 from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.rpc import Session
 
 ROWS = {"parquet": 20_000_000, "csv": 4_000_000}
 N_COLUMNS = 5

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from iotdb_frames.client.pool import SessionPool
-from iotdb_frames.client.rpc import Session
 from iotdb_frames.errors import ConnectionLost, PoolClosed, PoolTimeout
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.rpc import Session
 from proxy import proxy_to
 
 

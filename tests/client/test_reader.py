@@ -17,9 +17,9 @@ from pandas.testing import assert_frame_equal
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.reader import execute, query, read_sql
-from iotdb_frames.client.rpc import Tablet
 from iotdb_frames.client.writer import write
 from iotdb_frames.codec.sql import Identifier
+from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import FrameError, OptionsError, QueryError
 from iotdb_frames.server import LocalServer
 

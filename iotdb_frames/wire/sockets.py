@@ -26,21 +26,29 @@ def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
 
 def speaks_tls(host: str, port: int, options: ConnectionOptions) -> bool:
     """Whether somebody who hung up on plain talk shakes hands; only asked to explain an error."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent
     try:
         with (
             socket.create_connection((host, port), timeout=options.connect_timeout_s) as sock,
-            context.wrap_socket(sock),
+            unverified_context().wrap_socket(sock),  # nothing is sent
         ):
             return True
     except (OSError, ValueError):
         return False
 
 
-def open_socket(host: str, port: int, options: ConnectionOptions) -> socket.socket:
+def unverified_context() -> ssl.SSLContext:
+    """TLS with whoever is there: a child process of ours on loopback, or to explain an error."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def open_socket(
+    host: str, port: int, options: ConnectionOptions, *, context: ssl.SSLContext | None = None
+) -> socket.socket:
     """A connected socket, TLS included; OSError names what failed."""
-    context = _tls_context(options) if options.tls else None
+    if context is None and options.tls:
+        context = _tls_context(options)
     sock = socket.create_connection((host, port), timeout=options.connect_timeout_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,7 +15,6 @@ from thrift.protocol.TProtocol import TProtocolException
 from thrift.Thrift import TApplicationException, TException
 from thrift.transport.TTransport import TTransportException
 
-from iotdb_frames.client.rpc import Session, check
 from iotdb_frames.errors import (
     RETRYABLE_CODES,
     AuthenticationError,
@@ -30,6 +29,8 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.answers import check
+from iotdb_frames.wire.rpc import Session
 from proxy import Proxy, proxy_to
 
 
@@ -112,7 +113,7 @@ class _Raises:
 
     def __getattr__(self, _: str) -> Any:
         def call(*_: Any) -> None:
-            self.session._transport.was_sent = True
+            self.session._channel.transport.was_sent = True
             raise self.exc
 
         return call
@@ -150,7 +151,7 @@ def test_no_exception_of_the_rpc_library_is_unmapped(
     ]
     for exc in broken:
         session = open_session(server.port, options)
-        session._client = _Raises(exc, session)
+        session._channel._client = _Raises(exc, session)
         with pytest.raises(ConnectionLost) as caught:
             session.execute("SHOW VERSION")
         assert caught.value.__cause__ is exc
@@ -170,7 +171,7 @@ def test_a_request_that_cannot_be_encoded_is_no_lost_connection(
 def test_an_interrupt_is_no_error_of_ours(server: LocalServer, options: ConnectionOptions) -> None:
     """Ctrl-C passes through, and the session between two messages is not used again."""
     session = open_session(server.port, options)
-    session._client = _Raises(KeyboardInterrupt(), session)
+    session._channel._client = _Raises(KeyboardInterrupt(), session)
     with pytest.raises(KeyboardInterrupt):
         session.execute("SHOW VERSION")
     assert session.is_broken

@@ -1,0 +1,1 @@
+"""IoTDB's RPC: sockets, frames, login and sessions; the only room that sees the stubs."""

@@ -1,0 +1,92 @@
+"""From an address to an open session: socket, TLS, login, and what went wrong on the way."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from iotdb.thrift.rpc import ttypes
+from thrift.Thrift import TApplicationException
+
+from iotdb_frames.errors import ConnectionLost, ServerError
+from iotdb_frames.options import ConnectionOptions
+from iotdb_frames.wire.answers import Model, ServerInfo, check
+from iotdb_frames.wire.sockets import explain, open_socket, speaks_tls
+from iotdb_frames.wire.transport import Channel
+
+
+@dataclass(frozen=True)
+class Login:
+    """An open session of the server's: the channel it lives on, and its numbers."""
+
+    channel: Channel
+    info: ServerInfo
+    session_id: int
+    statement_id: int
+
+
+def log_in(
+    host: str,
+    port: int,
+    *,
+    options: ConnectionOptions,
+    model: Model,
+    context: ssl.SSLContext | None = None,
+) -> Login:
+    """Connect and open a session.
+
+    Parameters
+    ----------
+    context : how TLS is spoken; None: as `options` say
+
+    Raises
+    ------
+    ConnectionLost : nobody there, or somebody else; the text says what it really is.
+    AuthenticationError : unknown user or wrong password.
+    """
+    address = f"{host}:{port}"
+    try:
+        sock = open_socket(host, port, options, context=context)
+    except (OSError, ValueError) as exc:
+        text, hint = explain(exc, address)
+        raise ConnectionLost(text, hint=hint) from exc
+    channel = Channel(sock, address)
+    try:
+        login = _open_session(channel, options, model)
+        sock.settimeout(options.timeout_s)
+    except ConnectionLost as exc:
+        channel.abandon()
+        cause = exc.__cause__ or exc
+        if isinstance(cause, ConnectionResetError) and not options.tls:
+            is_tls = speaks_tls(host, port, options)
+            cause = ConnectionAbortedError("TLS") if is_tls else cause
+        text, hint = explain(cause, address)
+        if isinstance(cause, TApplicationException) and options.time_zone != "UTC":
+            # Java knows other names than Python; a session with one of those fails like this.
+            hint = f"if the server does not know time_zone={options.time_zone!r}, take another"
+        raise ConnectionLost(text, hint=hint) from cause
+    except BaseException:
+        channel.abandon()
+        raise
+    return login
+
+
+def _open_session(channel: Channel, options: ConnectionOptions, model: Model) -> Login:
+    configuration = {"version": "V_1_0", "sql_dialect": model}
+    if model == "table" and options.database:
+        configuration["db"] = options.database
+    request = ttypes.TSOpenSessionReq(
+        client_protocol=ttypes.TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3,
+        username=options.user,
+        password=options.password,  # a Secret, so that no traceback with locals shows it
+        zoneId=options.time_zone,
+        configuration=configuration,
+    )
+    response = channel.call("openSession", request)
+    check(response.status, ServerError)
+    info = ServerInfo(
+        precision=(response.configuration or {}).get("timestamp_precision", "ms"),
+        protocol=response.serverProtocolVersion,
+    )
+    statement_id = channel.call("requestStatementId", response.sessionId)
+    return Login(channel, info, response.sessionId, statement_id)

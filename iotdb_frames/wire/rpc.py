@@ -1,0 +1,269 @@
+"""One session: tablets, statements and fetches as requests of IoTDB's RPC.
+
+Source: `IClientRPCService` of apache-iotdb 2.0; observed on IoTDB 2.0.10.
+"""
+
+from __future__ import annotations
+
+import ssl
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+
+from iotdb.thrift.rpc import ttypes
+
+from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.tablet import Tablet
+from iotdb_frames.errors import QueryError, WriteRejected
+from iotdb_frames.options import ConnectionOptions
+from iotdb_frames.wire.answers import Model, ResultHeader, check
+from iotdb_frames.wire.login import log_in
+
+
+def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
+    """A Thrift field of type binary (11): type, number, length, bytes."""
+    return [struct.pack("!bhi", 11, number, len(data)), data]
+
+
+def _binary_list_field(
+    number: int, items: Sequence[bytes | memoryview]
+) -> list[bytes | memoryview]:
+    """A Thrift field of type list (15) of binary."""
+    out: list[bytes | memoryview] = [struct.pack("!bhbi", 15, number, 11, len(items))]
+    for item in items:
+        out += [struct.pack("!i", len(item)), item]
+    return out
+
+
+class Session:
+    """An open session; used by one thread at a time.
+
+    Raises
+    ------
+    ConnectionLost : nobody there, or somebody else; the text says what it really is.
+    AuthenticationError : unknown user or wrong password.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        options: ConnectionOptions,
+        model: Model,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.address = f"{host}:{port}"
+        self.model = model
+        self._options = options
+        self._database = options.database if model == "table" else None
+        login = log_in(host, port, options=options, model=model, context=context)
+        self.info = login.info
+        self._channel = login.channel
+        self._id, self._statement_id = login.session_id, login.statement_id
+
+    def __repr__(self) -> str:
+        return f"<Session {self.address} {self.model}{' broken' if self.is_broken else ''}>"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a failure in mid-request, or `abandon`, ended it."""
+        return self._channel.is_broken
+
+    def abandon(self) -> None:
+        """Close the socket without a word; the server ends the session and its queries."""
+        self._channel.abandon()
+
+    def disown(self) -> None:
+        """Drop this process's hand on the socket, in a forked child; the parent's session lives."""
+        self._channel.disown()
+
+    def close(self) -> None:
+        """End the session; never raises."""
+        if not self.is_broken:
+            with suppress(Exception):
+                self._channel.transport.sock.settimeout(2.0)
+                self._channel.call("closeSession", ttypes.TSCloseSessionReq(self._id))
+        self.abandon()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the connection still stands, as far as can be seen without a request."""
+        return not self.is_broken and not self._channel.transport.has_pending()
+
+    def wait_for_answer(self, seconds: float) -> bool:
+        """Whether the answer to what was asked for begins within `seconds`."""
+        try:
+            return not self.is_broken and self._channel.transport.has_pending(seconds)
+        except (OSError, ValueError):
+            return False
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Limit of each later request; None: the options' `timeout_s`."""
+        self._channel.transport.sock.settimeout(seconds or self._options.timeout_s)
+
+    def insert(self, tablets: Sequence[Tablet]) -> None:
+        """Send tablets: one alone, or several of the tree model in one request.
+
+        Raises
+        ------
+        WriteRejected, PermissionDenied, ConnectionLost
+        """
+        if len(tablets) == 1:
+            self._insert_one(tablets[0])
+            return
+        for is_aligned in (True, False):
+            some = [t for t in tablets if t.is_aligned == is_aligned]
+            if some:
+                self._insert_many(some, is_aligned)
+
+    def _insert_one(self, tablet: Tablet) -> None:
+        is_table = tablet.categories is not None
+        request = ttypes.TSInsertTabletReq(
+            sessionId=self._id,
+            prefixPath=tablet.target,
+            measurements=tablet.names,
+            types=tablet.types,
+            size=tablet.n_rows,
+            isAligned=tablet.is_aligned and not is_table,
+            writeToTable=is_table,
+            columnCategories=tablet.categories,
+        )
+        fields = [*_binary_field(4, tablet.values), *_binary_field(5, tablet.times)]
+        response = self._channel.call("insertTablet", request, late_fields=fields)
+        check(response, WriteRejected)
+
+    def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
+        request = ttypes.TSInsertTabletsReq(
+            sessionId=self._id,
+            prefixPaths=[t.target for t in tablets],
+            measurementsList=[t.names for t in tablets],
+            typesList=[t.types for t in tablets],
+            sizeList=[t.n_rows for t in tablets],
+            isAligned=is_aligned,
+        )
+        values = _binary_list_field(4, [t.values for t in tablets])
+        times = _binary_list_field(5, [t.times for t in tablets])
+        response = self._channel.call("insertTablets", request, late_fields=[*values, *times])
+        check(response, WriteRejected)
+
+    def use(self, database: str) -> None:
+        """Make `database` that of later tablets (table model); nothing where it is already."""
+        if database != self._database:
+            self.execute(f"USE {quote_identifier(database)}")
+            self._database = database
+
+    def create_timeseries(
+        self,
+        paths: Sequence[str],
+        *,
+        types: Sequence[int],
+        encodings: Sequence[int],
+        compressors: Sequence[int],
+    ) -> None:
+        """Create many non-aligned series in one call."""
+        request = ttypes.TSCreateMultiTimeseriesReq(
+            sessionId=self._id,
+            paths=paths,
+            dataTypes=types,
+            encodings=encodings,
+            compressors=compressors,
+        )
+        check(self._channel.call("createMultiTimeseries", request), WriteRejected)
+
+    def create_aligned_timeseries(
+        self,
+        device: str,
+        *,
+        measurements: Sequence[str],
+        types: Sequence[int],
+        encodings: Sequence[int],
+        compressors: Sequence[int],
+    ) -> None:
+        """Create the series of one aligned device."""
+        request = ttypes.TSCreateAlignedTimeseriesReq(
+            sessionId=self._id,
+            prefixPath=device,
+            measurements=measurements,
+            dataTypes=types,
+            encodings=encodings,
+            compressors=compressors,
+        )
+        check(self._channel.call("createAlignedTimeseries", request), WriteRejected)
+
+    def execute(
+        self, sql: str, *, fetch_size: int | None = None, timeout_s: float | None = None
+    ) -> ResultHeader | None:
+        """Run one statement; None where it has no result.
+
+        Parameters
+        ----------
+        timeout_s : how long the query may live in the server, its fetches included; the wait for
+            each answer is limited by the options' `timeout_s`
+
+        Raises
+        ------
+        QueryError, QueryTimeout, PermissionDenied, ConnectionLost
+        """
+        request = ttypes.TSExecuteStatementReq(
+            sessionId=self._id,
+            statement=sql,
+            statementId=self._statement_id,
+            fetchSize=fetch_size or self._options.fetch_size,
+            timeout=round((timeout_s or self._options.timeout_s) * 1000),
+        )
+        response = self._channel.call("executeStatementV2", request)
+        check(response.status, QueryError)
+        if response.queryId is None or response.columns is None:
+            return None
+        names = tuple(response.columns)
+        places = response.columnIndex2TsBlockColumnIndexList
+        if places is None:
+            places = range(len(names))
+        return ResultHeader(
+            query_id=response.queryId,
+            names=names,
+            type_names=tuple(response.dataTypeList or ()),
+            has_time=not response.ignoreTimeStamp,
+            block_columns=tuple(places),
+            blocks=tuple(response.queryResult or ()),
+            has_more=bool(response.moreData),
+        )
+
+    def request_fetch(self, query_id: int, *, fetch_size: int | None = None) -> None:
+        """Ask for the next blocks of a query; `receive_fetch` must be the session's next call."""
+        request = ttypes.TSFetchResultsReq(
+            sessionId=self._id,
+            statement="",
+            fetchSize=fetch_size or self._options.fetch_size,
+            queryId=query_id,
+            isAlign=True,
+            timeout=int(self._options.timeout_s * 1000),
+            statementId=self._statement_id,
+        )
+        self._channel.call("send_fetchResultsV2", request)
+
+    def receive_fetch(self) -> tuple[tuple[bytes, ...], bool]:
+        """The encoded TsBlocks asked for, and whether more follow.
+
+        Raises
+        ------
+        QueryError, ConnectionLost
+        """
+        response = self._channel.call("recv_fetchResultsV2")
+        check(response.status, QueryError)
+        return tuple(response.queryResult or ()), bool(response.moreData)
+
+    def fetch(
+        self, query_id: int, *, fetch_size: int | None = None
+    ) -> tuple[tuple[bytes, ...], bool]:
+        """The next encoded TsBlocks of a query, and whether more follow."""
+        self.request_fetch(query_id, fetch_size=fetch_size)
+        return self.receive_fetch()
+
+    def close_query(self, query_id: int) -> None:
+        """Let the server free a query's resources."""
+        request = ttypes.TSCloseOperationReq(
+            sessionId=self._id, queryId=query_id, statementId=self._statement_id
+        )
+        check(self._channel.call("closeOperation", request), QueryError)
