@@ -40,7 +40,6 @@ from iotdb_frames.options import (
 )
 
 if TYPE_CHECKING:
-    from iotdb_frames.backfills.dialect import CsvDialect
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.client.connection import Connection, connect, use
     from iotdb_frames.client.delete import delete, drop
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from iotdb_frames.client.result import QueryResult
     from iotdb_frames.client.show import show
     from iotdb_frames.client.writer import plan, write
+    from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
     from iotdb_frames.frames.plan import WritePlan
     from iotdb_frames.frames.report import WriteReport
@@ -75,7 +75,7 @@ _HOME = {
     "BackfillPlan": "frames.backfill_report",
     "BackfillReport": "frames.backfill_report",
     "Connection": "client.connection",
-    "CsvDialect": "backfills.dialect",
+    "CsvDialect": "files.csv.dialect",
     "DefaultIoTSerializationSchema": "stream.serializer",
     "Device": "stream.sensors",
     "DeviceColumns": "stream.serializer",

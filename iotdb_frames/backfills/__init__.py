@@ -6,13 +6,7 @@ acknowledged. Rows overwrite themselves, so a unit in doubt is simply sent again
 the order of the manifest, so the last of two rows with one (device, time) is the last of the
 sources too, however often the job was killed.
 
-    sources.py      what there is: files behind paths, folders, globs, URLs; who they are
-    readers.py      a file as frames: row groups, record batches, batches of a dataset
-    frames_in.py    frames that a program makes
-    dialect.py      how a CSV file is written; infer.py, infer_types.py find it out from a sample
-    records.py      a CSV file as blocks of whole records
-    blocks.py       a CSV file as frames: blocks parsed by Arrow, and what does not fit found
-    cells.py        texts as numbers and times, in whole columns, and which of them do not fit
+    frames_in.py    frames that a program makes; files are read by `iotdb_frames.files`
     options.py      what was asked
     survey.py       a look at all files before anything is sent
     manifest.py     the SQLite file of units

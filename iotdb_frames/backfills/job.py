@@ -13,13 +13,13 @@ from iotdb_frames.backfills.options import (
     show_all_options,
 )
 from iotdb_frames.backfills.progress import Progress
-from iotdb_frames.backfills.sources import find_files, is_files
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.survey import survey
 from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
 
 
@@ -117,9 +117,9 @@ def backfill(
     retry_failed : try failed units and files again (``on_error="collect"`` leaves them)
     changed : a source that was changed since it was begun: "raise", or write it "again"
     connection : a Connection or a URL; None: see `use`
-    options : see `BackfillOptions` (columns, filter, file_column, format, csv, verify, durable,
-        memory) and `WriteOptions`; ``replace`` and ``duplicates`` are those of `write` only.
-        `progress` is "auto", True, False, or a callable that gets a `Standing`
+    options : see `FileOptions` (columns, filter, file_column, format, csv), `BackfillOptions`
+        (verify, durable, memory) and `WriteOptions`; ``replace`` and ``duplicates`` are those of
+        `write` only. `progress` is "auto", True, False, or a callable that gets a `Standing`
 
     Returns
     -------
@@ -167,7 +167,7 @@ def plan_backfill(
     conn = None if offline else resolve_connection(connection)
     database = None if conn is None else conn.options.database
     goal = parse_target(target, database=database)
-    files, notes = find_files(sources, format=chosen.format)
+    files, notes = find_files(sources, format=chosen.files.format)
     found = survey(files, chosen, conn, goal)
     plan = BackfillPlan(str(goal), [(f.name, f.format, f.size) for f in files], notes=notes)
     described: dict[str, list[Any]] = {}

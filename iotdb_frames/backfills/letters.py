@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iotdb_frames.backfills.manifest import Manifest
-from iotdb_frames.backfills.readers import Piece, Refusal
+from iotdb_frames.files.pieces import Piece, Refusal
 from iotdb_frames.frames.dead_letter import DeadLetter, of_one_row, rows_of
 
 _OWN = ("refused_file", "refused_line", "refused_text", "refused_reason", "refused_code")

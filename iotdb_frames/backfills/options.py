@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.backfills.dialect import CsvDialect
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.files.options import FileOptions
 from iotdb_frames.options import (
     RetryPolicy,
     WriteOptions,
@@ -36,6 +34,8 @@ _DECISIVE = (
     *("nan", "duplicates", "coerce"),
 )
 _MANNER = ("create", "chunk", "on_error", "workers")
+_OF_FILES = ("columns", "filter", "file_column", "format", "csv")
+_OF_JOBS = ("verify", "durable", "memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,14 @@ class BackfillOptions:
     """What was asked for, checked.
 
     write : how frames are written
-    columns : labels to take; None: all
-    filter : rows to take: an Arrow expression, or (column, operator, value) lists as of pyarrow
-    file_column : label of a column that holds each file's name without folder and endings
-    format : of all files; None: by their endings
-    csv : what is known of CSV files
+    files : how files are read
     verify : "count", "values" or None
     durable : refuse a server that acknowledges rows before they are on its disk
     memory : bytes of data that are held at a time, about
     """
 
     write: WriteOptions = field(default_factory=WriteOptions)
-    columns: tuple[str, ...] | None = None
-    filter: Any = None
-    file_column: str | None = None
-    format: str | None = None
-    csv: CsvDialect = field(default_factory=CsvDialect)
+    files: FileOptions = field(default_factory=FileOptions)
     verify: Verify | None = "count"
     durable: bool = False
     memory: int = 256 << 20
@@ -76,42 +68,6 @@ class BackfillOptions:
                 f"duplicates={self.write.duplicates!r} needs all rows at once, and these are files",
                 hint='duplicates="merge": of each column the last value that is not missing',
             )
-        for name in ("time", "device"):
-            self._refuse_odd_label(name, getattr(self.write, name))
-        for name in ("tags", "attributes"):
-            for label in getattr(self.write, name):
-                self._refuse_odd_label(name, label)
-        if isinstance(self.columns, str):
-            raise OptionsError(f"columns={self.columns!r} must be a list")
-        _ = self.expression  # a wrong filter is said before anything is read
-
-    @staticmethod
-    def _refuse_odd_label(name: str, label: Hashable) -> None:
-        if label is not None and not isinstance(label, str):
-            raise OptionsError(f"{name}={label!r}: labels of files are texts")
-
-    @property
-    def unit_bytes(self) -> int:
-        """Bytes of a unit, as Arrow holds it."""
-        return max(1 << 16, self.memory // SHARES)
-
-    @property
-    def expression(self) -> pc.Expression | None:
-        """`filter` as an Arrow expression."""
-        return self.expression_on(pa.schema([]))
-
-    def expression_on(self, schema: pa.Schema) -> pc.Expression | None:
-        """The same for columns of these types: a text stands for a time where they are times."""
-        if self.filter is None or isinstance(self.filter, pc.Expression):
-            return self.filter
-        import pyarrow.parquet as pq
-
-        try:
-            return pq.filters_to_expression([_condition(f, schema) for f in self.filter])
-        except (TypeError, ValueError, pa.ArrowInvalid) as exc:
-            raise OptionsError(
-                f"filter={self.filter!r} is none: {exc}", hint='filter=[("temp", ">", 20)]'
-            ) from exc
 
     def write_for(self, labels: Sequence[Hashable], time: Hashable | None) -> WriteOptions:
         """How one file's frames are written: its time column, and what schema= says of it."""
@@ -120,7 +76,7 @@ class BackfillOptions:
 
     def asked(self) -> dict[str, Any]:
         """All of it, as JSON knows it: what decides on the data, and the manner of sending."""
-        write = self.write
+        write, files = self.write, self.files
         return {
             "decisive": {
                 **{name: _plain(getattr(write, name)) for name in _DECISIVE},
@@ -131,47 +87,22 @@ class BackfillOptions:
                     ]
                     for label, option in write.series.items()
                 },
-                "columns": _plain(self.columns),
-                "filter": str(self.expression) if self.filter is not None else None,
-                "file_column": self.file_column,
-                "format": self.format,
-                "csv": self.csv.given(),
+                "columns": _plain(files.columns),
+                "filter": str(files.expression) if files.filter is not None else None,
+                "file_column": files.file_column,
+                "format": files.format,
+                "csv": files.csv.given(),
             },
             "manner": {
                 **{name: getattr(write, name) for name in _MANNER},
                 "dead_letter": write.dead_letter and str(Path(write.dead_letter).absolute()),
-                "filter": None if isinstance(self.filter, pc.Expression) else self.filter,
-                "has_expression": isinstance(self.filter, pc.Expression),
+                "filter": None if isinstance(files.filter, pc.Expression) else files.filter,
+                "has_expression": isinstance(files.filter, pc.Expression),
                 "verify": self.verify,
                 "durable": self.durable,
                 "memory": self.memory,
             },
         }
-
-
-def _condition(given: Any, schema: pa.Schema) -> Any:
-    """A condition as pyarrow takes it: a tuple, though it came from JSON; or a list of such."""
-    if given and not isinstance(given[0], str):
-        return [_condition(one, schema) for one in given]
-    name, sign, value = given
-    kind = schema.field(name).type if schema.names.count(name) == 1 else None
-    if kind is not None and pa.types.is_temporal(kind):
-        is_many = isinstance(value, list | tuple | set)
-        value = [_moment(v, kind) for v in value] if is_many else _moment(value, kind)
-    return name, sign, value
-
-
-def _moment(value: Any, kind: pa.DataType) -> Any:
-    """A text as a value of a type of times; naive ones are in the column's zone."""
-    if not isinstance(value, str) or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-        return value
-    moment = pd.Timestamp(value)
-    if pa.types.is_date(kind):
-        return moment.date()
-    zone = kind.tz
-    if moment.tzinfo is None:
-        return moment.tz_localize(zone)
-    return moment.tz_convert(zone) if zone else moment.tz_convert("UTC").tz_localize(None)
 
 
 def _plain(value: Any) -> Any:
@@ -180,19 +111,23 @@ def _plain(value: Any) -> Any:
 
 def make_options(given: Mapping[str, Any]) -> BackfillOptions:
     """Options from the keyword arguments of `backfill`; unknown ones are named."""
-    own = {f.name for f in fields(BackfillOptions)} - {"write"}
+    own = {*_OF_FILES, *_OF_JOBS}
     for name in given:
         if (close := get_close_matches(name, own, n=1, cutoff=0.8)) and name not in own:
             raise OptionsError(f"unknown option {name!r}", hint=f"did you mean {close[0]!r}?")
-    mine = {k: v for k, v in given.items() if k in own}
-    rest = {k: v for k, v in given.items() if k not in own}
-    rest.setdefault("retry", PATIENCE)
-    mine["csv"] = CsvDialect.of(mine.get("csv"))
-    if isinstance(mine.get("columns"), list):
-        mine["columns"] = tuple(mine["columns"])
-    if "memory" in mine:
-        mine["memory"] = parse_bytes(mine["memory"], name="memory")
-    return BackfillOptions(write=write_options(rest), **mine)
+    write = write_options({"retry": PATIENCE} | {k: v for k, v in given.items() if k not in own})
+    job = {k: v for k, v in given.items() if k in _OF_JOBS}
+    memory = job["memory"] = parse_bytes(job.get("memory", BackfillOptions.memory), name="memory")
+    files = FileOptions(
+        time=write.time,
+        time_unit=write.time_unit,
+        device=write.device,
+        tags=tuple(write.tags),
+        attributes=tuple(write.attributes),
+        unit_bytes=max(1 << 16, memory // SHARES),
+        **{k: v for k, v in given.items() if k in _OF_FILES},
+    )
+    return BackfillOptions(write=write, files=files, **job)
 
 
 def show_all_options(call: F) -> F:
@@ -200,14 +135,14 @@ def show_all_options(call: F) -> F:
     show_options(call)
     signature = inspect.signature(call)
     shown = [p for p in signature.parameters.values() if p.name not in ("replace", "duplicates")]
-    own = BackfillOptions()
+    job = BackfillOptions()
+    defaults = {name: getattr(job.files, name) for name in _OF_FILES} | {"csv": None}
+    defaults |= {name: getattr(job, name) for name in _OF_JOBS}
     more = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=getattr(own, f.name))
-        for f in fields(BackfillOptions)
-        if f.name not in ("write", "csv")
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in defaults.items()
     ]
-    csv = inspect.Parameter("csv", inspect.Parameter.KEYWORD_ONLY, default=None)
-    call.__signature__ = signature.replace(parameters=[*shown, *more, csv])  # type: ignore[attr-defined]
+    call.__signature__ = signature.replace(parameters=[*shown, *more])  # type: ignore[attr-defined]
     return call
 
 

@@ -20,8 +20,6 @@ from iotdb_frames.backfills.letters import UnitLetter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
-from iotdb_frames.backfills.readers import Piece, Range, Reader
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.seen import SeenSchema
@@ -29,6 +27,9 @@ from iotdb_frames.client.sender import Sender
 from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
+from iotdb_frames.files.pieces import Piece, Range
+from iotdb_frames.files.readers import Reader
+from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.frames.card import shorten
 from iotdb_frames.frames.dead_letter import without_row
 from iotdb_frames.frames.plan import WritePlan

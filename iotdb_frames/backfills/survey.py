@@ -10,18 +10,16 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iotdb_frames.backfills.batches import BatchReader
-from iotdb_frames.backfills.blocks import CsvReader
-from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.infer import infer_dialect
 from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.readers import ParquetReader
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.infer import infer_dialect
+from iotdb_frames.files.readers import open_reader
+from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType
 
@@ -68,22 +66,6 @@ class Survey:
     problems: list[str] = field(default_factory=list)
 
 
-def open_reader(
-    file: SourceFile, options: BackfillOptions, dialect: CsvDialect | None
-) -> CsvReader | ParquetReader | BatchReader:
-    """What reads a file.
-
-    Raises
-    ------
-    FrameError : it cannot be opened, or is not what its ending says.
-    """
-    if file.format == "csv":
-        return CsvReader(file, options, dialect or infer_dialect(file, options))
-    if file.format == "parquet":
-        return ParquetReader(file, options)
-    return BatchReader(file, options)
-
-
 def survey(
     files: Iterable[SourceFile],
     options: BackfillOptions,
@@ -119,8 +101,8 @@ def _look(
     target: Target,
     plans: dict[Any, WritePlan],
 ) -> Surveyed:
-    dialect = infer_dialect(file, options) if file.format == "csv" else None
-    reader = open_reader(file, options, dialect)
+    dialect = infer_dialect(file, options.files) if file.format == "csv" else None
+    reader = open_reader(file, options.files, dialect)
     sample = reader.sample()
     kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
     types = {name: kind for name, kind in kinds.items() if kind is not None}
@@ -181,7 +163,7 @@ def _settle_types(
                 wanted.setdefault(label, kind)
     own: Mapping[str, str] = one.dialect.types or {}
     names = set(one.dialect.names or ())
-    given = set(options.csv.types or {})
+    given = set(options.files.csv.types or {})
     more = {
         str(label): _CSV_TYPE[kind]
         for label, kind in wanted.items()

@@ -9,19 +9,16 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
-from iotdb_frames.backfills.dialect import CsvDialect
 from iotdb_frames.backfills.expect import Expected
 from iotdb_frames.backfills.frames_in import NAME, FramesReader
 from iotdb_frames.backfills.letters import write_dead_letter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
-from iotdb_frames.backfills.readers import Piece, Reader
 from iotdb_frames.backfills.run import Run, is_changed
 from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
-from iotdb_frames.backfills.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.backfills.status import fill_report
-from iotdb_frames.backfills.survey import Survey, open_reader, survey
+from iotdb_frames.backfills.survey import Survey, survey
 from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
@@ -29,6 +26,10 @@ from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.pieces import Piece
+from iotdb_frames.files.readers import Reader, open_reader
+from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.frames.backfill_report import BackfillReport
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType
@@ -76,7 +77,7 @@ class Work:
             if not self._manifest.files():
                 self._manifest.add_file("", NAME, size=0, modified_ns=0, fingerprint="")
             return
-        found, notes = find_files(self._sources, format=self._options.format)
+        found, notes = find_files(self._sources, format=self._options.files.format)
         self._report.notes += notes
         self._files = {(file.root, file.name): file for file in found}
         self._compare_files(changed)
@@ -257,7 +258,7 @@ class Work:
                 hint="it was moved or deleted, or the manifest is not what it was",
             )
         dialect = None if row.dialect is None else CsvDialect.from_json(row.dialect)
-        return file, open_reader(file, self._options, dialect)
+        return file, open_reader(file, self._options.files, dialect)
 
     def _count_before(self, plan: WritePlan, expected: Expected) -> int:
         """Points that stand where a unit will; nothing is asked of series that this job made."""

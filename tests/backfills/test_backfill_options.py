@@ -12,6 +12,7 @@ import pytest
 import iotdb_frames as iotf
 from iotdb_frames.backfills.options import BackfillOptions, make_options, read_asked
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.files.options import FileOptions
 from iotdb_frames.options import WriteOptions
 
 
@@ -20,11 +21,15 @@ def test_help_shows_every_option(call: Any) -> None:
     """A notebook's Tab shows every option of a backfill, and each of them is taken."""
     shown = set(inspect.signature(call).parameters)
     write = {f.name for f in fields(WriteOptions) if f.init} - {"replace", "duplicates"}
-    own = {f.name for f in fields(BackfillOptions)} - {"write"}
-    assert write | own <= shown
+    job, files = BackfillOptions(), FileOptions()
+    own = {f.name for f in fields(job)} - {"write", "files"}
+    of_files = {f.name for f in fields(files)} - {"unit_bytes"}
+    assert write | own | of_files <= shown
     assert "options" not in shown
     for name in own:
-        make_options({name: getattr(BackfillOptions(), name)})
+        make_options({name: getattr(job, name)})
+    for name in of_files:
+        make_options({name: getattr(files, name)})
 
 
 @pytest.mark.parametrize(
@@ -45,9 +50,12 @@ def test_a_manifest_keeps_what_was_asked(asked: dict[str, Any]) -> None:
     options = make_options(asked)
     again = read_asked(json.loads(json.dumps(options.asked())))
     assert json.dumps(again.asked()) == json.dumps(options.asked())
-    assert (again.memory, again.verify, again.csv) == (options.memory, options.verify, options.csv)
+    assert (again.memory, again.verify, again.files) == (
+        options.memory,
+        options.verify,
+        options.files,
+    )
     assert again.write.series == options.write.series
-    assert str(again.expression) == str(options.expression)
 
 
 def test_a_filter_of_a_program_stays_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.sources import SourceFile
 
 _READ = 1 << 20
 _LEAST = 1 << 15
@@ -304,6 +305,17 @@ def has_hexadecimal(data: bytes | memoryview) -> bool:
     before = octets[np.maximum(places - 2, 0)]
     is_letter = (before >= ord("A")) | ((before >= ord("0")) & (before <= ord("9")))
     return bool(((octets[places - 1] == ord("0")) & ~is_letter).any())
+
+
+def collapse_spaces(data: bytes | memoryview, quote: str) -> bytes:
+    """Runs of spaces as one, and none at the ends of lines; those between quotes stay."""
+    if quote and quote.encode() in bytes(data):
+        q = re.escape(quote.encode())
+        quoted = rb"(?<![^ \r\n])" + q + rb"(?:[^" + q + rb"]|" + q * 2 + rb")*" + q
+        data = re.sub(quoted + rb"| +", lambda m: m[0] if m[0].strip(b" ") else b" ", bytes(data))
+    else:
+        data = re.sub(rb" +", b" ", data)
+    return re.sub(rb"(?m)^ | (?=\r?$)", b"", data)
 
 
 def is_utf8(encoding: str) -> bool:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.backfills.cells import parse, parse_times
-from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.records import Records, blocks
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.files.csv.cells import parse, parse_times
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.records import Records, blocks
+from iotdb_frames.files.sources import SourceFile
 
 EPOCH = datetime(1970, 1, 1)
 FORMS = (
@@ -179,7 +179,7 @@ def test_any_block_is_whole_records(
 
 def cut(source: SourceFile, dialect: CsvDialect, n_bytes: int) -> list:
     """The blocks of a file, in spite of the least size that a real one has."""
-    from iotdb_frames.backfills import records
+    from iotdb_frames.files.csv import records
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "_LEAST", 1)
@@ -197,4 +197,6 @@ def test_an_open_quote_is_told(tmp_path: Path) -> None:
     rows = "".join(f"2024-03-01 08:00:{i % 60:02d},{i}\n" for i in range(60_000))
     file.write_text("time,a\n2024-03-01 08:00,1\n" + '2024-03-01 08:00,"\n' + rows)
     with pytest.raises(FrameError, match="line 3: the record has no end"):
-        read_csv(file, memory=1 << 18, csv={"newlines_in_values": True, "types": {"a": "string"}})
+        read_csv(
+            file, unit_bytes=1 << 16, csv={"newlines_in_values": True, "types": {"a": "string"}}
+        )

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.json as pajson
 
-from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.readers import (
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
     Piece,
     Range,
@@ -21,7 +21,7 @@ from iotdb_frames.backfills.readers import (
     schema_digest,
     time_label,
 )
-from iotdb_frames.backfills.sources import SourceFile
+from iotdb_frames.files.sources import SourceFile
 
 _JSON_BYTES = 1 << 20
 
@@ -29,13 +29,13 @@ _JSON_BYTES = 1 << 20
 class BatchReader:
     """Arrow IPC files and streams, and what else `pyarrow.dataset` reads: batch after batch."""
 
-    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+    def __init__(self, file: SourceFile, options: FileOptions) -> None:
         self._file = file
         self._shaper = Shaper(file, options)
         self._unit_bytes = options.unit_bytes
         with reading(file):
             schema = self._open()[0]
-        self.time = time_label(schema, options.write.time)
+        self.time = time_label(schema, options.time)
         self._columns = self._shaper.stored(schema.names, self.time)
 
     def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

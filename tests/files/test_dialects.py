@@ -307,7 +307,7 @@ def test_buoy_as_its_agency_writes_it(tmp_path: Path) -> None:
         f"{when:%Y %m %d %H %M} " + " ".join(f"{v!s:>9}" for v in row)
         for when, row in zip(want.index, shown.itertuples(index=False), strict=True)
     ]
-    found = read_csv(write(tmp_path, "\n".join(lines) + "\n", "44013.txt"), memory=1 << 20)
+    found = read_csv(write(tmp_path, "\n".join(lines) + "\n", "44013.txt"), unit_bytes=1 << 16)
     assert found.n_units > 3
     got = found.table.to_pandas().set_index("time")[list(want)]
     assert (got.index == want.index).all()
@@ -346,7 +346,7 @@ def test_what_does_not_fit_is_told_by_its_line(at: int, tmp_path: Path) -> None:
         told[line + 1] = why
     found = read_csv(
         write(tmp_path, b"\n".join(lines) + b"\n"),
-        memory=1 << 18,
+        unit_bytes=1 << 16,
         csv={"types": {"n": "int64", "x": "double", "text": "string"}, "encoding": "utf-8"},
     )
     assert found.refused.keys() == told.keys()

@@ -19,11 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from iotdb_frames.backfills.cells import parse, parse_times, trim
-from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
-from iotdb_frames.backfills.infer_types import type_of_texts
-from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.readers import (
+from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.cells import parse, parse_times, trim
+from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.files.csv.infer_types import type_of_texts
+from iotdb_frames.files.csv.records import (
+    Block,
+    Records,
+    blocks,
+    collapse_spaces,
+    count_bytes,
+    has_hexadecimal,
+)
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
     Piece,
     Range,
@@ -33,9 +42,7 @@ from iotdb_frames.backfills.readers import (
     reading,
     schema_digest,
 )
-from iotdb_frames.backfills.records import Block, Records, blocks, count_bytes, has_hexadecimal
-from iotdb_frames.backfills.sources import SourceFile
-from iotdb_frames.errors import FrameError
+from iotdb_frames.files.sources import SourceFile
 
 _ARROW = {
     "int64": pa.int64(),
@@ -96,7 +103,7 @@ class CsvPiece(Piece):
 class CsvReader:
     """A CSV file, written as a dialect says."""
 
-    def __init__(self, file: SourceFile, options: BackfillOptions, dialect: CsvDialect) -> None:
+    def __init__(self, file: SourceFile, options: FileOptions, dialect: CsvDialect) -> None:
         if not dialect.names:
             raise FrameError(f"{file.name} has no columns")
         self._file = file
@@ -104,7 +111,7 @@ class CsvReader:
         self._options = options
         self.dialect = dialect
         times = dialect.time_columns or ()
-        wish: Hashable | None = options.write.time
+        wish: Hashable | None = options.time
         self.time: Hashable | None = JOINED if len(times) > 1 else (times[0] if times else wish)
         named = [n for n in dialect.names if n]
         check_names(file, named, hint='csv={"names": […]} names them apart')
@@ -112,7 +119,7 @@ class CsvReader:
         plain = [n for n in named if n not in self._parts]
         wanted = set(self._shaper.stored(plain, self.time)) | self._parts
         self._columns = [n for n in named if n in wanted]
-        keys = {options.write.device, *options.write.tags}
+        keys = {options.device, *options.tags}
         self._keys = {n for n in self._columns if n in keys}
 
     def sample(self) -> pa.Table:
@@ -385,14 +392,3 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
 
 def _refusal(block: Block, records: Records, at: np.ndarray, reason: str) -> Refusal:
     return Refusal(records.lines[at] + block.line, records.texts(at), reason)
-
-
-def collapse_spaces(data: bytes | memoryview, quote: str) -> bytes:
-    """Runs of spaces as one, and none at the ends of lines; those between quotes stay."""
-    if quote and quote.encode() in bytes(data):
-        q = re.escape(quote.encode())
-        quoted = rb"(?<![^ \r\n])" + q + rb"(?:[^" + q + rb"]|" + q * 2 + rb")*" + q
-        data = re.sub(quoted + rb"| +", lambda m: m[0] if m[0].strip(b" ") else b" ", bytes(data))
-    else:
-        data = re.sub(rb" +", b" ", data)
-    return re.sub(rb"(?m)^ | (?=\r?$)", b"", data)

@@ -1,4 +1,4 @@
-"""CSV files as a backfill reads them, without a server."""
+"""CSV files as they are read, without a server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from iotdb_frames.backfills.blocks import CsvReader
-from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.infer import infer_dialect
-from iotdb_frames.backfills.options import make_options
-from iotdb_frames.backfills.sources import find_files
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.infer import infer_dialect
+from iotdb_frames.files.csv.reader import CsvReader
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.sources import find_files
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Found:
 
 def read_csv(file: Path, **asked: Any) -> Found:
     """Find out how a file is written, and read it."""
-    options = make_options(asked)
+    options = FileOptions(**asked)
     (source,), _ = find_files(str(file))
     dialect = infer_dialect(source, options)
     reader = CsvReader(source, options, dialect)

@@ -13,11 +13,11 @@ from csvs import Found, read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.backfills.dialect import CsvDialect
-from iotdb_frames.backfills.records import Records, has_hexadecimal
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.records import Records, has_hexadecimal
 from iotdb_frames.frames.dead_letter import of_one_row, without_row
 from iotdb_frames.options import TSDataType
 
@@ -158,7 +158,7 @@ def test_a_column_that_begins_late_is_typed_like_any(
 ) -> None:
     """Behind the sample the same rules hold: names stay names, and no digit is lost."""
     lines = [f"{at(i)},{i},{late if 22_000 < i < 23_000 else ''}" for i in range(40_000)]
-    found = read(tmp_path, "time,a,b\n" + "\n".join(lines) + "\n", memory=1 << 20)
+    found = read(tmp_path, "time,a,b\n" + "\n".join(lines) + "\n", unit_bytes=1 << 16)
     assert found.kinds["b"] == kind
     values = found.table["b"].drop_null()
     assert (len(values), values[0].as_py()) == (999, first)
@@ -218,12 +218,12 @@ def test_a_file_of_a_header_alone_is_empty(tmp_path: Path) -> None:
     """A day without rows is no error."""
     file = tmp_path / "f.csv"
     file.write_text("time,a\n")
-    from iotdb_frames.backfills.options import make_options
-    from iotdb_frames.backfills.sources import find_files
-    from iotdb_frames.backfills.survey import open_reader
+    from iotdb_frames.files.options import FileOptions
+    from iotdb_frames.files.readers import open_reader
+    from iotdb_frames.files.sources import find_files
 
     (source,), _ = find_files(str(file))
-    reader = open_reader(source, make_options({}), None)
+    reader = open_reader(source, FileOptions(), None)
     assert reader.sample().num_rows == 0
     assert list(reader.pieces([(0, None, 0)])) == []
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from iotdb_frames.backfills.cells import FLOAT, normal_numbers, parse_times, trim
-from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
-from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.cells import FLOAT, normal_numbers, parse_times, trim
+from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.files.csv.records import collapse_spaces
+from iotdb_frames.files.options import FileOptions
 
 MOSTLY = 0.9
 """A column of which this part are numbers, or times, holds such; the rest does not fit."""
@@ -40,7 +41,7 @@ _PLAIN_INT = r"^[+-]?(?:0|[1-9]\d{0,17})$"
 
 
 def infer_columns(
-    name: str, dialect: CsvDialect, texts: Sequence[str], options: BackfillOptions
+    name: str, dialect: CsvDialect, texts: Sequence[str], options: FileOptions
 ) -> CsvDialect:
     """The dialect with types, missing values and time filled in.
 
@@ -73,8 +74,6 @@ def infer_columns(
 
 def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
     """The columns of the sample's records that have the right number of fields, all as texts."""
-    from iotdb_frames.backfills.blocks import collapse_spaces
-
     names = [n or f"\0{i}" for i, n in enumerate(dialect.names or ())]
     named = [n for n in dict.fromkeys(names) if not n.startswith("\0")]
     tables = []
@@ -162,9 +161,9 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
 
 
 def _infer_time(
-    name: str, dialect: CsvDialect, found: Mapping[str, pa.Array], options: BackfillOptions
+    name: str, dialect: CsvDialect, found: Mapping[str, pa.Array], options: FileOptions
 ) -> CsvDialect:
-    wish = options.write.time
+    wish = options.time
     columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
     if columns is None:
         columns = _time_columns(name, found)
@@ -172,7 +171,7 @@ def _infer_time(
         if column not in found:
             raise FrameError(f"{name} has no column {column!r}", column=column)
     dialect = replace(dialect, time_columns=columns)
-    if options.write.time_unit is not None:
+    if options.time_unit is not None:
         return dialect
     parts = [found[c] for c in columns]
     texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")

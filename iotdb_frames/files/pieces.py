@@ -1,8 +1,4 @@
-"""A file as frames, one a unit; here of Parquet, by row groups (see `batches`, `blocks`).
-
-A unit is a range of the file's rows. The ranges are cut by bytes, at row groups where these are
-small enough, so what is held at a time does not depend on how the file was written.
-"""
+"""What a reader gives: a file in pieces, each the frame of a range of it (see `readers`)."""
 
 from __future__ import annotations
 
@@ -11,22 +7,20 @@ import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.codec.sources import with_wide_codes
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.sources import SourceFile
 
 Range = tuple[int, int | None, int]
 """Start, stop (None: to the end, in as many units as it takes) and first line of a unit."""
 SAMPLE_ROWS = 10_000
 _TEXT_BYTES = 24
-_STEP_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,6 @@ def schema_digest(schema: pa.Schema) -> str:
     """A digest of names and types."""
     text = "\n".join(f"{field.name}\t{field.type}" for field in schema)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
-class Reader(Protocol):
-    """What can be read as pieces; that of a file gives a `sample` of it, too."""
-
-    time: Hashable | None
-
-    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
-        """The frames of ascending ranges."""
 
 
 @contextmanager
@@ -137,7 +122,7 @@ def _is_time(kind: pa.DataType) -> bool:
 class Shaper:
     """Makes what a file holds into a frame: its columns, its path's, its rows."""
 
-    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
+    def __init__(self, file: SourceFile, options: FileOptions) -> None:
         self._options = options
         self._filter = options.expression
         self._columns = options.columns
@@ -145,8 +130,8 @@ class Shaper:
         if options.file_column is not None:
             self._added.append((options.file_column, file.stem))
         self._file = file
-        # Only the time may be needed though it is not asked for.
-        self._always = {options.write.time, options.write.device, *options.write.tags}
+        # These may be needed though they are not asked for.
+        self._always = {options.time, *options.keys}
 
     def stored(self, names: Sequence[str], time: Hashable | None) -> list[str]:
         """Which of the file's columns are to be read.
@@ -210,104 +195,6 @@ def _width(kind: pa.DataType) -> int:
         return int(max(1, kind.bit_width // 8))
     except ValueError:
         return _TEXT_BYTES
-
-
-class ParquetReader:
-    """A Parquet file: whole row groups, several small ones or a part of a large one a unit."""
-
-    def __init__(self, file: SourceFile, options: BackfillOptions) -> None:
-        self._file = file
-        self._shaper = Shaper(file, options)
-        with reading(file):
-            source = file.filesystem.open_input_file(file.path)
-            meta = pq.read_metadata(source)
-            # Devices and tags repeat: as dictionaries they are read and grouped much faster.
-            texts = [f.name for f in meta.schema.to_arrow_schema() if pa.types.is_string(f.type)]
-            keys = [n for n in texts if n in (options.write.device, *options.write.tags)]
-            self._parquet = pq.ParquetFile(source, metadata=meta, read_dictionary=keys)
-        schema = self._parquet.schema_arrow
-        self.time = time_label(schema, options.write.time)
-        self._columns = self._shaper.stored(schema.names, self.time)
-        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        self._bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        taken = pa.schema([schema.field(n) for n in self._columns])
-        stored = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        width = max(row_width(taken), stored // max(1, meta.num_rows))
-        self._rows_a_unit = max(1, options.unit_bytes // width)
-        self._bytes_a_row = file.size / max(1, meta.num_rows)
-        self._part: tuple[int, Rows] | None = None
-
-    def sample(self) -> pa.Table:
-        """Some rows, as `pieces` would give them."""
-        with reading(self._file):
-            batches = self._parquet.iter_batches(SAMPLE_ROWS, columns=self._columns)
-            first = next(batches, None)
-            schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
-            table = schema.empty_table() if first is None else pa.Table.from_batches([first])
-        return self._shaper.shape(table)[0]
-
-    def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
-        for start, stop, _ in ranges:
-            for first, last in self._cuts(start, stop):
-                with reading(self._file):
-                    table = self._read(first, last)
-                data, rows = self._shaper.shape(table)
-                n_bytes = round((last - first) * self._bytes_a_row)
-                yield Piece(
-                    first,
-                    last,
-                    data,
-                    n_bytes=n_bytes,
-                    digest=schema_digest(data.schema),
-                    rows=rows,
-                )
-
-    def _cuts(self, start: int, stop: int | None) -> Iterator[tuple[int, int]]:
-        if stop is not None:
-            yield start, stop
-            return
-        bounds, n_rows, step = self._bounds, int(self._bounds[-1]), self._rows_a_unit
-        while start < n_rows:
-            end = int(bounds[np.searchsorted(bounds, start, side="right")])
-            if end - start > step * 3 // 2:
-                end = start + step
-            else:
-                fits = int(bounds[np.searchsorted(bounds, start + step, side="right") - 1])
-                end = max(end, fits)
-            yield start, end
-            start = end
-
-    def _read(self, start: int, stop: int) -> pa.Table:
-        bounds = self._bounds
-        group = int(np.searchsorted(bounds, start, side="right")) - 1
-        whole: list[int] = []
-        tables: list[pa.Table] = []
-        while group < len(bounds) - 1 and bounds[group] < stop:
-            low, high = int(bounds[group]), int(bounds[group + 1])
-            if start <= low and high <= stop:
-                whole.append(group)
-            else:
-                tables += self._take(whole)
-                whole = []
-                tables.append(self._read_part(group, max(start, low) - low, min(stop, high) - low))
-            group += 1
-        tables += self._take(whole)
-        return pa.concat_tables(tables)
-
-    def _take(self, groups: list[int]) -> list[pa.Table]:
-        return [self._parquet.read_row_groups(groups, columns=self._columns)] if groups else []
-
-    def _read_part(self, group: int, start: int, stop: int) -> pa.Table:
-        """Rows of a large row group, which is read on where the last unit ended."""
-        if self._part is None or self._part[0] != group or self._part[1].at > start:
-            batches = self._parquet.iter_batches(
-                _STEP_ROWS, row_groups=[group], columns=self._columns
-            )
-            schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
-            self._part = group, Rows(batches, schema)
-        rows = self._part[1]
-        rows.skip_to(start)
-        return rows.take(stop, 1)
 
 
 class Rows:

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from iotdb_frames.backfills.dialect import KNOWN_NULLS, CsvDialect
-from iotdb_frames.backfills.infer_types import infer_columns
-from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.records import ByteStream, is_wide
-from iotdb_frames.backfills.sources import SourceFile
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.files.csv.infer_types import infer_columns
+from iotdb_frames.files.csv.records import ByteStream, is_wide
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.sources import SourceFile
 
 HEAD_BYTES = 1 << 18
 SPOT_BYTES = 1 << 16
@@ -34,7 +34,7 @@ _MOMENT = re.compile(r"\s*(?:\d(?:\D*\d){3}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})")
 _FACT = re.compile(rf"\s*(?:{_NUMBER}|{_TIME}|{_NULL})\s*")
 
 
-def infer_dialect(file: SourceFile, options: BackfillOptions) -> CsvDialect:
+def infer_dialect(file: SourceFile, options: FileOptions) -> CsvDialect:
     """The whole dialect of a file: what is given, and for the rest what a sample shows.
 
     Raises

@@ -15,10 +15,10 @@ import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 
-from iotdb_frames.backfills.options import make_options
-from iotdb_frames.backfills.sources import find_files
-from iotdb_frames.backfills.survey import open_reader
 from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.readers import open_reader
+from iotdb_frames.files.sources import find_files
 
 TREE = (
     *("day1.csv", "day2.csv.gz", "day10.csv", "notes.md", "_SUCCESS", ".hidden.csv"),
@@ -179,7 +179,7 @@ KINDS = ["parquet", "one.parquet", "arrow", "arrows", "arrows.gz", "orc", "jsonl
 
 def read(file: Path, ranges: list[Any], **asked: Any) -> list[Any]:
     """Pieces of ranges."""
-    options = make_options(asked)
+    options = FileOptions(**asked)
     (source,), _ = find_files(file)
     return list(open_reader(source, options, None).pieces(ranges))
 
@@ -188,7 +188,7 @@ def read(file: Path, ranges: list[Any], **asked: Any) -> list[Any]:
 def test_units_are_the_file(kind: str, tmp_path: Path) -> None:
     """Small units cut a file of any kind without a gap, and each can be read again by itself."""
     file = store(TABLE, tmp_path / f"f.{kind}")
-    pieces = read(file, [(0, None, 0)], memory=1 << 18, time="time")
+    pieces = read(file, [(0, None, 0)], unit_bytes=1 << 16, time="time")
     assert len(pieces) >= 3
     whole = pa.concat_tables([p.data for p in pieces], promote_options="permissive")
     assert whole["a"].to_pylist() == list(range(N_ROWS))
@@ -196,7 +196,7 @@ def test_units_are_the_file(kind: str, tmp_path: Path) -> None:
     ticks = whole["time"].cast(pa.timestamp("ms")).cast("int64")
     assert ticks.to_pylist() == list(range(0, N_ROWS * 1_000, 1_000))
     some = pieces[1::2]
-    again = read(file, [(p.start, p.stop, p.line) for p in some], memory=1 << 18, time="time")
+    again = read(file, [(p.start, p.stop, p.line) for p in some], unit_bytes=1 << 16, time="time")
     for first, second in zip(some, again, strict=True):
         assert (first.start, first.stop, first.line) == (second.start, second.stop, second.line)
         assert first.data.equals(second.data)
@@ -241,9 +241,9 @@ def test_files_behind_a_url(kind: str, tmp_path: Path) -> None:
     memory.pipe(f"/behind/f.{kind}", file.read_bytes())
     try:
         (source,), _ = find_files(f"memory://behind/*.{kind}")
-        options = make_options({"memory": 1 << 18, "time": "time"})
+        options = FileOptions(unit_bytes=1 << 16, time="time")
         there = list(open_reader(source, options, None).pieces([(0, None, 0)]))
-        here = read(file, [(0, None, 0)], memory=1 << 18, time="time")
+        here = read(file, [(0, None, 0)], unit_bytes=1 << 16, time="time")
         assert [p.data for p in there] == [p.data for p in here]
         again = open_reader(source, options, None).pieces(
             [(p.start, p.stop, p.line) for p in there[1:]]
@@ -260,7 +260,7 @@ def test_dataset(tmp_path: Path) -> None:
     )
     found, _ = find_files(pads.dataset(tmp_path / "d"))
     assert [f.format for f in found] == ["parquet"] * 3
-    readers = [open_reader(f, make_options({}), None) for f in found]
+    readers = [open_reader(f, FileOptions(), None) for f in found]
     assert sum(len(p.data) for r in readers for p in r.pieces([(0, None, 0)])) == N_ROWS
 
 
@@ -272,7 +272,7 @@ def test_index_of_pandas_is_the_time(tmp_path: Path) -> None:
     frame.reset_index(drop=True).to_parquet(tmp_path / "b.parquet")
     for name, label in (("a", "stamp"), ("b", "seen")):
         (source,), _ = find_files(tmp_path / f"{name}.parquet")
-        assert open_reader(source, make_options({}), None).time == label
+        assert open_reader(source, FileOptions(), None).time == label
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "orc", "csv.gz"])

@@ -1,0 +1,8 @@
+"""CSV files as frames.
+
+dialect.py      how a file is written
+infer.py        found out from a sample; infer_types.py: what its columns hold
+records.py      a file as blocks of whole records
+cells.py        texts as numbers and times, in whole columns, and which of them do not fit
+reader.py       blocks parsed by Arrow, and what does not fit found
+"""
