@@ -95,7 +95,8 @@ class BackfillOptions:
             },
             "manner": {
                 **{name: getattr(write, name) for name in _MANNER},
-                "dead_letter": write.dead_letter and str(Path(write.dead_letter).absolute()),
+                "dead_letter": write.dead_letter
+                and str(Path(write.dead_letter).expanduser().absolute()),
                 "filter": None if isinstance(files.filter, pc.Expression) else files.filter,
                 "has_expression": isinstance(files.filter, pc.Expression),
                 "verify": self.verify,

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from iotdb_frames.backfills.expect import Expected, expect
-from iotdb_frames.backfills.letters import UnitLetter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
@@ -31,8 +30,9 @@ from iotdb_frames.files.pieces import Piece, Range
 from iotdb_frames.files.readers import Reader
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.frames.card import shorten
-from iotdb_frames.frames.dead_letter import without_row
+from iotdb_frames.frames.dead_letter import UnitLetter
 from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.frames.refused import without_row
 from iotdb_frames.options import SchemaOption, WriteOptions
 
 LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
@@ -194,7 +194,9 @@ class Run:
                 row=int(first.lines[0]),
                 hint=LEAVE_OUT,
             )
-        letter = UnitLetter(file.name, piece)
+        letter = UnitLetter(file.name, lines_of=piece.lines, texts_of=piece.texts)
+        for refusal in piece.refusals:
+            letter.add_lines(refusal.lines, refusal.texts, reason=refusal.reason)
         writer = FrameWriter(
             self._connection,
             self._target,

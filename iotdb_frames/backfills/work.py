@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from iotdb_frames.backfills.expect import Expected
 from iotdb_frames.backfills.frames_in import NAME, FramesReader
-from iotdb_frames.backfills.letters import write_dead_letter
 from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
@@ -31,6 +31,7 @@ from iotdb_frames.files.pieces import Piece
 from iotdb_frames.files.readers import Reader, open_reader
 from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.frames.backfill_report import BackfillReport
+from iotdb_frames.frames.dead_letter import write_units
 from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType
 
@@ -331,12 +332,22 @@ class Work:
     def _finish_report(self) -> None:
         fill_report(self._report, self._manifest)
         path = self._options.write.dead_letter
-        if (
-            path is not None
-            and self._report.rows_refused
-            and write_dead_letter(self._manifest, path)
-        ):
-            self._report.dead_letter = str(path)
+        if path is not None and self._report.rows_refused:
+            self._report.dead_letter = self._write_dead_letter(Path(path).expanduser())
+
+    def _write_dead_letter(self, path: Path) -> str | None:
+        """All refused rows of the job: in a new file, or over its own that nobody changed."""
+        book = self._manifest
+        file = write_units(path, lambda: (data for _, data in book.refused()))
+        if file is None:
+            return None
+        before = book.get("dead_letter")
+        try:
+            book.set(dead_letter=file.digest())
+        except BaseException:
+            file.discard()
+            raise
+        return str(file.close(instead_of=before))
 
 
 def is_repeatable(frames: Iterable[Any]) -> bool:

@@ -31,10 +31,11 @@ from iotdb_frames.errors import (
     ServerError,
 )
 from iotdb_frames.frames.chunks import Request, lanes
-from iotdb_frames.frames.dead_letter import DeadLetter, of_one_row
+from iotdb_frames.frames.dead_letter import DeadLetter, Letter
 from iotdb_frames.frames.order import SortedRows, sort_rows
 from iotdb_frames.frames.plan import Existing, Refused, WritePlan
 from iotdb_frames.frames.planning import layout_of, plan_layout
+from iotdb_frames.frames.refused import of_one_row
 from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
 from iotdb_frames.options import WriteArgs, WriteOptions, show_options, write_options
 
@@ -119,9 +120,10 @@ class _Frame:
 
     pending: _Pending
 
-    def __init__(self, data: Any, planned: WritePlan) -> None:
+    def __init__(self, data: Any, planned: WritePlan, first_row: int) -> None:
         self.data = data
         self.planned = planned
+        self.first_row = first_row
         self.is_refused = np.zeros(planned.layout.n_rows, bool)
         self.n_shares = max(1, len(planned.parts))
         self._lock = threading.Lock()
@@ -155,7 +157,7 @@ class FrameWriter:
         *,
         n_rows: int = 0,
         sender: Sender | None = None,
-        dead_letter: DeadLetter | None = None,
+        dead_letter: Letter | None = None,
         seen: SeenSchema | None = None,
     ) -> None:
         self.report = WriteReport(str(target))
@@ -164,8 +166,9 @@ class FrameWriter:
         self._options = options
         self._lock = threading.Lock()
         self._seen = SeenSchema(connection) if seen is None else seen
+        self._files = None
         if dead_letter is None and options.dead_letter:
-            dead_letter = DeadLetter(options.dead_letter)
+            dead_letter = self._files = DeadLetter(options.dead_letter)
         self._dead_letter = dead_letter
         self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
         self._has_own_sender = sender is None
@@ -217,10 +220,8 @@ class FrameWriter:
             something was never sent
         """
         report = self.report
-        frame = _Frame(data, planned)
+        frame = _Frame(data, planned, report.rows_in)
         frame.pending = _Pending(lambda is_sent: self._end(frame, on_end, is_sent=is_sent))
-        if self._dead_letter is not None:
-            self._dead_letter.begin(data, report.rows_in)
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
         self._note(planned.notes)
@@ -257,8 +258,10 @@ class FrameWriter:
         new = rows[~frame.is_refused[rows]]
         frame.is_refused[new] = True
         if self._dead_letter is not None and len(new):
-            self._dead_letter.add(frame.data, new, reason=reason, code=code)
             self.report.rows_refused += len(new)
+            self._dead_letter.add(
+                frame.data, new, first_row=frame.first_row, reason=reason, code=code
+            )
 
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
@@ -362,12 +365,9 @@ class FrameWriter:
         if self._has_own_sender:
             self._sender.close()
         self._progress.close(is_complete=error is None and self._sender.error is None)
-        if self._dead_letter is not None:
-            self._dead_letter.close()
-            if self._dead_letter.n_rows:
-                self.report.dead_letter = str(self._dead_letter.path)
+        unkept = self._finish_files()
+        failed = self._sender.error or unkept
         self.report.seconds = time.perf_counter() - self._started
-        failed = self._sender.error
         if self._has_deleted and (error or failed or not self.report.is_complete):
             self._note(["replace=True had deleted what stood in the rows' time range"])
         if error is None and failed is not None:
@@ -376,6 +376,22 @@ class FrameWriter:
             error.report = self.report
         elif error is not None:
             error.add_note(f"what was written before:\n{self.report!r}")
+
+    def _finish_files(self) -> IoTDBFramesError | None:
+        """Name the files of refused rows in the report; what is wrong, where one is not whole."""
+        if self._files is None:
+            return None
+        failure = None
+        try:
+            self._files.close()
+        except IoTDBFramesError as exc:
+            failure = exc
+            self._note([exc.message])
+        paths = [str(path) for path in self._files.paths]
+        if paths:
+            self.report.dead_letter = paths[0]
+            self._note([f"further refused rows are in {path}" for path in paths[1:]])
+        return failure
 
     def _explain(self, error: BaseException) -> BaseException:
         is_stored = self.report.chunks or any(f.state != "refused" for f in self.report.failures)

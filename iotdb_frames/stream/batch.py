@@ -34,11 +34,13 @@ class Batch:
     """Entries of one lane, on their way.
 
     is_lost : a request of it was never answered for, and will not be
+    is_unkept : refused rows of it are nowhere else
     """
 
     def __init__(self, entries: list[Entry], known: KnownSeries) -> None:
         self.entries = entries
         self.is_lost = False
+        self.is_unkept = False
         self._known = known
         self._lock = Lock()
         self._n_parts = 1  # requests that are not answered for, and one while there may be more

@@ -221,8 +221,14 @@ class Outbox:
         """Refused rows to whom it may concern; the first error, where it is to be raised."""
         first: Exception | None = None
         for table, error in batch.refused():
-            first = first or error
             _log.error("%s refused: %s", plural(table.num_rows, "row"), error)
-            if self._on_refused is not None:
+            if self._on_refused is None:
+                first = first or error
+                continue
+            try:
                 self._on_refused(table, error)
-        return first if self._on_refused is None else None
+            except Exception as exc:
+                _log.error("%s not kept: %s", plural(table.num_rows, "refused row"), exc)
+                first = first or exc
+                batch.is_unkept = True
+        return first

@@ -407,7 +407,9 @@ class Pending:
     def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
         """A batch is answered for: its entries leave memory, their tickets are told."""
         tallies = batch.tallies(time.monotonic())
-        self._leave_spool(batch.entries)
+        # What was refused and could be kept nowhere else stays, for the next start.
+        kept = [e for e in batch.entries if e.error is None or not batch.is_unkept]
+        self._leave_spool(kept)
         with self.lock:
             lane.working.remove(batch)
             self._forget(batch.entries)

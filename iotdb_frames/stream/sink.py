@@ -25,13 +25,13 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.frames.dead_letter import LetterDirectory
 from iotdb_frames.options import parse_bytes
 from iotdb_frames.stream.aio import AsyncSink
 from iotdb_frames.stream.blocks import Block, Row, to_array, to_block, to_time
 from iotdb_frames.stream.known import KnownSeries
 from iotdb_frames.stream.outbox import OnRefused, Outbox
 from iotdb_frames.stream.pending import Overflow, Pending
-from iotdb_frames.stream.rejects import RejectFiles
 from iotdb_frames.stream.serializer import (
     DefaultIoTSerializationSchema,
     DeviceColumns,
@@ -175,7 +175,7 @@ class IoTDBSink:
         if callable(self._on_error):
             on_refused = self._on_error
         elif self._dead_letter is not None:
-            on_refused = RejectFiles(self._dead_letter).add
+            on_refused = LetterDirectory(self._dead_letter).add
         with ExitStack() as undo:
             spool = None
             if self._spool_dir is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 import iotdb_frames as iotf
 from iotdb_frames.backfills.manifest import Manifest
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 
 START = pd.Timestamp("2024-03-01")
 SMALL = 1 << 17
@@ -294,6 +295,38 @@ def test_dirt_goes_to_the_dead_letter(place: Place) -> None:
     assert letters.loc[251, "b"] == 125.0
     want = pd.concat([good.drop(index=[99, 199, 299]), holes.drop(index=[7, 250])])
     assert_same(place.stored(), want)
+
+
+def test_the_dead_letter_of_a_job(place: Place) -> None:
+    """A job has one file; what somebody else put there, or changed in it, stays as it is."""
+    place.dead.write_text("of another job")
+    for i in range(3):
+        lines = frame(100, i * 100, b=1.5).to_csv(index=False).splitlines()
+        lines[10] += ",many"
+        (place.folder / f"{i}.csv").write_text("\n".join(lines))
+        report = place.run(**place.collect)
+        own = place.dead.with_name("dead-2.parquet" if i < 2 else "dead-3.parquet")
+        assert report.dead_letter == str(own)
+        assert pd.read_parquet(own)["refused_file"].tolist() == [f"{n}.csv" for n in range(i + 1)]
+        if i == 1:
+            own.write_text("mended by hand")
+    assert place.dead.read_text() == "of another job"
+    assert place.dead.with_name("dead-2.parquet").read_text() == "mended by hand"
+
+
+def test_a_dead_letter_that_cannot_be_written(place: Place) -> None:
+    """The rows that fit are stored, and the error, with the report, says what is missing."""
+    lines = frame(100, b=1.5).to_csv(index=False).splitlines()
+    lines[10] += ",many"
+    (place.folder / "1.csv").write_text("\n".join(lines))
+    place.dead = place.dead.with_name("x" * 250)  # its part file would have too long a name
+    with pytest.raises(IoTDBFramesError, match="cannot be kept in") as caught:
+        place.run(**place.collect)
+    report = pickle.loads(pickle.dumps(caught.value)).report
+    assert (report.rows_written, report.rows_refused, report.dead_letter) == (99, 1, None)
+    place.dead = place.dead.with_name("dead.parquet")
+    assert place.run(**place.collect).dead_letter == str(place.dead)
+    assert place.letters() == [("1.csv", 11)]
 
 
 def test_unsorted_and_repeated_rows(place: Place) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import stat
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iotdb_frames.frames.dead_letter import DeadLetter
+from iotdb_frames.errors import IoTDBFramesError, OptionsError, WriteRejected
+from iotdb_frames.frames.dead_letter import DeadLetter, LetterDirectory, UnitLetter, write_units
 
 INDEX = pd.DatetimeIndex(["2024-01-01", "NaT", "2024-01-03"])
 ROWS = (np.array([1, 2]), np.array([0]))
@@ -72,10 +75,9 @@ def test_other_columns_go_into_a_further_file(tmp_path: Path) -> None:
     found = {p.name: pq.read_table(p).column(1).to_pylist() for p in tmp_path.iterdir()}
     assert found == {
         "x.parquet": [2, 4],
-        "x-2.parquet": [1.5],
+        "x-2.parquet": [1.5, 6.0],
         "x-3.parquet": ["b"],
-        "x-4.parquet": [6.0],
-        "x-5.parquet": [1],
+        "x-4.parquet": [1],
     }
 
 
@@ -126,9 +128,117 @@ def test_batches_of_a_stream_count_on(tmp_path: Path) -> None:
     """The place of a row is that in the whole stream."""
     batches = [pa.record_batch({"a": [1, 2, 3]}) for _ in range(2)]
     letter = DeadLetter(tmp_path / "x.parquet")
-    for i, batch in enumerate(batches):
-        letter.begin(batch, 3 * i)
-    for batch in reversed(batches):
-        letter.add(batch, np.array([2]), reason="r")
+    for i in (1, 0):
+        letter.add(batches[i], np.array([2]), first_row=3 * i, reason="r")
     letter.close()
     assert pq.read_table(tmp_path / "x.parquet")["refused_row"].to_pylist() == [5, 2]
+
+
+def numbers(path: Path, value: int) -> DeadLetter:
+    """A dead letter with one row, not closed."""
+    letter = DeadLetter(path)
+    letter.add(pa.table({"a": [value]}), np.array([0]), reason="r")
+    return letter
+
+
+def test_an_older_file_stays(tmp_path: Path) -> None:
+    """Whatever has the name keeps it, also what came while rows were refused: the next is taken."""
+    path = tmp_path / "bad.parquet"
+    path.write_text("somebody's only copy")
+    first, second = numbers(path, 1), numbers(path, 2)
+    (tmp_path / "bad-2.parquet").mkdir()
+    for letter in (second, first):
+        letter.close()
+    assert path.read_text() == "somebody's only copy"
+    assert second.paths == [tmp_path / "bad-3.parquet"]
+    assert first.paths == [tmp_path / "bad-4.parquet"]
+    assert pq.read_table(second.paths[0])["a"].to_pylist() == [2]
+    assert pq.read_table(first.paths[0])["a"].to_pylist() == [1]
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no link can be made a file is new all the same."""
+
+    def link(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    for value in (1, 2):
+        numbers(tmp_path / "bad.parquet", value).close()
+    found = {p.name: pq.read_table(p)["a"].to_pylist() for p in tmp_path.iterdir()}
+    assert found == {"bad.parquet": [1], "bad-2.parquet": [2]}
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    """Until the last row is in it nothing is there under its name; others may never read it."""
+    before = os.umask(0)
+    try:
+        letter = numbers(tmp_path / "bad.parquet", 1)
+        (part,) = tmp_path.iterdir()
+        assert part.name.startswith(".bad.parquet.")
+        assert stat.S_IMODE(part.stat().st_mode) == 0o600
+        letter.close()
+        LetterDirectory(tmp_path / "sink").add(pa.table({"a": [1]}), WriteRejected("r", code=507))
+    finally:
+        os.umask(before)
+    modes = {p.name.split("-")[0]: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")}
+    assert modes == {"bad.parquet": 0o600, "sink": 0o700, "refused": 0o600}
+
+
+def test_the_file_of_a_job_is_its_own(tmp_path: Path) -> None:
+    """All rows of a job's units go into one file, which replaces only the one it knows."""
+    path = tmp_path / "dead.parquet"
+    units = []
+    for file, data in (("1.csv", pa.table({"a": [1, 2]})), ("2.csv", pa.table({"a": ["x"]}))):
+        letter = UnitLetter(file, lines_of=lambda rows: rows + 1, texts_of=None)
+        letter.add(data, np.arange(data.num_rows), reason="r")
+        units.append(letter.packed()[0][1])
+
+    def write(n_units: int, instead_of: str | None) -> tuple[Path, str]:
+        made = write_units(path, lambda: units[:n_units])
+        assert made is not None
+        digest = made.digest()
+        return made.close(instead_of=instead_of), digest
+
+    assert write_units(path, list) is None
+    path.write_text("another's")
+    first, digest = write(1, None)
+    second, digest = write(2, digest)
+    assert first == second == tmp_path / "dead-2.parquet"
+    assert pq.read_table(second).drop_columns(["refused_code", "refused_reason"]).to_pylist() == [
+        {"a": "1", "refused_file": "1.csv", "refused_line": 1, "refused_text": None},
+        {"a": "2", "refused_file": "1.csv", "refused_line": 2, "refused_text": None},
+        {"a": "x", "refused_file": "2.csv", "refused_line": 1, "refused_text": None},
+    ]
+    second.write_text("mended by hand")
+    assert write(2, digest)[0] == tmp_path / "dead-3.parquet"
+    assert second.read_text() == "mended by hand"
+    assert path.read_text() == "another's"
+
+
+def test_columns_called_like_ours_are_kept_beside(tmp_path: Path) -> None:
+    """Refused rows that are written and refused again keep what the first file said."""
+    LetterDirectory(tmp_path).add(
+        pa.table({"device": ["d"], "refused_code": [1], "refused_reason": ["old"]}),
+        WriteRejected("new", code=507),
+    )
+    (file,) = tmp_path.iterdir()
+    assert pq.read_table(file).to_pylist() == [
+        {
+            "device": "d",
+            "refused_code_": 1,
+            "refused_reason_": "old",
+            "refused_code": 507,
+            "refused_reason": "new",
+        }
+    ]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    """A directory that cannot be there is refused in words, before and when rows come."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionsError, match=r"dead_letter=.*cannot be made"):
+        LetterDirectory(tmp_path / "file" / "deeper")
+    with pytest.raises(IoTDBFramesError, match="refused rows cannot be kept in") as caught:
+        numbers(tmp_path / "file" / "bad.parquet", 1)
+    assert "name a file elsewhere" in str(caught.value)
