@@ -13,6 +13,10 @@ class Clock:
         """Seconds of a clock that nobody sets back; only differences mean something."""
         return time.monotonic()
 
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970, UTC."""
+        return time.time_ns()
+
     def sleep(self, duration_s: float) -> None:
         """Return `duration_s` seconds later."""
         time.sleep(duration_s)

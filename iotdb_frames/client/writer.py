@@ -211,13 +211,17 @@ class FrameWriter:
 
     def send(
         self, planned: WritePlan, data: Any, *, on_end: Callable[[bool], None] | None = None
-    ) -> None:
+    ) -> np.ndarray:
         """Submit a planned frame; returns when all of it is encoded, not yet acknowledged.
 
         Parameters
         ----------
         on_end : called once, from any thread, when the last answer is there; with False where
             something was never sent
+
+        Returns
+        -------
+        bool array, shape (n_rows,) : which rows were refused, complete with the last answer
         """
         report = self.report
         frame = _Frame(data, planned, report.rows_in)
@@ -229,11 +233,12 @@ class FrameWriter:
         if len(planned.order) == 0:
             self._note(["there was nothing to write: no rows, or none that could be sent"])
             frame.pending.end(is_sent=True)
-            return
+            return frame.is_refused
         requests = self._begin(planned)
         if self._options.workers > 1:
             self._sender.drain()  # a device may change its lane from frame to frame
         self._submit(frame, requests)
+        return frame.is_refused
 
     def _note(self, notes: Iterable[str]) -> None:
         """Each note once, of however many frames."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from iotdb_frames.stream.clock import BLOCK, Ints, SampleClock
@@ -160,23 +161,39 @@ class Hits:
     faulty: Values | None
 
 
-def find_hits(stream: DeviceStream, low: int, high: int) -> list[Hits]:
-    """Every hit on rows [low, high) of one device."""
+def find_hits(stream: DeviceStream, ticks: Ints | range) -> list[Hits]:
+    """Every hit on some rows of one device.
+
+    Parameters
+    ----------
+    ticks : the rows, ascending and each once
+    """
+    if not len(ticks):
+        return []
+    low, high = int(ticks[0]), int(ticks[-1]) + 1
+    if isinstance(ticks, range) or high - low == len(ticks):
+        blocks = range(low // BLOCK, -(-high // BLOCK))
+        wanted = None
+    else:
+        blocks = np.unique(ticks // BLOCK).tolist()
+        wanted = ticks
+
+    def is_wanted(hit: Ints) -> npt.NDArray[np.bool_]:
+        is_inside = (hit >= low) & (hit < high)
+        return is_inside if wanted is None else is_inside & np.isin(hit, wanted)
+
     found: list[Hits] = []
-    blocks = range(low // BLOCK, -(-high // BLOCK))
     for name, sensor in stream.sensors.items():
         for block in blocks if sensor.has_faults else ():
             stored = sensor.stored(block)
             for fault, rows in stored.hits:
-                ticks = rows + block * BLOCK
-                inside = rows[(ticks >= low) & (ticks < high)]
+                inside = rows[is_wanted(rows + block * BLOCK)]
                 clean = _with_missing(stored.clean, stored.clean_missing, inside)
                 faulty = _with_missing(stored.cells, stored.missing, inside)
                 found.append(Hits(stream, name, fault, inside + block * BLOCK, clean, faulty))
     for block in blocks if not stream.delivery.is_plain else ():
-        for fault, ticks in stream.delivery.block(block).hits:
-            inside = ticks[(ticks >= low) & (ticks < high)]
-            found.append(Hits(stream, None, fault, inside, None, None))
+        for fault, hit in stream.delivery.block(block).hits:
+            found.append(Hits(stream, None, fault, hit[is_wanted(hit)], None, None))
     return [hits for hits in found if len(hits.ticks)]
 
 
@@ -190,9 +207,19 @@ def _with_missing(cells: Values, missing: Values | None, rows: Ints) -> Values:
 
 
 def build_ledger(
-    hits: Sequence[Hits], *, kinds: Sequence[str], clock: SampleClock, has_devices: bool
+    hits: Sequence[Hits],
+    *,
+    kinds: Sequence[str],
+    clock: SampleClock,
+    has_devices: bool,
+    before: int | None = None,
 ) -> pd.DataFrame:
-    """One row a hit, ascending in time; columns as in `SensorSource.ledger`."""
+    """One row per hit, ascending in time; columns as in `SensorSource.ledger`.
+
+    Parameters
+    ----------
+    before : the tick at which what had not arrived was delivered all the same; None: never
+    """
     counts = [len(h.ticks) for h in hits]
     ticks = _joined([h.ticks for h in hits])
     columns: dict[str, Any] = {"time": clock.times(ticks).view(clock.dtype)}
@@ -205,10 +232,38 @@ def build_ledger(
         columns[name] = _cells([getattr(h, name) for h in hits], counts)
     stamps = [h.stream.delivery.stamps(h.ticks) for h in hits]
     columns["stamped"] = _joined(stamps).view(clock.dtype)
-    arrive = [h.stream.delivery.arrivals(h.ticks) for h in hits]
-    columns["delivered"] = clock.times(_joined(arrive)).view(clock.dtype)
+    arrive = _joined([h.stream.delivery.arrivals(h.ticks) for h in hits])
+    arrive = arrive if before is None else np.minimum(arrive, before)
+    columns["delivered"] = clock.times(arrive).view(clock.dtype)
     ledger = pd.DataFrame(columns)
     return ledger.iloc[np.argsort(ticks, kind="stable")].reset_index(drop=True)
+
+
+def join_ledgers(ledgers: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Ledgers of one stream as one, ascending in time.
+
+    Parameters
+    ----------
+    ledgers : at least one; maybe of several clocks, with devices and without
+    """
+    ledgers = [ledger for ledger in ledgers if len(ledger)] or list(ledgers[-1:])
+    if len(ledgers) == 1:
+        return ledgers[0]
+    columns = list(dict.fromkeys(name for ledger in ledgers for name in ledger.columns))
+    if "device" in columns:
+        columns = ["time", "device", *(c for c in columns if c not in ("time", "device"))]
+    joined = {}
+    for name in columns:
+        parts = [ledger.get(name) for ledger in ledgers]
+        if name in ("device", "sensor", "fault"):
+            labels = [
+                _labels([None], [len(ledger)]) if part is None else part.array
+                for part, ledger in zip(parts, ledgers, strict=True)
+            ]
+            joined[name] = pd.Series(pd.api.types.union_categoricals(labels))
+        else:
+            joined[name] = pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(joined).sort_values("time", kind="stable", ignore_index=True)
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:

@@ -2,6 +2,10 @@
 
 Row (tick) `k` of a source is at ``start + k / rate``, floored to the source's time unit. The
 period is kept as an exact fraction of units, so the billionth row is as exact as the first.
+
+A span holds the rows from its begin, inclusive, to its end, exclusive, whatever it is the span of:
+a source, a frame, a window, a stream, a fault, a ledger. `first_step_from` is that rule; nothing
+else decides which row is in a span.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ BLOCK = 4096
 """Rows a block: the unit in which values are generated, whatever the window."""
 
 UNITS_PER_S = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+_NS = UNITS_PER_S["ns"]
 
 
 def to_naive_utc(time: Any, *, name: str) -> pd.Timestamp:
@@ -58,6 +64,25 @@ def to_seconds(span: Any, *, name: str) -> float:
     if not math.isfinite(seconds):
         raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"')
     return seconds
+
+
+def first_step_from(seconds: float, *, per_s: Fraction) -> int:
+    """The first of evenly spaced steps that is not before a moment; so, how many are before it.
+
+    Seconds in binary are not exact: ``n / per_s`` is step n, whether it is above or below it. What
+    is within half a nanosecond, or the last digit of `seconds`, counts as the same.
+
+    Parameters
+    ----------
+    seconds : the moment, since step 0
+    per_s : steps a second
+    """
+    nanos = round(seconds * _NS)
+    return _first_step(nanos - Fraction(1, 2) - Fraction(abs(nanos), 1 << 52), per_s)
+
+
+def _first_step(nanos: int | Fraction, per_s: Fraction) -> int:
+    return math.ceil(nanos * per_s / _NS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,16 +161,24 @@ class SampleClock:
         times += self.start
         return times
 
+    @cached_property
+    def _per_s(self) -> Fraction:
+        return self.units_per_s / self.period
+
+    def first_tick_from(self, seconds: float) -> int:
+        """The first tick not before `seconds` after tick 0; so, the ticks that a span holds."""
+        return first_step_from(seconds, per_s=self._per_s)
+
     def first_tick_at(self, time: pd.Timestamp) -> int:
         """The first tick whose time is not before `time`."""
         micros = int(time.to_datetime64().astype("datetime64[us]").astype(np.int64))
-        nanos = micros * 1000 + time.nanosecond
-        # A floored time is at or after a whole unit exactly when the unfloored one is.
-        at = -(-nanos * self.units_per_s // UNITS_PER_S["ns"])
-        return math.ceil(Fraction(at - self.start) / self.period)
+        nanos = micros * 1000 + time.nanosecond - self.start * (_NS // self.units_per_s)
+        # A floored time is at or after a whole unit exactly when the unfloored one is. What has
+        # nanoseconds was computed, and rounded to them.
+        return _first_step(nanos - Fraction(1, 2) if nanos % 1000 else nanos, self._per_s)
 
-    def n_ticks(self, seconds: float) -> int:
-        """Ticks in a span, to the nearest."""
+    def nearest_tick(self, seconds: float) -> int:
+        """The tick nearest to `seconds` after tick 0."""
         return round(seconds / self.period_s)
 
     def stamp(self, units: int) -> pd.Timestamp:

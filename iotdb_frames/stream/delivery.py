@@ -49,7 +49,7 @@ class Delivery:
         self._recent: Recent[Arrivals] = Recent(self._make, size=self.max_late // BLOCK + 3)
 
     def _ticks(self, plan: FaultPlan) -> int:
-        return max(1, self._clock.n_ticks(plan.severity))
+        return max(1, self._clock.nearest_tick(plan.severity))
 
     @property
     def is_plain(self) -> bool:

@@ -195,7 +195,7 @@ class Fault:
             raise OptionsError(f"{self.kind}: onset={self.onset!r} is after the end of the source")
         length: int | None
         if self.duration is not None:
-            length = max(1, clock.n_ticks(to_seconds(self.duration, name="duration")))
+            length = max(1, clock.first_tick_from(to_seconds(self.duration, name="duration")))
         elif self.probability is not None or self.kind == "spike":
             length = self.traits.rows
         else:
@@ -293,5 +293,5 @@ def _tick_of(onset: Any, clock: SampleClock) -> int:
         seconds = to_seconds(onset, name="onset")
         if seconds < 0:
             raise OptionsError(f"onset={onset!r} is before the start")
-        return math.ceil(seconds / clock.period_s - 1e-9)  # 0.3 s at 10 Hz is row 3
+        return clock.first_tick_from(seconds)
     return max(0, clock.first_tick_at(to_naive_utc(onset, name="onset")))

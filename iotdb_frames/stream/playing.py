@@ -30,20 +30,25 @@ class Playable(Protocol):
     def next_window(self, position: int, window: Any) -> tuple[int, float] | None:
         """(end position, stream time at which it is complete); None: the source is over."""
 
-    def position_at(self, elapsed_s: float) -> int:
-        """Rows that are over at a stream time."""
-
     def first_from(self, elapsed_s: float) -> int:
-        """The first row not before a stream time."""
+        """The first row not before a stream time; so, how many are before it."""
 
-    def rows(self, low: int, high: int, *, since: int = 0) -> pd.DataFrame:
-        """What arrives in [low, high), of rows read from `since` on."""
+    def rows(
+        self, low: int, high: int | None = None, *, since: int = 0, before: int | None = None
+    ) -> pd.DataFrame:
+        """What arrives in [low, high), of rows read in [since, before).
 
-    def late(self, position: int, *, since: int = 0) -> pd.DataFrame:
-        """What has been read in [since, position) and not arrived."""
+        Without `high`: whatever arrives from `low` on; without `before`: before `high`.
+        """
 
-    def count_faults(self, low: int, high: int) -> dict[str, int]:
-        """Faults that hit rows read in [low, high), by kind."""
+    def count_faults(self, low: int, high: int | None = None, **which: Any) -> dict[str, int]:
+        """Which faults hit how many of `rows`, by kind; `which` as of `ledger_of`."""
+
+    def ledger_of(self, low: int, high: int | None = None, **which: Any) -> pd.DataFrame:
+        """Which fault hit which of `rows`, as of `SensorSource.ledger`.
+
+        `which` is ``since`` and ``before``, and ``refused``: positions in `rows` that do not count.
+        """
 
     def prepare(self, low: int, high: int) -> None:
         """Do a share, as large as [low, high) is, of what later rows will need all at once."""
@@ -69,7 +74,7 @@ class StreamStats:
     points : cells that are not missing, acknowledged (into a target; else 0)
     retries : requests that were sent again (into a target; else 0)
     rejected : of `rows`, those the database refused, under ``on_error="collect"``
-    faults : rows hit, by kind
+    faults : acknowledged rows hit, by kind: as many as `Runner.ledger` has
     error : what `send` raised, or None
     """
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.frames.card import Card, count, duration, plural
-from iotdb_frames.options import WriteArgs, show_options
-from iotdb_frames.stream.clock import UNITS_PER_S, to_naive_utc, to_seconds
-from iotdb_frames.stream.showing import HasPanel
-
-if TYPE_CHECKING:
-    from iotdb_frames.client.connection import Connection
-    from iotdb_frames.stream.runner import Runner
+from iotdb_frames.stream.assembly import build_ledger
+from iotdb_frames.stream.clock import (
+    UNITS_PER_S,
+    SampleClock,
+    first_step_from,
+    to_naive_utc,
+    to_seconds,
+)
+from iotdb_frames.stream.showing import Streamable
 
 _UNITS_PER_S = {"s": 1, **UNITS_PER_S}
 
@@ -72,7 +75,7 @@ def replay(
     return Replay(frame, speed=speed, starts_now=now_shift, n_loops=n_loops)
 
 
-class Replay(HasPanel):
+class Replay(Streamable):
     """A recorded frame as a source; made by `replay`.
 
     A position is a row number, counted on through the loops. Its windows are rows, or spans of the
@@ -181,22 +184,21 @@ class Replay(HasPanel):
             end = position + int(window)
             end = end if self.n_rows is None else min(end, self.n_rows)
             return end, self._elapsed_at(end - 1) / self._units_per_s
-        step = max(1, round(to_seconds(window, name="window") * self._units_per_s))
+        step = max(1, self._units_from(to_seconds(window, name="window")))
         over = (self._elapsed_at(position) // step + 1) * step
         return self._first_from(over), over / self._units_per_s
 
-    def position_at(self, elapsed_s: float) -> int:
-        """Rows whose time has come after `elapsed_s` seconds of the recording."""
-        return self._first_from(round(elapsed_s * self._units_per_s) + 1)
-
     def first_from(self, elapsed_s: float) -> int:
-        """The first row not before `elapsed_s` seconds of the recording."""
-        return self._first_from(round(elapsed_s * self._units_per_s))
+        """The first row not before `elapsed_s` seconds of the recording; so, the rows before it."""
+        return self._first_from(self._units_from(elapsed_s))
 
-    def rows(self, low: int, high: int, *, since: int = 0) -> pd.DataFrame:
-        """Rows [low, high), through the loops."""
+    def rows(
+        self, low: int, high: int | None = None, *, since: int = 0, before: int | None = None
+    ) -> pd.DataFrame:
+        """Rows [low, high), through the loops, of [since, before); none of a recording is late."""
         low = max(low, since)
-        high = max(low, high if self.n_rows is None else min(high, self.n_rows))
+        ends = [end for end in (high, before, self.n_rows) if end is not None]
+        high = max(low, min(ends))
         n = len(self._frame)
         if low // n == max(low, high - 1) // n:
             return self._part(low // n, low % n, low % n + high - low)
@@ -206,58 +208,17 @@ class Replay(HasPanel):
             parts.append(self._part(loop, first, last))
         return pd.concat(parts)
 
-    def late(self, position: int, *, since: int = 0) -> pd.DataFrame:  # noqa: ARG002, a recording's rows are never late
-        """No rows: a recording holds them as they came."""
-        return self._frame.iloc[:0]
-
-    def count_faults(self, low: int, high: int) -> dict[str, int]:  # noqa: ARG002, as above
+    def count_faults(self, low: int, high: int | None = None, **which: Any) -> dict[str, int]:  # noqa: ARG002, as of any source
         """Nothing: what is broken in a recording is not known."""
         return {}
 
+    def ledger_of(self, low: int, high: int | None = None, **which: Any) -> pd.DataFrame:  # noqa: ARG002, as of any source
+        """No rows, as above."""
+        clock = SampleClock(start=0, period=Fraction(1), unit="ms")
+        return build_ledger((), kinds=(), clock=clock, has_devices=False)
+
     def prepare(self, low: int, high: int) -> None:
         """Nothing: all rows are there."""
-
-    # --- into the database ---
-
-    @show_options
-    def stream(
-        self,
-        *,
-        to: Any,
-        window: Any = None,
-        speed: float | None = None,
-        duration: Any = None,
-        now: bool | None = None,
-        connection: Connection | str | None = None,
-        **options: Unpack[WriteArgs],
-    ) -> Runner:
-        """A `Runner` that sends the recording's windows; nothing runs before its start.
-
-        Parameters
-        ----------
-        to : a target as of `iotdb_frames.write`, or a sink
-        window : rows, or a span of the recording; None: a second
-        speed, now : as of `replay` (`now` is its `now_shift`), which they overrule
-        duration : seconds or a span of the recording; None: to its end
-        connection, options : as of `SensorSource.stream`, and the frame's own ``device=``,
-            ``tags=``, ``schema=`` as of `iotdb_frames.write`
-
-        Raises
-        ------
-        OptionsError : an option that cannot be meant, or not for a stream.
-        """
-        from iotdb_frames.stream.target import stream
-
-        return stream(
-            self,
-            to=to,
-            window=window,
-            speed=speed,
-            duration=duration,
-            now=now,
-            connection=connection,
-            **options,
-        )
 
     # --- inside ---
 
@@ -273,6 +234,10 @@ class Replay(HasPanel):
     def _elapsed_at(self, position: int) -> int:
         loop, row = divmod(position, len(self._frame))
         return loop * self._cycle + int(self._elapsed[row])
+
+    def _units_from(self, seconds: float) -> int:
+        """Units that are before `seconds`."""
+        return first_step_from(seconds, per_s=Fraction(self._units_per_s))
 
     def _first_from(self, units: int) -> int:
         loop, rest = divmod(max(units, 0), self._cycle)

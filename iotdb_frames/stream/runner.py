@@ -14,26 +14,28 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from threading import Condition, RLock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.stream.clock import to_seconds
+from iotdb_frames.stream.parts import Part, Place
 from iotdb_frames.stream.playing import Pace, Playable, State, StreamStats, checked_speed
+from iotdb_frames.stream.sent import Sent, Window
 from iotdb_frames.views import load_view
 
 _log = logging.getLogger(__name__)
 
 _OVER: tuple[State, ...] = ("stopped", "finished", "failed")
-Listener = Callable[[pd.DataFrame, Any, float], None]
-"""Told of a window that was sent, of what `send` gave for it, and of the seconds it took."""
+Listener = Callable[[pd.DataFrame, Window], None]
+"""Told of a window that was handed over: its rows, and what became of them."""
 
 _TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
 
@@ -51,6 +53,7 @@ class Runner:
     now : move the source's times so that its first row is at the moment of `start`; None: what the
         source says (`replay(now_shift=)`)
     finish : called once after the last window was sent, e.g. a flush; not after a failure
+    clock : what the source's time is tied to
 
     Raises
     ------
@@ -67,39 +70,36 @@ class Runner:
         duration: Any = None,
         now: bool | None = None,
         finish: Callable[[], Any] | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
         self._send = send
         self._finish = finish
+        self._clock = clock
         self._now = source.starts_now if now is None else now
         self._window = source.default_window if window is None else window
+        source.next_window(0, self._window)  # checks it
         self._pace = Pace(speed=source.speed if speed is None else speed)
-        self._until_s = math.inf if duration is None else to_seconds(duration, name="duration")
-        if not self._until_s > 0:
+        until_s = math.inf if duration is None else to_seconds(duration, name="duration")
+        if not until_s > 0:
             raise OptionsError(f"duration={duration!r} must be more than 0")
-        self._source = source
-        first = source.next_window(0, self._window)
-        if first is not None and first[1] > self._until_s + 1e-9:
-            raise OptionsError(f"window={self._window!r} is longer than duration={duration!r}")
+        self._place = Place(source, until_s=until_s)
+        if window is not None and not self._place.holds(window):
+            raise OptionsError(f"window={window!r} is longer than duration={duration!r}")
         self._changed = Condition()
         self._changing = RLock()  # one change after the other; making a source may take long
         self._state: State = "ready"
         self._thread: Thread | None = None
         self._error: BaseException | None = None
         self._drain = True
-        # Place in the source: the next row, the first of this source, and the time before it.
-        self._position = 0
-        self._since = 0
-        self._sent_s = 0.0
+        self._sent_s = 0.0  # the stream time up to which rows were sent
         self._next_source: Playable | None = None
+        self._leaps_from_s: float | None = None  # rows before it are sent before a leap in time
         self._version = 0  # counts changes: a window made before one is made again
         self._due_s: float | None = None  # of the window in hand
         self._window_s = 0.0
-        self._windows = 0
-        self._rows = 0
         self._max_behind_s = 0.0
         self._was_behind = False
-        self._send_s: deque[float] = deque(maxlen=1000)
-        self._faults: Counter[str] = Counter()
+        self._sent = Sent()
         self._listeners: tuple[Listener, ...] = ()
 
     # --- what it is ---
@@ -107,7 +107,7 @@ class Runner:
     @property
     def source(self) -> Playable:
         """What is streamed now."""
-        return self._source
+        return self._place.source
 
     @property
     def receiver(self) -> Any:
@@ -133,27 +133,30 @@ class Runner:
     def stats(self) -> StreamStats:
         """Counters of this moment."""
         with self._changed:
-            elapsed = self._pace.ran_at(time.monotonic())
+            elapsed = self._pace.ran_at(self._clock.now())
             behind = self._behind_s()
-            takes = sorted(self._send_s)
             return StreamStats(
                 state=self._state,
-                windows=self._windows,
-                rows=self._rows,
                 elapsed_s=elapsed,
                 stream_s=self._sent_s,
-                rows_per_s=self._rows / elapsed if elapsed else 0.0,
+                rows_per_s=self._sent.n_rows / elapsed if elapsed else 0.0,
                 behind_s=behind,
                 max_behind_s=max(self._max_behind_s, behind),
                 is_behind=self._is_behind(behind),
                 window_s=self._window_s / self._pace.speed,
-                send_s=self._send_s[-1] if takes else 0.0,
-                median_send_s=takes[len(takes) // 2] if takes else 0.0,
-                p99_send_s=takes[len(takes) * 99 // 100] if takes else 0.0,
-                max_send_s=takes[-1] if takes else 0.0,
-                faults=dict(self._faults),
                 error=self._error,
+                **self._sent.counters(),
             )
+
+    def ledger(self) -> pd.DataFrame:
+        """Which fault hit which of the rows that were acknowledged; as of `SensorSource.ledger`.
+
+        It holds over all changes and pauses; `fault_number` counts the faults of the source that
+        was streamed then. Rows of which a ticket of a sink says nothing yet are not in it, and
+        neither are rows that were refused (into a sink: windows of which rows were refused).
+        """
+        ledger = self._sent.ledger()
+        return self.source.ledger_of(0, 0) if ledger is None else ledger
 
     def __repr__(self) -> str:
         if self._state == "ready":
@@ -176,9 +179,9 @@ class Runner:
             if self._state != "ready":
                 raise OptionsError(f"this stream is {self._state}", hint="make a new one")
             if self._now:
-                self._source = self._source.starting_at(pd.Timestamp.now("UTC"))
+                self._place.source = self.source.starting_at(pd.Timestamp(self._clock.time_ns()))
             self._state = "running"
-            self._pace.start(time.monotonic())
+            self._pace.start(self._clock.now())
             self._thread = Thread(target=self._run, name="iotdb-frames-stream", daemon=True)
             self._thread.start()
         return self
@@ -187,24 +190,27 @@ class Runner:
         """Stop the stream's time; a window being sent is sent. Nothing while not running."""
         with self._changed:
             if self._state == "running":
-                self._pace.hold(time.monotonic())
+                self._pace.hold(self._clock.now())
                 self._state = "paused"
                 self._changed.notify_all()
 
-    def resume(self, *, skip: bool = False) -> None:
+    def resume(self, *, skip: bool | None = None) -> None:
         """Go on where the stream was paused. Nothing while not paused.
 
         Parameters
         ----------
-        skip : leave out the rows of the pause, so that times are again those of the wall clock
+        skip : leave out the rows of the pause, so that times are again those of the clock; None:
+            where the stream began so (`now`)
         """
         with self._changed:
             if self._state != "paused":
                 return
-            now = time.monotonic()
-            if skip:
+            now = self._clock.now()
+            if self._now if skip is None else skip:
+                held_s = self._pace.stream_at(now)
+                if self._leaps_from_s is None:
+                    self._leaps_from_s = held_s
                 self._sent_s = max(self._sent_s, self._pace.skip(now))
-                self._next_source = self._next_source or self._source
                 self._version += 1
             self._pace.start(now)
             self._state = "running"
@@ -228,14 +234,14 @@ class Runner:
             if self._state == "ready":
                 self._state = "stopped"
             elif self._state not in _OVER:
-                self._pace.hold(time.monotonic())
+                self._pace.hold(self._clock.now())
                 self._drain = drain and (self._drain or self._state != "stopping")
                 self._state = "stopping"
                 self._changed.notify_all()
         return self.wait(timeout_s=timeout_s)
 
     cancel = stop
-    """The seed's word for `stop`."""
+    """`stop`, as the IoTDB Flink connector calls it."""
 
     def wait(self, *, timeout_s: float | None = None) -> StreamStats:
         """Wait for the end of the stream.
@@ -294,21 +300,21 @@ class Runner:
         with self._changing:
             new: Any = None
             if source:
-                new = source.pop("source", self._next_source or self._source)
+                new = source.pop("source", self._next_source or self.source)
                 if source and not hasattr(new, "replace"):
                     raise OptionsError(f"a {type(new).__name__} has no parameters to change")
                 new = new.replace(**source) if source else new
             asked = self._window if window is None else window
-            (new or self._next_source or self._source).next_window(0, asked)  # checks it
+            (new or self._next_source or self.source).next_window(0, asked)  # checks it
             with self._changed:
                 self._apply(asked, speed, new)
 
     def _apply(self, window: Any, speed: float | None, source: Playable | None) -> None:
         if speed is not None:
-            self._pace.set_speed(time.monotonic(), speed)
+            self._pace.set_speed(self._clock.now(), speed)
         self._window = window
         if source is not None and self._state == "ready":
-            self._source = source
+            self._place.source = source
         elif source is not None:
             self._next_source = source
         self._version += 1
@@ -319,7 +325,7 @@ class Runner:
         return load_view("panel")(self, capacity=capacity)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell `listener` of every window that was sent, until what is returned is called.
+        """Tell `listener` of every window that was handed over, until what is returned is called.
 
         It is called in the stream's thread, between two windows: it should only take note. Who
         listens sees `stats`: that the receiver does not keep up is no warning in the log then.
@@ -354,7 +360,7 @@ class Runner:
     def _behind_s(self) -> float:
         if self._due_s is None:
             return 0.0
-        return max(0.0, -self._pace.wait_s(time.monotonic(), self._due_s))
+        return max(0.0, -self._pace.wait_s(self._clock.now(), self._due_s))
 
     def _is_behind(self, behind_s: float) -> bool:
         return behind_s > max(1.0, 2 * self._window_s / self._pace.speed)
@@ -381,49 +387,48 @@ class Runner:
             with self._changed:
                 if self._state == "stopping":
                     return False
-                version = self._version
-                source, window = self._source, self._window
-            following = source.next_window(self._position, window)
-            if following is not None and following[1] > self._until_s + 1e-9:
-                end = source.position_at(self._until_s)
-                following = (end, self._until_s) if end > self._position else None
+                version, window = self._version, self._window
+            following = self._place.following(window)
             if following is None:
-                self._hand_over(source.late(self._position, since=self._since))
+                self._hand_over(self._place.late())
                 return True
-            end, due_s = following
+            part, due_s = following
             with self._changed:
                 self._window_s = due_s - self._sent_s
                 self._due_s = due_s
-            frame = source.rows(self._position, end, since=self._since)
-            source.prepare(self._position, end)
+            frame = part.rows()
+            part.source.prepare(part.low, part.end)
             if self._wait_until(due_s, version):
-                self._send_window(frame, end, due_s)
+                self._send_window(part, frame, due_s)
 
     def _switch(self) -> None:
         """Take over another source, or a leap in time, between two windows."""
         with self._changed:
             new, self._next_source = self._next_source, None
-            old, since = self._source, self._since
-            if new is None:
+            leaps_from_s, self._leaps_from_s = self._leaps_from_s, None
+            if new is None and leaps_from_s is None:
                 return
-            late_until = self._position
-            self._source = new
-            self._position = self._since = new.first_from(self._sent_s)
-        self._hand_over(old.late(late_until, since=since))
+            self._due_s = None  # what is sent at once is never late
+            sent_s = self._sent_s
+        if leaps_from_s is not None:
+            self._send_up_to(leaps_from_s)
+        self._hand_over(self._place.late())
+        with self._changed:
+            self._place.go_on_with(new or self.source, at_s=sent_s)
 
     def _drain_rest(self) -> None:
-        over_s = self._pace.stream_at(time.monotonic())
-        while self._drain:
-            end = self._source.position_at(over_s)
-            following = self._source.next_window(self._position, self._window)
-            if end <= self._position or following is None:
-                break
-            due_s = min(following[1], over_s)
-            end = min(end, following[0])
-            frame = self._source.rows(self._position, end, since=self._since)
-            self._send_window(frame, end, due_s)
+        self._send_up_to(self._pace.stream_at(self._clock.now()))
         if self._drain:
-            self._hand_over(self._source.late(self._position, since=self._since))
+            self._hand_over(self._place.late())
+
+    def _send_up_to(self, until_s: float) -> None:
+        """Send the rows before a stream time at once; after a stop only while it drains."""
+        while self._drain:
+            following = self._place.following(self._window, until_s=until_s)
+            if following is None:
+                return
+            part, due_s = following
+            self._send_window(part, part.rows(), due_s)
 
     def _wait_until(self, due_s: float, version: int) -> bool:
         """Wait for a stream time; False: something changed that the window may depend on."""
@@ -432,19 +437,17 @@ class Runner:
                 if self._state == "stopping" or self._version != version:
                     return False
                 if self._state == "paused":
-                    self._changed.wait()
+                    self._clock.wait(self._changed)
                     continue
-                wait_s = self._pace.wait_s(time.monotonic(), due_s)
+                wait_s = self._pace.wait_s(self._clock.now(), due_s)
                 if wait_s <= 0:
                     return True
-                self._changed.wait(wait_s)
+                self._clock.wait(self._changed, wait_s)
 
-    def _send_window(self, frame: pd.DataFrame, end: int, due_s: float) -> None:
-        self._hand_over(frame)
-        faults = self._source.count_faults(self._position, end)
+    def _send_window(self, part: Part, frame: pd.DataFrame, due_s: float) -> None:
+        self._hand_over(part, frame)
         with self._changed:
-            self._faults.update(faults)
-            self._position = end
+            self._place.position = part.end
             self._sent_s = max(self._sent_s, due_s)  # a leap may have been asked for meanwhile
             self._pace.reach(due_s)
             behind = self._behind_s()
@@ -460,38 +463,40 @@ class Runner:
     def _tell(self, text: str) -> None:
         _log.log(logging.INFO if self._listeners else logging.WARNING, text, self)
 
-    def _hand_over(self, frame: pd.DataFrame) -> None:
-        if not len(frame):
-            return
-        begin = time.monotonic()
-        try:
-            given = self._send(frame)
-        except BaseException as exc:
-            exc.add_note(f"while sending {len(frame)} rows, {frame.index[0]} … {frame.index[-1]}")
-            raise
-        took_s = time.monotonic() - begin
-        with self._changed:
-            self._send_s.append(took_s)
-            self._windows += 1
-            self._rows += len(frame)
-        for listener in self._listeners:
-            listener(frame, given, took_s)
+    def _hand_over(self, part: Part, frame: pd.DataFrame | None = None) -> None:
+        frame = part.rows() if frame is None else frame
+        given: Any = None
+        took_s = 0.0
+        if len(frame):
+            begin = self._clock.now()
+            try:
+                given = self._send(frame)
+            except BaseException as exc:
+                rows = f"{len(frame)} rows, {frame.index[0]} … {frame.index[-1]}"
+                exc.add_note(f"while sending {rows}")
+                raise
+            took_s = self._clock.now() - begin
+        part = replace(part, refused=getattr(given, "refused", None))
+        window = Window(part=part, given=given, took_s=took_s, faults=part.count_faults())
+        self._sent.add(window, n_rows=len(frame))
+        for listener in self._listeners if len(frame) else ():
+            listener(frame, window)
 
     def _end(self, state: State) -> None:
         with self._changed:
-            self._pace.hold(time.monotonic())
+            self._pace.hold(self._clock.now())
             self._due_s = None
             self._state = state
             self._changed.notify_all()
 
     def _wait(self, timeout_s: float) -> bool:
-        until = time.monotonic() + timeout_s
+        until = self._clock.now() + timeout_s
         with self._changed:
             while self._state not in _OVER:
                 if self._state == "ready":
                     raise OptionsError("this stream was never started", hint="start(), or run(60)")
-                left_s = until - time.monotonic()
+                left_s = until - self._clock.now()
                 if left_s <= 0:
                     return False
-                self._changed.wait(min(left_s, _TICK_S))
+                self._clock.wait(self._changed, min(left_s, _TICK_S))
         return True

@@ -14,38 +14,34 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import TSDataType, WriteArgs, show_options
+from iotdb_frames.options import TSDataType
 from iotdb_frames.stream.assembly import (
     DeviceRows,
+    DeviceStream,
+    Hits,
     build_frame,
     build_ledger,
     find_hits,
     merge_repeated,
 )
-from iotdb_frames.stream.clock import BLOCK, SampleClock, to_naive_utc, to_seconds
+from iotdb_frames.stream.clock import BLOCK, Ints, SampleClock, to_naive_utc, to_seconds
 from iotdb_frames.stream.expressions import unknown_name
 from iotdb_frames.stream.faults import as_faults
 from iotdb_frames.stream.sensors import Device, as_sensors
-from iotdb_frames.stream.showing import HasPanel, source_card
+from iotdb_frames.stream.showing import Streamable, source_card
 from iotdb_frames.stream.wiring import adopt_readings, check_targets, columns_of, tags_of, wire
-
-if TYPE_CHECKING:
-    from iotdb_frames.client.connection import Connection
-    from iotdb_frames.stream.runner import Runner
 
 Span = int | str | Any
 """A window: rows (an int), or a span such as ``"10s"`` or a timedelta."""
 
-_SLACK = 1e-6  # ticks: seconds in binary are not exact, so 0.3 s at 10 Hz must still be 3 ticks
 
-
-class SensorSource(HasPanel):
+class SensorSource(Streamable):
     """Simulated sensors.
 
     With no arguments: one uniform random DOUBLE in [0, 1) a second, as ``s1``.
@@ -56,7 +52,8 @@ class SensorSource(HasPanel):
     rate_hz : rows a second, of every sensor
     seed : the same seed gives the same data, whatever the windows
     start : time of the first row; naive is UTC
-    duration : seconds or a span after which the source ends; None: it goes on
+    duration : seconds or a span after which the source ends: its rows are those before; None: it
+        goes on
     faults : `Fault`, or strings such as "spike:0.01"
     devices : the devices of a fleet, instead of `sensors`
     time_unit : of the index: "ms" (as IoTDB's default), "us" or "ns"
@@ -89,7 +86,8 @@ class SensorSource(HasPanel):
         self.rate_hz = float(rate_hz)
         self.seed = int(seed)
         self.duration_s = None if duration is None else to_seconds(duration, name="duration")
-        self.n_ticks = None if duration is None else self.clock.n_ticks(self.duration_s or 0)
+        seconds = self.duration_s
+        self.n_ticks = None if seconds is None else self.clock.first_tick_from(seconds)
         if self.n_ticks is not None and self.n_ticks < 1:
             raise OptionsError(f"duration={duration!r} holds no row at rate_hz={rate_hz:g}")
         self.faults = as_faults(faults)
@@ -255,20 +253,12 @@ class SensorSource(HasPanel):
         stamped : the time the row carries
         delivered : when it arrived
 
-        Of a value that sticks or is missing, faults that it hides are left out.
+        Of a value that sticks or is missing, faults that it hides are left out. What a stream has
+        really sent, over all its changes, `Runner.ledger` says.
         """
         low, high = self._ticks_between(start, end)
-        hits = [hit for stream in self._streams for hit in find_hits(stream, low, high)]
-        kinds = [fault.kind for fault in self.faults]
-        return build_ledger(hits, kinds=kinds, clock=self.clock, has_devices=self.has_devices)
-
-    def count_faults(self, low: int, high: int) -> dict[str, int]:
-        """Hits on rows read in ticks [low, high), by kind."""
-        counts: Counter[str] = Counter()
-        for stream in self._streams if self.faults else ():
-            for hit in find_hits(stream, low, high):
-                counts[self.faults[hit.fault].kind] += len(hit.ticks)
-        return dict(counts)
+        hits = [hit for stream in self._streams for hit in find_hits(stream, range(low, high))]
+        return self._ledger(hits)
 
     # --- what the runner asks ---
 
@@ -278,8 +268,7 @@ class SensorSource(HasPanel):
     @property
     def default_window(self) -> int:
         """What comes in a second, and a row at least."""
-        rows = max(1, self.clock.n_ticks(1.0))
-        return rows if self.n_ticks is None else min(rows, self.n_ticks)
+        return self._up_to_end(self.clock.first_tick_from(1.0))
 
     def starting_at(self, time: Any) -> SensorSource:
         """The same source with its first row at `time`."""
@@ -299,26 +288,51 @@ class SensorSource(HasPanel):
             end = min(end, self.n_ticks)
         return end, float(end * self.clock.period / self.clock.units_per_s)
 
-    def position_at(self, elapsed_s: float) -> int:
-        """Ticks that are over after `elapsed_s` seconds."""
-        return self._up_to_end(math.floor(elapsed_s / self.clock.period_s + _SLACK))
-
     def first_from(self, elapsed_s: float) -> int:
-        """The first tick not before `elapsed_s` seconds."""
-        return self._up_to_end(math.ceil(elapsed_s / self.clock.period_s - _SLACK))
+        """The first tick not before `elapsed_s` seconds; so, the ticks before it."""
+        return self._up_to_end(self.clock.first_tick_from(elapsed_s))
 
     def _up_to_end(self, position: int) -> int:
         return position if self.n_ticks is None else min(position, self.n_ticks)
 
-    def rows(self, low: int, high: int, *, since: int = 0) -> pd.DataFrame:
-        """Rows read from tick `since` on that arrive in ticks [low, high)."""
-        return self._arriving(low, high, since=since, before=self._up_to_end(high))
+    def rows(
+        self, low: int, high: int | None = None, *, since: int = 0, before: int | None = None
+    ) -> pd.DataFrame:
+        """Rows that arrive in ticks [low, high), of those read in ticks [since, before).
+
+        Parameters
+        ----------
+        high : None: however late they arrive
+        before : None: whatever arrives before `high`
+        """
+        arriving = self._arriving(low, high, since=since, before=before)
+        groups = [
+            DeviceRows(stream, ticks, stream.delivery.stamps(ticks)) for stream, ticks in arriving
+        ]
+        return self._build(groups, is_clean=False)
 
     def late(self, position: int, *, since: int = 0) -> pd.DataFrame:
         """Rows read in ticks [since, position) that have not arrived before `position`."""
-        reach = position + max(stream.delivery.max_late for stream in self._streams) + 1
-        before = self._up_to_end(position)
-        return self._arriving(position, reach, since=since, before=before)
+        return self.rows(position, since=since, before=position)
+
+    def count_faults(self, low: int, high: int | None = None, **which: Any) -> dict[str, int]:
+        """How many of `rows` each kind of fault hit; parameters as of `ledger_of`."""
+        counts: Counter[str] = Counter()
+        for hit in self._hits(low, high, **which) if self.faults else ():
+            counts[self.faults[hit.fault].kind] += len(hit.ticks)
+        return dict(counts)
+
+    def ledger_of(
+        self, low: int, high: int | None = None, *, before: int | None = None, **which: Any
+    ) -> pd.DataFrame:
+        """The ledger of `rows`: what arrives after `before` was delivered then.
+
+        Parameters
+        ----------
+        low, high, since, before : as of `rows`
+        refused : positions in `rows` of those that are left out; None: none
+        """
+        return self._ledger(self._hits(low, high, before=before, **which), before=before)
 
     def prepare(self, low: int, high: int) -> None:
         """Generate some sensors' next block, so that not all do it in the tick in which it begins.
@@ -340,64 +354,49 @@ class SensorSource(HasPanel):
         share = (past - half) / (half - BLOCK // 16)  # all are ready a little before its end
         return math.ceil(len(self._sensor_streams) * min(max(share, 0.0), 1.0))
 
-    # --- into the database ---
-
-    @show_options
-    def stream(
-        self,
-        *,
-        to: Any,
-        window: Span | None = None,
-        speed: float | None = None,
-        duration: Any = None,
-        now: bool | None = None,
-        connection: Connection | str | None = None,
-        **options: Unpack[WriteArgs],
-    ) -> Runner:
-        """A `Runner` that sends this source's windows; nothing runs before its start.
-
-        ``.start()`` and a ``with`` block stream in the background, ``.run(60)`` for a minute in
-        the foreground; then ``pause``, ``resume``, ``change``, ``stop`` (``cancel``), and
-        ``stats`` at any time.
-
-        Parameters
-        ----------
-        to : a target as of `iotdb_frames.write` (of a fleet of the tree model the prefix of its
-            devices), or a sink
-        window : rows a device, or a span of the source's time; None: what comes in a second
-        speed : seconds of the source's time a second; None: as in life; ``math.inf``: no waiting
-        duration : seconds or a span of the source's time; None: to the source's end
-        now : move the source's times so that its first row is at the moment of the start
-        connection : a Connection or a URL; None: see `use`
-        options : see `WriteOptions`. Types are the sensors'; `device` and `tags` the fleet's. By
-            default a server that is away is waited for for 5 minutes. A refused window ends the
-            stream, or is collected with ``on_error="collect", dead_letter="file.parquet"``
-
-        Raises
-        ------
-        OptionsError : an option that cannot be meant, or not for a stream.
-        """
-        from iotdb_frames.stream.target import stream
-
-        return stream(
-            self,
-            to=to,
-            window=window,
-            speed=speed,
-            duration=duration,
-            now=now,
-            connection=connection,
-            **options,
-        )
-
     # --- inside ---
 
-    def _arriving(self, low: int, high: int, *, since: int, before: int) -> pd.DataFrame:
-        groups = []
-        for stream in self._streams:
-            ticks = stream.delivery.arriving(low, high, since=since, before=before)
-            groups.append(DeviceRows(stream, ticks, stream.delivery.stamps(ticks)))
-        return self._build(groups, is_clean=False)
+    def _arriving(
+        self, low: int, high: int | None, *, since: int, before: int | None
+    ) -> list[tuple[DeviceStream, Ints]]:
+        """The ticks of `rows`, by device."""
+        if high is None:
+            last = low if before is None else max(low, before)
+            high = last + max(stream.delivery.max_late for stream in self._streams) + 1
+        end = self._up_to_end(high if before is None else before)
+        return [
+            (stream, stream.delivery.arriving(low, high, since=since, before=end))
+            for stream in self._streams
+        ]
+
+    def _hits(
+        self,
+        low: int,
+        high: int | None,
+        *,
+        since: int = 0,
+        before: int | None = None,
+        refused: Ints | None = None,
+    ) -> list[Hits]:
+        found: list[Hits] = []
+        at = 0
+        for stream, arriving in self._arriving(low, high, since=since, before=before):
+            ticks = arriving
+            if refused is not None:
+                is_here = (refused >= at) & (refused < at + len(arriving))
+                ticks = np.delete(arriving, refused[is_here] - at)
+            at += len(arriving)
+            found += find_hits(stream, ticks if stream.delivery.is_plain else np.unique(ticks))
+        return found
+
+    def _ledger(self, hits: Sequence[Hits], *, before: int | None = None) -> pd.DataFrame:
+        return build_ledger(
+            hits,
+            kinds=[fault.kind for fault in self.faults],
+            clock=self.clock,
+            has_devices=self.has_devices,
+            before=before,
+        )
 
     def _build(self, groups: Sequence[DeviceRows], *, is_clean: bool) -> pd.DataFrame:
         return build_frame(
@@ -432,7 +431,7 @@ class SensorSource(HasPanel):
         elif isinstance(window, float):
             raise OptionsError(f"{name}={window!r}: rows (an int) or seconds?", hint='e.g. "2.5s"')
         else:
-            n = self.clock.n_ticks(to_seconds(window, name=name))
+            n = self.clock.first_tick_from(to_seconds(window, name=name))
         if n < 1:
             raise OptionsError(f"{name}={window!r} holds no row", hint="rows, or a span: 100, '5s'")
         if self.n_ticks is not None and n > self.n_ticks:

@@ -8,15 +8,18 @@ database takes, and being behind is known at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, Unpack
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
 from iotdb_frames.client.writer import FrameWriter, plan_frame
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.frames.report import WriteReport
@@ -48,9 +51,14 @@ def stream(
     duration: Any = None,
     now: bool | None = None,
     connection: Connection | str | None = None,
+    clock: Clock = CLOCK,
     **options: Unpack[WriteArgs],
 ) -> Runner:
     """A source on its way into IoTDB, not yet started; see `SensorSource.stream`.
+
+    Parameters
+    ----------
+    clock : as of `Runner`
 
     Raises
     ------
@@ -68,6 +76,7 @@ def stream(
             speed=speed,
             duration=duration,
             now=now,
+            clock=clock,
         )
     if not (hasattr(to, "send") and hasattr(to, "flush")):
         raise OptionsError(
@@ -85,6 +94,7 @@ def stream(
         duration=duration,
         now=now,
         finish=to.flush,
+        clock=clock,
     )
 
 
@@ -117,6 +127,18 @@ def _check(chosen: WriteOptions, given: Mapping[str, Any]) -> None:
     if isinstance(chosen.schema, Mapping) or not given.get("schema"):
         return
     raise OptionsError("schema= of a stream is {column: type}")
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What became of a window.
+
+    Attributes
+    ----------
+    refused : positions of the rows that were refused, under ``on_error="collect"``; None: none
+    """
+
+    refused: npt.NDArray[np.intp] | None
 
 
 class WindowWriter:
@@ -169,7 +191,7 @@ class WindowWriter:
         )
         self.report = self._writer.report
 
-    def send(self, frame: pd.DataFrame) -> None:
+    def send(self, frame: pd.DataFrame) -> Answer:
         """Write a window; returns when the server has answered for all of it.
 
         Raises
@@ -186,11 +208,12 @@ class WindowWriter:
             is_stream=True,
         )
         planned.check()
-        self._writer.send(planned, frame)
+        is_refused = self._writer.send(planned, frame)
         self._sender.drain()
         if self._sender.is_stopped:
             self._writer.close()  # raises what the server said
             raise ConnectionLost("the window was given up: the stream was stopped without drain")
+        return Answer(np.flatnonzero(is_refused) if is_refused.any() else None)
 
     def close(self, error: BaseException | None = None) -> None:
         """End what is open; an error gets the report of what was written before it."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from iotdb_frames.notebook.panel.feed import MAX_DEVICES, MAX_LANES, Feed, seconds_of
+from iotdb_frames.notebook.panel.feed import MAX_DEVICES, MAX_LANES, Feed, Hit, seconds_of
 
 
 def _frame(times: list[int], **columns: list[object]) -> pd.DataFrame:
@@ -176,9 +176,12 @@ def test_a_late_view_gets_what_the_database_has(rows: list[list[tuple[int, float
 def test_marks_are_of_the_lines_that_are_drawn() -> None:
     """A mark finds its line by device and column, one of a row is of all, others are left out."""
     feed = Feed()
-    feed.put(_frame([0], a=[1.0], b=[2.0]))
-    feed.take()
-    feed.mark([0.0, 0.5, 0.7], [((), "b"), None, ((), "not drawn")], ["spike", "delay", "stuck"])
+    hits = [
+        Hit(0.0, "spike", ((), "b")),
+        Hit(0.5, "delay", None),
+        Hit(0.7, "stuck", ((), "not drawn")),
+    ]
+    feed.put(_frame([0], a=[1.0], b=[2.0]), hits)
     update = feed.take()
     assert update is not None
     assert [(m.time, m.series, m.kind) for m in update.marks] == [
@@ -187,6 +190,17 @@ def test_marks_are_of_the_lines_that_are_drawn() -> None:
     ]
     assert feed.take() is None
     assert len(feed.replay().marks) == 2
+
+
+def test_the_first_frame_of_other_columns_has_its_marks() -> None:
+    """Faults on a frame whose columns are new are marked on the lines that it brings."""
+    feed = Feed()
+    feed.put(_frame([0], a=[1.0]), [Hit(0.0, "spike", ((), "a"))])
+    feed.put(_frame([1], a=[1.0], b=[2.0]), [Hit(1.0, "bias", ((), "b"))])
+    update = feed.take()
+    assert update is not None
+    assert update.lines is not None
+    assert [(m.time, m.series, m.kind) for m in update.marks] == [(1.0, 1, "bias")]
 
 
 def test_one_moment_is_one_number() -> None:

@@ -413,7 +413,11 @@ def test_the_ledger_of_deliveries() -> None:
     gained = (skew["stamped"] - skew.index).dt.total_seconds()
     assert gained.tolist() == [0.5 * k for k in range(10)]
     assert source.count_faults(0, 200) == {"offline": 20, "duplicate": 3, "skew": 10}
-    assert source.count_faults(60, 101) == {"offline": 10, "duplicate": 1}
+    assert source.count_faults(60, 101) == {"offline": 20, "duplicate": 1}  # as they arrive
+    assert source.count_faults(60, 101, since=65) == {"offline": 5, "duplicate": 1}
+    assert source.count_faults(60, before=60) == {"offline": 10}
+    late = source.ledger_of(60, before=60)
+    assert (late["delivered"] == at(60)).all()
 
 
 def test_a_hidden_fault_is_not_in_the_ledger() -> None:

@@ -73,8 +73,8 @@ def test_loops_go_on_in_time(low: int, size: int) -> None:
     assert_frame_equal(replay(FRAME, loop=True).rows(low, low + size)[: len(got)], got)
     at = whole.index[low] - whole.index[0]
     assert source.first_from(at.total_seconds()) == low
-    assert source.position_at(at.total_seconds()) == low + 1
-    assert source.position_at(at.total_seconds() - 0.001) == low
+    assert source.first_from(at.total_seconds() + 0.001) == low + 1
+    assert source.first_from(at.total_seconds() - 0.001) == low
 
 
 def test_starting_at_moves_all_times() -> None:

@@ -236,7 +236,7 @@ def test_other_faults_do_not_change_a_faults_episodes() -> None:
         ({"rate_hz": float("nan")}, "rate_hz"),
         ({"rate_hz": "fast"}, "rate_hz"),
         ({"rate_hz": 5000}, "time_unit"),
-        ({"duration": 0.2}, "no row"),
+        ({"duration": 0}, "no row"),
         ({"duration": "soon"}, "time span"),
         ({"seed": "x"}, "seed"),
         ({"time_unit": "min"}, "time_unit"),
@@ -265,7 +265,7 @@ def test_bad_options(options: dict[str, object], words: str) -> None:
 def test_bad_windows() -> None:
     """A window of no rows, of seconds or rows unclear, or longer than the source is refused."""
     source = SensorSource(rate_hz=10, duration=5)
-    for window in (0, -1, "10ms", 51, "6s", 2.5, "a while"):
+    for window in (0, -1, "0s", 51, "6s", 2.5, "a while"):
         with pytest.raises(OptionsError):
             source.window(window)
         with pytest.raises(OptionsError):

@@ -19,8 +19,6 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 
-Line = tuple[tuple[str, ...], Any] | None
-
 MAX_LANES = 4
 _UNLIKE = 1.6  # medians further apart than by this factor are better drawn apart
 MAX_DEVICES = 6
@@ -67,6 +65,18 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Hit:
+    """A fault on a row: seconds since 1970, its kind, and the cell (device, column) that it hit.
+
+    None : the whole row
+    """
+
+    time: float
+    kind: str
+    line: tuple[tuple[str, ...], Any] | None
+
+
+@dataclass(frozen=True)
 class Mark:
     """A fault on a row: seconds since 1970, which series (-1: the whole row), and its kind."""
 
@@ -106,7 +116,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[pd.DataFrame] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[tuple[pd.DataFrame, Sequence[Hit]]] = deque(maxlen=MAX_WAITING)
         self._marks: deque[Mark] = deque(maxlen=2_000)
         self._new_marks: list[Mark] = []
         self._kept: deque[Rows] = deque()
@@ -115,9 +125,12 @@ class Feed:
         self._is_new = False
         self.lines = Lines()
 
-    def put(self, frame: pd.DataFrame) -> None:
-        """Hand over a frame with a DatetimeIndex; it must not be changed afterwards."""
-        self._waiting.append(frame)
+    def put(self, frame: pd.DataFrame, hits: Sequence[Hit] = ()) -> None:
+        """Hand over a frame with a DatetimeIndex, and the faults on its rows.
+
+        Neither must be changed afterwards.
+        """
+        self._waiting.append((frame, hits))
 
     def describe(self, *, units: Mapping[Any, str] | None, keys: Sequence[str]) -> None:
         """Change what is known of the columns; the rows before are forgotten."""
@@ -125,22 +138,12 @@ class Feed:
             if (units, tuple(keys)) != (self.units, tuple(self.keys)):
                 self.units, self.keys, self._columns = units, keys, None
 
-    def mark(self, times: Sequence[float], lines: Sequence[Line], kinds: Sequence[str]) -> None:
-        """Mark faults: of the line (device, column), or (None) of whole rows."""
-        with self._lock:
-            at = {(line.device, line.column): i for i, line in enumerate(self.lines.series)}
-            for time, line, kind in zip(times, lines, kinds, strict=True):
-                if line is None or line in at:
-                    mark = Mark(time, -1 if line is None else at[line], kind)
-                    self._new_marks.append(mark)
-                    self._marks.append(mark)
-
     def take(self) -> Update | None:
         """What has come since the last call; one thread's."""
         with self._lock:
             frames: list[pd.DataFrame] = []
             while self._waiting:
-                frame = self._waiting.popleft()
+                frame, hits = self._waiting.popleft()
                 columns = tuple(frame.columns)
                 if columns != self._columns:
                     self._columns = columns
@@ -151,6 +154,7 @@ class Feed:
                         frames = []
                         self._reset(lines)
                 frames.append(frame)
+                self._mark(hits)
             rows = self._pick_newest(frames)
             marks, self._new_marks = tuple(self._new_marks), []
             is_new, self._is_new = self._is_new, False
@@ -178,6 +182,15 @@ class Feed:
             rows.append(pick(frame, self.lines.series, keys=self.keys))
             n_rows += len(rows[-1])
         return rows[::-1]
+
+    def _mark(self, hits: Sequence[Hit]) -> None:
+        """Mark the lines that are drawn; they are those of the hits' frame by now."""
+        at = {(line.device, line.column): i for i, line in enumerate(self.lines.series)}
+        for hit in hits:
+            if hit.line is None or hit.line in at:
+                mark = Mark(hit.time, -1 if hit.line is None else at[hit.line], hit.kind)
+                self._new_marks.append(mark)
+                self._marks.append(mark)
 
     def _reset(self, lines: Lines) -> None:
         self.lines = lines

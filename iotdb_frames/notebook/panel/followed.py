@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.notebook.panel.counters import Totals
-from iotdb_frames.notebook.panel.feed import Feed, seconds_of
+from iotdb_frames.notebook.panel.feed import Feed, Hit, seconds_of
+from iotdb_frames.stream.parts import Part
 from iotdb_frames.stream.runner import Runner
+from iotdb_frames.stream.sent import Window
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.source import SensorSource
 from iotdb_frames.stream.target import TargetRunner
@@ -29,7 +31,7 @@ class Followed:
     Parameters
     ----------
     runner : the stream
-    feed : is given the acknowledged windows
+    feed : is given the acknowledged rows, and the faults on them
     """
 
     def __init__(self, runner: Runner, feed: Feed) -> None:
@@ -38,17 +40,17 @@ class Followed:
         self._is_target = isinstance(runner, TargetRunner)  # it counts points itself
         self._points_before = runner.stats.points
         self._sink = runner.receiver if isinstance(runner.receiver, IoTDBSink) else None
-        self._waiting: deque[tuple[pd.DataFrame, Any]] = deque()
+        self._waiting: deque[tuple[pd.DataFrame, Window]] = deque()
         self._lock = Lock()  # collected by the view's thread, and once more at the end
         self._took_s: deque[float] = deque(maxlen=1_000)
         self._rows = self._points = self._rejected = 0
-        self._marked_s = 0.0
+        self._source: Any = None
         self._error: BaseException | None = None
         self._end = runner.listen(self._hear)
 
-    def _hear(self, frame: pd.DataFrame, given: Any, took_s: float) -> None:
-        self._took_s.append(took_s)
-        self._waiting.append((frame, given))
+    def _hear(self, frame: pd.DataFrame, window: Window) -> None:
+        self._took_s.append(window.took_s)
+        self._waiting.append((frame, window))
 
     def close(self) -> None:
         """Listen no more."""
@@ -68,22 +70,28 @@ class Followed:
         """Hand the windows that were acknowledged since the last call to the feed."""
         with self._lock:
             while self._waiting:
-                frame, given = self._waiting[0]
-                if not getattr(given, "is_done", True):
+                frame, window = self._waiting[0]
+                if not window.is_done:
                     break
                 self._waiting.popleft()
-                error = getattr(given, "error", None)
-                if error is not None:
-                    self._error = error
+                if window.error is not None:
+                    self._error = window.error
                     self._rejected += len(frame)
-                    continue
-                self._rows += len(frame)
-                if not self._is_target:
-                    keys = [key for key in self._feed.keys if key in frame.columns]
-                    cells = frame.drop(columns=keys) if keys else frame
-                    self._points += int(np.count_nonzero(cells.notna().to_numpy()))
-                self._feed.put(frame)
-            self._mark()
+                else:
+                    self._take(frame, window.part)
+
+    def _take(self, frame: pd.DataFrame, part: Part) -> None:
+        if part.source is not self._source:
+            self._source = part.source
+            self._feed.describe(units=units_of(part.source), keys=keys_of(part.source))
+        if part.refused is not None:
+            frame = frame.take(np.delete(np.arange(len(frame)), part.refused))
+        self._rows += len(frame)
+        if not self._is_target:
+            keys = [key for key in self._feed.keys if key in frame.columns]
+            cells = frame.drop(columns=keys) if keys else frame
+            self._points += int(np.count_nonzero(cells.notna().to_numpy()))
+        self._feed.put(frame, _hits(part))
 
     def totals(self) -> Totals:
         """Counters of this moment."""
@@ -110,28 +118,31 @@ class Followed:
                 behind_s=stats.behind_s if stats.is_behind else 0.0,
             )
 
-    def _mark(self) -> None:
-        """Mark the faults of the stream time that was sent since the last call."""
-        source = self.runner.source
-        if not isinstance(source, SensorSource) or not source.faults:
-            return
-        until_s = self.runner.stats.stream_s
-        if until_s <= self._marked_s or source.points_per_s > _MARKED_POINTS_PER_S:
-            return
-        start, end = (source.start + pd.Timedelta(seconds=s) for s in (self._marked_s, until_s))
-        self._marked_s = until_s
-        ledger = source.ledger(start, end)
-        if not len(ledger):
-            return
-        times = seconds_of(pd.DatetimeIndex(ledger["stamped"]))
-        sensors = ledger["sensor"].astype(object)
-        devices = {device.name: _key_of(source, device) for device in source.devices}
-        names = ledger["device"].astype(str) if "device" in ledger else [""] * len(ledger)
-        lines = [
-            None if pd.isna(sensor) else (devices[name], sensor)
-            for name, sensor in zip(names, sensors, strict=True)
-        ]
-        self._feed.mark(times.tolist(), lines, ledger["fault"].astype(str).tolist())
+
+def _hits(part: Part) -> list[Hit]:
+    """The faults on some rows, as a chart marks them."""
+    source = part.source
+    if not isinstance(source, SensorSource) or not source.faults:
+        return []
+    if source.points_per_s > _MARKED_POINTS_PER_S:
+        return []
+    ledger = part.ledger()
+    if not len(ledger):
+        return []
+    times = seconds_of(pd.DatetimeIndex(ledger["stamped"])).tolist()
+    kinds = ledger["fault"].astype(str).tolist()
+    sensors = ledger["sensor"].astype(object)
+    devices = {device.name: _key_of(source, device) for device in source.devices}
+    names = ledger["device"].astype(str) if "device" in ledger else [""] * len(ledger)
+    return [
+        Hit(time, kind, None if pd.isna(sensor) else (devices[name], sensor))
+        for time, kind, name, sensor in zip(times, kinds, names, sensors, strict=True)
+    ]
+
+
+def units_of(source: Any) -> dict[str, str]:
+    """The units of a source's columns."""
+    return source.units if isinstance(source, SensorSource) else {}
 
 
 def keys_of(source: Any) -> tuple[str, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import ipywidgets as w
+import pandas as pd
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.controls import Controls, close_tree
 from iotdb_frames.notebook.panel.counters import Rates, Totals, tiles
 from iotdb_frames.notebook.panel.feed import Feed
-from iotdb_frames.notebook.panel.followed import Followed, keys_of
+from iotdb_frames.notebook.panel.followed import Followed, keys_of, units_of
 from iotdb_frames.notebook.panel.shown import LivePanel, now, spans_of
 from iotdb_frames.stream.playing import Playable, StreamStats, checked_speed
 from iotdb_frames.stream.runner import Runner
@@ -70,8 +71,7 @@ class StreamPanel(LivePanel):
             on_change=self._change,
             on_error=self.say,
         )
-        units = source.units if isinstance(source, SensorSource) else {}
-        feed = Feed(capacity=capacity, units=units, keys=keys_of(source))
+        feed = Feed(capacity=capacity, units=units_of(source), keys=keys_of(source))
         self._followed = None if runner is None else Followed(runner, feed)
         step_s = source.clock.period_s if isinstance(source, SensorSource) else 1.0
         super().__init__(feed, spans=spans_of(step_s, capacity=capacity, speed=speed))
@@ -96,6 +96,10 @@ class StreamPanel(LivePanel):
         """What was acknowledged, refused and waits."""
         self._collect()
         return Totals() if self._followed is None else self._followed.totals()
+
+    def ledger(self) -> pd.DataFrame | None:
+        """Which faults are in what was acknowledged, as of `Runner.ledger`; None before a start."""
+        return None if self.stream is None else self.stream.ledger()
 
     @property
     def state(self) -> str:
@@ -140,9 +144,9 @@ class StreamPanel(LivePanel):
         self._show_state()
 
     def resume(self) -> None:
-        """Go on; with the rows of the pause left out, so that times are those of the clock."""
+        """Go on, as `Runner.resume` does."""
         if self.stream is not None:
-            self.stream.resume(skip=bool(self._options["now"]))
+            self.stream.resume()
         self._show_state()
 
     def stop(self, *, timeout_s: float | None = 30.0) -> StreamStats | None:
@@ -200,7 +204,6 @@ class StreamPanel(LivePanel):
         if self._followed is not None:
             self._followed.close()
         self._followed = Followed(runner, self.feed)
-        self._describe_source(source)
         runner.start()
 
     def _changes(self) -> dict[str, Any]:
@@ -214,10 +217,6 @@ class StreamPanel(LivePanel):
             return self.source
         return self.source.replace(**self._changes())
 
-    def _describe_source(self, source: Playable) -> None:
-        if isinstance(source, SensorSource):
-            self.feed.describe(units=source.units, keys=keys_of(source))
-
     def _press(self, action: str) -> None:
         try:
             getattr(self, action)()
@@ -230,7 +229,6 @@ class StreamPanel(LivePanel):
         try:
             source = self._changed_source()
             if self.stream is not None and self.state in ("running", "paused"):
-                self._describe_source(source)
                 self.stream.change(
                     window=self.controls.window_value,
                     speed=self.controls.speed.value,
