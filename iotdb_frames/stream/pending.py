@@ -22,7 +22,14 @@ from typing import Literal
 
 import pandas as pd
 
-from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, ServerError, SinkFull
+from iotdb_frames.errors import (
+    IoTDBFramesError,
+    OptionsError,
+    PartialWriteError,
+    PoolClosed,
+    ServerError,
+    SinkFull,
+)
 from iotdb_frames.frames.card import plural
 from iotdb_frames.stream.batch import Batch
 from iotdb_frames.stream.blocks import Row
@@ -152,7 +159,9 @@ class Pending:
                     self.changed.wait()
                     self._check_open()
             if self.spool is not None:
-                _keep(entries, self.spool)
+                places = self.spool.append([entry.packed for entry in entries])
+                for entry, place in zip(entries, places, strict=True):
+                    entry.place, entry.packed = place, b""
             self._take(entries)
         return True
 
@@ -231,7 +240,7 @@ class Pending:
         if self.spool is not None:
             try:
                 self.spool.done([e.place for e in entries if e.place is not None])
-            except OSError as exc:  # they are sent again at the next start
+            except IoTDBFramesError as exc:
                 _log.error("rows that are stored could not leave the spool: %s", exc)
 
     def _forget(self, entries: Sequence[Entry]) -> None:
@@ -247,6 +256,8 @@ class Pending:
             raise self._broken
         if self._failure is not None:
             failure, self._failure = self._failure, None
+            if isinstance(failure, IoTDBFramesError) and failure.report is None:
+                failure.report = self.counters.report()
             raise failure
 
     def told(self, error: BaseException) -> None:
@@ -436,14 +447,3 @@ class Pending:
         """Counters of this moment, a row a device."""
         with self.lock:
             return self.counters.by_device(chain(*(lane.entries() for lane in self.lanes)))
-
-
-def _keep(entries: Sequence[Entry], spool: Spool) -> None:
-    """All of the entries into the spool, or none."""
-    blocks = [entry.block() for entry in entries]
-    try:
-        for entry, block in zip(entries, blocks, strict=True):
-            entry.place = spool.append(block)
-    except BaseException:
-        spool.done([entry.place for entry in entries if entry.place is not None])
-        raise

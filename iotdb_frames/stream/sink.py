@@ -16,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -39,8 +40,9 @@ from iotdb_frames.stream.serializer import (
 )
 from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.sink_stats import SinkStats
-from iotdb_frames.stream.spool import Spool
+from iotdb_frames.stream.spool import Spool, to_stream
 from iotdb_frames.stream.tickets import Entry, Ticket
+from iotdb_frames.stream.unfit import without_unfit
 from iotdb_frames.views import load_view
 
 CLOSE_LIMIT_S = 60.0
@@ -67,8 +69,9 @@ class IoTDBSink:
     overflow : over that, "block" waits in `send`, "raise" refuses the event, "drop_oldest" lets go
         of the rows that wait longest, counts them and tells their tickets
     on_error : what becomes of rows that are refused. "raise": the next `send`, `flush` or `close`
-        raises it, and others go on. "collect": they go into `dead_letter`. A callable gets
-        (pyarrow Table of the rows, error) in a thread of the sink
+        raises it, and others go on. "collect": they go into `dead_letter`, and so do events that
+        cannot be serialised, which `send` else raises. A callable gets (pyarrow Table of the rows,
+        error) in a thread of the sink, or in that of `send`
     dead_letter : directory for Parquet files of refused rows
     coerce : "safe" refuses values and times that the server could not store exactly; "lossy" may
         lose precision, e.g. of microseconds on a server of milliseconds
@@ -97,6 +100,7 @@ class IoTDBSink:
     ) -> None:
         self._opening = Lock()
         self._box: Outbox | None = None
+        self._on_refused: OnRefused | None = None
         self._is_closed = False
         self._options = IoTDBOptions(url=options) if isinstance(options, str) else options
         self._serializer = serializer or DefaultIoTSerializationSchema()
@@ -162,20 +166,25 @@ class IoTDBSink:
         ConnectionLost : nobody there. With a spool it is no error: rows wait until somebody is.
         AuthenticationError, PermissionDenied, QueryError : the server refuses.
         ColumnTypeError : a series of the options is there with another type.
+        IoTDBFramesError : rows in the spool are damaged. The sink is open, and sends the others; it
+            is raised once.
         """
         with self._opening:
             if self._box is None:
                 if self._is_closed:
                     raise OptionsError("the sink is closed", hint="open a new one")
-                self._box = self._start()
+                self._box, damage = self._start()
+                if damage is not None:
+                    raise damage
         return self
 
-    def _start(self) -> Outbox:
-        on_refused: OnRefused | None = None
+    def _start(self) -> tuple[Outbox, IoTDBFramesError | None]:
+        """What delivers, and what it found damaged."""
         if callable(self._on_error):
-            on_refused = self._on_error
+            self._on_refused = self._on_error
         elif self._dead_letter is not None:
-            on_refused = LetterDirectory(self._dead_letter).add
+            self._on_refused = LetterDirectory(self._dead_letter).add
+        damage = None
         with ExitStack() as undo:
             spool = None
             if self._spool_dir is not None:
@@ -196,11 +205,19 @@ class IoTDBSink:
                 entries = [self._block_entry(ticket, part) for part in self._split(block)]
                 ticket.stand_for(entries)
                 pending.put_back(entries, place)
+            if spool is not None:
+                damage = spool.damage()
+                pending.counters.damaged = spool.n_damaged
             known = KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy")
-            box = Outbox(connection, known, pending, on_refused=on_refused)
-            box.start()
+            box = Outbox(connection, known, pending, on_refused=self._on_refused)
+            try:
+                box.start()
+            except Exception as exc:
+                if damage is not None:
+                    exc.add_note(str(damage))
+                raise
             undo.pop_all()
-        return box
+        return box, damage
 
     def close(self, timeout_s: float | None = CLOSE_LIMIT_S) -> None:
         """Send what waits, for at most so long, and end; nothing if it is closed.
@@ -214,7 +231,11 @@ class IoTDBSink:
             self._box.close(timeout_s)
 
     def __enter__(self) -> Self:
-        return self.open()
+        try:
+            return self.open()
+        except IoTDBFramesError as exc:
+            self.__exit__(type(exc), exc, None)  # a damaged spool leaves it open
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -268,7 +289,8 @@ class IoTDBSink:
 
         Raises
         ------
-        FrameError, ColumnTypeError, TimeIndexError : nothing of the event was taken.
+        FrameError, ColumnTypeError, TimeIndexError, or what the serializer raises : nothing of the
+            event was taken. Where refused rows are collected, the event is one of them instead.
         SinkFull : too much waits; nothing was taken.
         PoolClosed : the sink is closed.
         What became of earlier rows under ``on_error="raise"``: nothing of this event was taken.
@@ -287,15 +309,33 @@ class IoTDBSink:
         return self._box.pending
 
     def entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
-        """The entries that an event becomes, under one ticket."""
-        made: Any = self._serializer.serialize(event)
+        """The entries that an event becomes, under one ticket; what cannot be is refused."""
         ticket = Ticket(pending.changed, pending.told)
+        serialize = partial(self._serialized, ticket=ticket, pending=pending)
+        try:
+            entries = serialize(event)
+        except Exception as exc:
+            if self._on_refused is None:
+                raise
+            entries, unfit = without_unfit(event, exc, serialize)
+            for rows, error in unfit:
+                self._on_refused(rows, error)
+                with pending.lock:
+                    pending.counters.total.rejected += rows.num_rows
+                ticket.refuse(rows.num_rows, error)
+        ticket.stand_for(entries)
+        return ticket, entries
+
+    def _serialized(self, event: Any, *, ticket: Ticket, pending: Pending) -> list[Entry]:
+        made: Any = self._serializer.serialize(event)
         if isinstance(made, DeviceColumns):
             entries = self._entries(ticket, made)
         else:
             entries = [e for columns in made or () for e in self._entries(ticket, columns)]
-        ticket.stand_for(entries)
-        return ticket, entries
+        if pending.spool is not None:
+            for entry in entries:
+                entry.packed = to_stream(entry.block())
+        return entries
 
     def _entries(self, ticket: Ticket, made: DeviceColumns) -> list[Entry]:
         if _is_one_row(made):

@@ -74,6 +74,7 @@ class SinkStats(Shown):
     rejected : rows that were refused, by the server or before
     dropped : rows that had to go under ``overflow="drop_oldest"``
     replayed : rows that an earlier process left in the spool
+    damaged : batches of rows that it left there and that cannot be read
     latency_p50_s, latency_p99_s : from `send` to the acknowledgement, of rows, to 10 %; NaN where
         nothing is acknowledged yet
     """
@@ -85,6 +86,7 @@ class SinkStats(Shown):
     rejected: int
     dropped: int
     replayed: int
+    damaged: int
     latency_p50_s: float
     latency_p99_s: float
 
@@ -97,10 +99,10 @@ class SinkStats(Shown):
         if self.acknowledged:
             half, most = duration(self.latency_p50_s), duration(self.latency_p99_s)
             facts.append(("latency", f"half within {half}, 99 % within {most}"))
-        for name in ("retried", "rejected", "dropped", "replayed"):
+        for name in ("retried", "rejected", "dropped", "replayed", "damaged"):
             if getattr(self, name):
                 facts.append((name, count(getattr(self, name))))
-        is_whole = not (self.rejected or self.dropped)
+        is_whole = not (self.rejected or self.dropped or self.damaged)
         return Card("sink", status="ok" if is_whole else "warn", facts=facts)
 
 
@@ -110,6 +112,7 @@ class Counters:
     def __init__(self) -> None:
         self.total = Tally()
         self.replayed = 0
+        self.damaged = 0
         self._by_device: dict[str, Tally] = {}
 
     def of(self, device: str) -> Tally:
@@ -136,7 +139,12 @@ class Counters:
 
     def stats(self, queued_bytes: int) -> SinkStats:
         """A moment of them."""
-        return SinkStats(queued_bytes=queued_bytes, replayed=self.replayed, **self.total.row())
+        return SinkStats(
+            queued_bytes=queued_bytes,
+            replayed=self.replayed,
+            damaged=self.damaged,
+            **self.total.row(),
+        )
 
     def by_device(self, waiting: Iterable[Entry]) -> pd.DataFrame:
         """One row a device."""

@@ -94,7 +94,12 @@ class Ticket:
     def stand_for(self, entries: Sequence[Entry]) -> None:
         """Stand for these entries, before anybody else sees it."""
         self._left = len(entries)
-        self.n_rows = sum([entry.n_rows for entry in entries])
+        self.n_rows += sum([entry.n_rows for entry in entries])
+
+    def refuse(self, n_rows: int, error: BaseException) -> None:
+        """Stand for rows that were refused, before anybody else sees it."""
+        self.n_rows += n_rows
+        self._error = self._error or error
 
     def part_done(self, error: BaseException | None) -> tuple[Callable[[], None], ...]:
         """Note the end of a part, with the lock held; who is to be told, without it."""
@@ -116,6 +121,7 @@ class Entry:
     n_rows, n_bytes : rows, and their memory, about
     at : when they were sent, in seconds of the monotonic clock
     number : counts entries, in the order they came
+    packed : its rows for the spool, until they are there
     place : in the spool
     error : why some rows of it were refused
     """
@@ -128,6 +134,7 @@ class Entry:
     n_bytes: int
     at: float
     number: int = 0
+    packed: bytes = b""
     place: Place | None = None
     error: BaseException | None = None
 
