@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 import iotdb_frames as iotf
 from iotdb_frames.cli import app
-from iotdb_frames.cli import write as write_command
 from iotdb_frames.data import load_demo
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.files import writing
 from iotdb_frames.server import LocalServer, local_status, stop_local
 
 Run = Callable[..., Any]
@@ -150,9 +150,8 @@ def test_large_file_is_streamed(
         csv.write_csv(table, file)
     else:
         pq.write_table(table, file)
-    monkeypatch.setattr(write_command, "STREAM_FROM_BYTES", 1000)
-    monkeypatch.setattr(write_command, "_BLOCK_BYTES", 1 << 18)
-    monkeypatch.setattr(write_command, "_BATCH_ROWS", 10_000)
+    monkeypatch.setattr(writing, "STREAM_FROM_BYTES", 1000)
+    monkeypatch.setattr(writing, "PIECE_BYTES", 1 << 17)
     result = run("write", file, "-t", f"root.cli.stream_{kind}")
     assert result.exit_code == 0, result.output
     assert int(re.search(r"in (\d+) chunks", result.output)[1]) >= 5  # type: ignore[index]
@@ -161,31 +160,87 @@ def test_large_file_is_streamed(
     assert count.iloc[0, 1] == pytest.approx(table["x"].to_numpy().sum())
 
 
-def test_type_that_changes_late_is_explained(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A streamed column that turns into another type names the option that helps, and it does."""
-    lines = [f"{i},{i}" for i in range(5_000)] + ["5000,1.5"]
+def test_type_that_changes_late_is_explained(run: Run, tmp_path: Path) -> None:
+    """A cell that does not fit the type of its column ends the write with its line."""
+    lines = [f"{i},{i}" for i in range(90_000)]
+    lines[40_000] += ".5"  # behind the head of the sample, and between its other places
     file = tmp_path / "late.csv"
     file.write_text("\n".join(["time,x", *lines]))
-    monkeypatch.setattr(write_command, "STREAM_FROM_BYTES", 1000)
-    monkeypatch.setattr(write_command, "_BLOCK_BYTES", 10_000)
     words = ("write", file, "-t", "root.cli.late", "--time-unit", "s")
-    failed(run(*words), "late.csv cannot be read", "--type COLUMN=TYPE")
-    iotf.drop("root.cli.late")
+    failed(run(*words), "late.csv, line 40,002", "'x'")
+    assert len(iotf.read_sql("SHOW TIMESERIES root.cli.late.**")) == 0
     assert run(*words, "--type", "x=DOUBLE").exit_code == 0
-    assert iotf.read_sql("SELECT last_value(x) FROM root.cli.late").iloc[0, 0] == 1.5
+    assert iotf.read_sql("SELECT max_value(x) FROM root.cli.late").iloc[0, 0] == 89_999
 
 
 def test_times_of_another_format(run: Run, tmp_path: Path) -> None:
-    """Times that are not ISO 8601 are refused with the option that reads them."""
+    """How times are written is found out, and asked for where it can be read in two ways."""
     file = tmp_path / "german.csv"
     file.write_text("when\tx\n31.12.2023 23:59:59\t1\n01.01.2024 00:00:00\t2\n")
-    words = ("write", file, "-t", "root.cli.german", "--time", "when", "--delimiter", "tab")
-    failed(run(*words), "holds no times", "--time-format")
-    assert run(*words, "--time-format", "%d.%m.%Y %H:%M:%S").exit_code == 0
+    words = ("write", file, "-t", "root.cli.german")
+    assert run(*words).exit_code == 0
     times = iotf.read_sql("SELECT x FROM root.cli.german").index
     assert list(times) == [pd.Timestamp("2023-12-31 23:59:59"), pd.Timestamp("2024-01-01")]
+    file.write_text("when,x\n01/02/2024 00:00,1\n02/02/2024 00:00,2\n")
+    failed(run(*words), "the day or the month first", "--day-first")
+    assert run(*words, "--day-first").exit_code == 0
+
+
+DIRTY = """\
+time;temp;count;code;flag
+2024-01-01 00:00:00;20,5;007;0x1F;a
+2024-01-01 00:00:01;20,7;008;0x2F;"open
+2024-01-01 00:00:02;-999;009;0x3F;c
+2024-01-01 00:00:03;-999;010;0x4F;"two
+2024-01-01 00:00:04;-999;011;0x5F;e
+2024-01-01 00:00:05;20,9;012;0x6F;f
+2024-01-01 00:00:06;20,8;012;0x6F;g
+2024-01-01 00:00:07;-999;012;0x7F;h
+"""
+
+
+def test_write_reads_as_backfill_does(run: Run, tmp_path: Path) -> None:
+    """Open quotes, decimal commas, leading zeros and stand-ins mean the same in both."""
+    file = tmp_path / "dirty.csv"
+    file.write_text(DIRTY)
+    failed(run("write", file, "-t", "root.cli.one"), "dirty.csv, line 3: a quote is open")
+    dead = tmp_path / "dead.parquet"
+    result = run("write", file, "-t", "root.cli.one", "--dead-letter", dead)
+    assert result.exit_code == 1
+    assert "6 of 8 written" in result.output
+    assert "-999 is missing in temp" in result.output
+    words = ("-t", "root.cli.other", "-m", tmp_path / "m.sqlite", "--dead-letter", dead)
+    assert run("backfill", file, *words).exit_code == 1
+    one, other = (
+        iotf.read_sql(f"SELECT temp, count, code, flag FROM root.cli.{name}")
+        for name in ("one", "other")
+    )
+    assert one.astype(str).to_numpy().tolist() == other.astype(str).to_numpy().tolist()
+    assert one.iloc[:, 0].tolist()[:1] == [20.5]
+    assert one.iloc[:, 0].isna().sum() == 3
+    assert one.iloc[:, 1].tolist() == ["007", "009", "011", "012", "012", "012"]
+    letters = [pq.read_table(f).to_pydict() for f in (dead, tmp_path / "dead-2.parquet")]
+    assert letters[0] == letters[1]
+    assert letters[0]["refused_line"] == [3, 5]
+
+
+def test_lines_are_told_in_a_streamed_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large file, too, a row that the server cannot take is told and kept by its line."""
+    monkeypatch.setattr(writing, "STREAM_FROM_BYTES", 1000)
+    monkeypatch.setattr(writing, "PIECE_BYTES", 1 << 16)
+    lines = [f"{i},{i % 7}" for i in range(30_000)]
+    lines[10_000] = f"10000,{2**31}"
+    lines[25_000] = "25000,1,2"
+    file = tmp_path / "large.csv"
+    file.write_text("\n".join(["time,x", *lines]))
+    words = ("write", file, "-t", "root.cli.lines", "--time-unit", "s", "--type", "x=INT32")
+    failed(run(*words), "large.csv, line 10,002 of the file", "--dead-letter FILE")
+    dead = tmp_path / "dead.parquet"
+    assert run(*words, "--dead-letter", dead).exit_code == 1
+    assert pq.read_table(dead)["refused_line"].to_pylist() == [10_002, 25_002]
+    assert iotf.read_sql("SELECT count(x) FROM root.cli.lines").iloc[0, 0] == 29_998
 
 
 def test_dry_run_sends_nothing(run: Run, press: Path) -> None:
@@ -201,7 +256,7 @@ def test_refused_rows_go_to_the_dead_letter(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "some.parquet"
     index = pd.date_range("2024-01-01", periods=4, freq="1s", name="time")
     pd.DataFrame({"x": pd.Series([1, 2, 2**63, 4], dtype="uint64").array}, index).to_parquet(file)
-    failed(run("write", file, "-t", "root.cli.dead"), "row 2")
+    failed(run("write", file, "-t", "root.cli.dead"), "some.parquet, row 3 of the file")
     letter = tmp_path / "dead.parquet"
     result = run("write", file, "-t", "root.cli.dead", "--dead-letter", letter)
     assert result.exit_code == 1

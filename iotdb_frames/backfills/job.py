@@ -14,12 +14,12 @@ from iotdb_frames.backfills.options import (
 )
 from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.status import fill_report
-from iotdb_frames.backfills.survey import survey
 from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.files.sources import find_files, is_files
+from iotdb_frames.files.survey import survey
 from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
 
 
@@ -168,7 +168,7 @@ def plan_backfill(
     database = None if conn is None else conn.options.database
     goal = parse_target(target, database=database)
     files, notes = find_files(sources, format=chosen.files.format)
-    found = survey(files, chosen, conn, goal)
+    found = survey(files, chosen.files, chosen.write, conn, goal)
     plan = BackfillPlan(str(goal), [(f.name, f.format, f.size) for f in files], notes=notes)
     described: dict[str, list[Any]] = {}
     for one in found.files:

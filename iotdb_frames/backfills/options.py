@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -69,11 +69,6 @@ class BackfillOptions:
                 hint='duplicates="merge": of each column the last value that is not missing',
             )
 
-    def write_for(self, labels: Sequence[Hashable], time: Hashable | None) -> WriteOptions:
-        """How one file's frames are written: its time column, and what schema= says of it."""
-        there = {k: v for k, v in self.write.series.items() if k in set(labels)}
-        return replace(self.write, time=time, schema=there, progress=False)
-
     def asked(self) -> dict[str, Any]:
         """All of it, as JSON knows it: what decides on the data, and the manner of sending."""
         write, files = self.write, self.files
@@ -119,12 +114,8 @@ def make_options(given: Mapping[str, Any]) -> BackfillOptions:
     write = write_options({"retry": PATIENCE} | {k: v for k, v in given.items() if k not in own})
     job = {k: v for k, v in given.items() if k in _OF_JOBS}
     memory = job["memory"] = parse_bytes(job.get("memory", BackfillOptions.memory), name="memory")
-    files = FileOptions(
-        time=write.time,
-        time_unit=write.time_unit,
-        device=write.device,
-        tags=tuple(write.tags),
-        attributes=tuple(write.attributes),
+    files = FileOptions.of(
+        write,
         unit_bytes=max(1 << 16, memory // SHARES),
         **{k: v for k, v in given.items() if k in _OF_FILES},
     )

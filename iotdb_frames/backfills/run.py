@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from iotdb_frames.backfills.expect import Expected, expect
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
@@ -26,16 +24,14 @@ from iotdb_frames.client.sender import Sender
 from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
+from iotdb_frames.files.options import write_options_for
 from iotdb_frames.files.pieces import Piece, Range
 from iotdb_frames.files.readers import Reader
+from iotdb_frames.files.refusals import check_whole, letter_of, located
 from iotdb_frames.files.sources import SourceFile
-from iotdb_frames.frames.card import shorten
 from iotdb_frames.frames.dead_letter import UnitLetter
 from iotdb_frames.frames.plan import WritePlan
-from iotdb_frames.frames.refused import without_row
 from iotdb_frames.options import SchemaOption, WriteOptions
-
-LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
 
 OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
 CountBefore = Callable[[WritePlan, Expected], int]
@@ -186,17 +182,9 @@ class Run:
     def _send(self, sender: Sender, file: FileRow, reader: Reader, piece: Piece) -> int:
         for note in piece.notes:
             self._on_note(f"{file.name}: {note}")
-        if piece.refusals and self._raises:
-            first = min(piece.refusals, key=lambda r: int(r.lines[0]))
-            raise FrameError(
-                f"{file.name}, line {first.lines[0]:,}: {first.reason}: "
-                f"{shorten(first.texts[0].as_py(), 80)}",
-                row=int(first.lines[0]),
-                hint=LEAVE_OUT,
-            )
-        letter = UnitLetter(file.name, lines_of=piece.lines, texts_of=piece.texts)
-        for refusal in piece.refusals:
-            letter.add_lines(refusal.lines, refusal.texts, reason=refusal.reason)
+        if self._raises:
+            check_whole(piece, file.name)
+        letter = letter_of(piece, file.name)
         writer = FrameWriter(
             self._connection,
             self._target,
@@ -212,7 +200,7 @@ class Run:
         try:
             return self._plan_and_send(file, piece, writer, letter)
         except FrameError as exc:
-            raise located(exc, file.name, piece) from exc
+            raise located(exc, piece, file.name) from exc
 
     def _plan_and_send(
         self, file: FileRow, piece: Piece, writer: FrameWriter, letter: UnitLetter
@@ -236,7 +224,7 @@ class Run:
         if not hasattr(piece.data, "schema"):
             return replace(self._options.write, progress=False)
         labels = piece.data.schema.names
-        options = self._options.write_for(labels, reader.time)
+        options = write_options_for(self._options.write, labels, reader.time)
         agreed: dict[Hashable, SchemaOption] = {
             k: v for k, v in self._schema.items() if k in set(labels)
         }
@@ -314,22 +302,7 @@ def is_changed(known: FileRow, found: SourceFile) -> bool:
 
 
 def _rows_of(piece: Piece) -> int:
-    return len(piece.data) + sum(len(r.lines) for r in piece.refusals)
-
-
-def located(error: FrameError, name: str, piece: Piece) -> FrameError:
-    """The error with the file, and the line where it has a row."""
-    if error.hint is not None:  # what is no choice here
-        error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
-    error.message = without_row(error.message)
-    first = f"lines from {piece.line:,}" if piece.line else f"rows from {piece.start + 1:,}"
-    where = f"{name}, {first}"
-    if error.row is not None and hasattr(piece.data, "schema"):
-        line = int(piece.lines(np.array([error.row]))[0])
-        where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
-        error.row, error.hint = line, LEAVE_OUT
-    error.message = f"{where}: {error.message}"
-    return error
+    return len(piece.data) + piece.n_refused
 
 
 class read_ahead:  # noqa: N801 - used like a function, as contextlib's are

@@ -18,7 +18,6 @@ from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.run import Run, is_changed
 from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
 from iotdb_frames.backfills.status import fill_report
-from iotdb_frames.backfills.survey import Survey, survey
 from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
@@ -27,9 +26,11 @@ from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.options import write_options_for
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.files.readers import Reader, open_reader
 from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_list
+from iotdb_frames.files.survey import Survey, survey
 from iotdb_frames.frames.backfill_report import BackfillReport
 from iotdb_frames.frames.dead_letter import write_units
 from iotdb_frames.frames.plan import WritePlan
@@ -136,7 +137,9 @@ class Work:
         return is_changed(row, file) or (not row.is_read and file.fingerprint() != row.fingerprint)
 
     def _add(self, files: list[SourceFile]) -> None:
-        found = survey(files, self._options, self._connection, self._target)
+        found = survey(
+            files, self._options.files, self._options.write, self._connection, self._target
+        )
         self._check(found)
         surprised: dict[str, list[str]] = {}
         for one in found.files:
@@ -166,13 +169,8 @@ class Work:
             if found.problems:
                 raise FrameError(found.problems[0], hint="schema= settles its type")
         self._report.notes += found.problems
-        labels = {label for one in found.files for label in one.types}
-        for label in self._options.write.series if not self._manifest.files() else ():
-            is_known = label in labels or any(
-                label in (one.dialect.names or ()) for one in found.files if one.dialect
-            )
-            if not is_known and found.files:
-                raise FrameError(f"schema names {label!r}, and no file has such a column")
+        if not self._manifest.files():
+            found.check_labels(self._options.write.series)
 
     def _note(self, text: str) -> None:
         if text not in self._report.notes and len(self._report.notes) < 100:
@@ -324,7 +322,7 @@ class Work:
             return None
         write = replace(self._options.write, progress=False, on_error="raise", dead_letter=None)
         if hasattr(piece.data, "schema"):
-            there = self._options.write_for(piece.data.schema.names, reader.time)
+            there = write_options_for(self._options.write, piece.data.schema.names, reader.time)
             write = replace(there, on_error="raise", dead_letter=None)
         plan = partial(plan_frame, self._connection, piece.data, self._target, write, seen=seen)
         return call_with_retry(plan, policy=self._options.write.retry)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
 
 _job = partial(typer.Option, rich_help_panel="The job")
-_csv = partial(
-    typer.Option, rich_help_panel="CSV files: found out where not said", show_default=False
-)
 
 
 def backfill(
@@ -91,27 +88,16 @@ def backfill(
             metavar="CONDITION", help='Rows to take, as in "temp > 20". Repeat it: and.'
         ),
     ] = None,
-    format: Annotated[  # noqa: A002 - the option is called --format
-        str | None, columns.column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
-    ] = None,
-    encoding: Annotated[str | None, _csv(help="Such as utf-8 or cp1252.")] = None,
-    delimiter: Annotated[str | None, _csv(help="Between cells; tab, or space for any run.")] = None,
-    decimal: Annotated[str | None, _csv(help="Point or comma, as a sign.")] = None,
-    skip_lines: Annotated[int | None, _csv(help="Lines above the header.", min=0)] = None,
-    time_format: Annotated[str | None, _csv(help='Such as "%d.%m.%Y %H:%M".')] = None,
-    day_first: Annotated[
-        bool | None, _csv("--day-first/--month-first", help="What 01/02/2024 means.")
-    ] = None,
-    null: Annotated[
-        list[str] | None, _csv(metavar="TEXT", help="A text for a missing value. Repeat it.")
-    ] = None,
-    sentinel: Annotated[
-        list[str] | None,
-        _csv(metavar="COLUMN=NUMBER", help="A number for a missing value there. Repeat it."),
-    ] = None,
-    sentinels: Annotated[
-        bool, _csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
-    ] = True,
+    format: columns.Format = None,  # noqa: A002 - the option is called --format
+    encoding: columns.Encoding = None,
+    delimiter: columns.Delimiter = None,
+    decimal: columns.Decimal = None,
+    skip_lines: columns.SkipLines = None,
+    time_format: columns.TimeFormat = None,
+    day_first: columns.DayFirst = None,
+    null: columns.Null = None,
+    sentinel: columns.Sentinel = None,
+    sentinels: columns.Sentinels = True,
     aligned: columns.Aligned = True,
     create: columns.Create = True,
     chunk: columns.Chunk = "4MiB",
@@ -162,15 +148,16 @@ def backfill(
         "file_column": file_column,
         "filter": [_condition(text) for text in filter] if filter else None,
         "format": format,
-        "csv": _dialect(
+        "csv": columns.csv_dialect(
             encoding=encoding,
-            delimiter={"tab": "\t", "space": " "}.get(delimiter or "", delimiter),
+            delimiter=delimiter,
             decimal=decimal,
             skip_lines=skip_lines,
             time_format=time_format,
             day_first=day_first,
             null_values=null,
-            sentinels=_sentinels(sentinel or []) if sentinel or not sentinels else None,
+            sentinel=sentinel,
+            sentinels=sentinels,
         ),
         "aligned": aligned,
         "create": create,
@@ -207,7 +194,8 @@ def backfill(
 def _end(call: Any, manifest: Path | None) -> None:
     """Run a job to its end, and show that."""
     try:
-        report: BackfillReport = call()
+        with columns.told_in_flags():
+            report: BackfillReport = call()
     except KeyboardInterrupt:
         screen.say(
             f"Interrupted. iotdb-frames backfill --manifest {manifest} --resume goes on.",
@@ -236,23 +224,3 @@ def _condition(text: str) -> tuple[str, str, Any]:
         with suppress(ValueError):
             return name, sign, kind(value)
     return name, sign, value.strip("'\"")
-
-
-def _dialect(**given: Any) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _sentinels(pairs: list[str]) -> dict[str, list[float]]:
-    """``{column: [number, …]}`` from ``column=number``."""
-    found: dict[str, list[float]] = {}
-    for pair in pairs:
-        column, _, number = pair.rpartition("=")
-        try:
-            found.setdefault(column, []).append(float(number))
-        except ValueError:
-            column = ""
-        if not column:
-            raise OptionsError(
-                f"--sentinel {pair!r} is not COLUMN=NUMBER", hint="--sentinel temp=-200"
-            )
-    return found

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.options import TSDataType, as_enum
 
 column = partial(
     typer.Option, rich_help_panel="What the columns are", show_default=False, metavar="COLUMN"
+)
+csv = partial(
+    typer.Option, rich_help_panel="CSV files: found out where not said", show_default=False
 )
 how = partial(typer.Option, rich_help_panel="How it is written")
 
@@ -25,12 +30,48 @@ Type = Annotated[
     list[str] | None,
     column(metavar="COLUMN=TYPE", help="Its type, as in temp=DOUBLE. Repeat it."),
 ]
+Format = Annotated[
+    str | None, column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
+]
+Encoding = Annotated[str | None, csv(help="Such as utf-8 or cp1252.")]
+Delimiter = Annotated[str | None, csv(help="Between cells; tab, or space for any run.")]
+Decimal = Annotated[str | None, csv(help="Point or comma, as a sign.")]
+SkipLines = Annotated[int | None, csv(help="Lines above the header.", min=0)]
+TimeFormat = Annotated[str | None, csv(help='Such as "%d.%m.%Y %H:%M".')]
+DayFirst = Annotated[bool | None, csv("--day-first/--month-first", help="What 01/02/2024 means.")]
+Null = Annotated[
+    list[str] | None, csv(metavar="TEXT", help="A text for a missing value. Repeat it.")
+]
+Sentinel = Annotated[
+    list[str] | None,
+    csv(metavar="COLUMN=NUMBER", help="A number for a missing value there. Repeat it."),
+]
+Sentinels = Annotated[
+    bool, csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
+]
 Aligned = Annotated[bool, how(help="Whether a new device is aligned.")]
 Create = Annotated[bool, how(help="Whether to create what is missing.")]
 Chunk = Annotated[str, how(help="Size of a request, or its rows.")]
 KeepNan = Annotated[bool, how("--keep-nan", help="NaN is a value, not a missing one.")]
 Lossy = Annotated[bool, how("--lossy", help="Casts may lose precision, never range.")]
 Workers = Annotated[int, how(help="Connections to send on.", min=1)]
+
+
+@contextmanager
+def told_in_flags() -> Iterator[None]:
+    """Hints of errors that name what Python is given, as what the shell is given."""
+    from iotdb_frames.files.csv.infer_types import DAY_FIRST
+    from iotdb_frames.files.refusals import LEAVE_OUT
+
+    flags = {
+        LEAVE_OUT: "--dead-letter FILE leaves such rows out",
+        DAY_FIRST: "--day-first or --month-first",
+    }
+    try:
+        yield
+    except IoTDBFramesError as exc:
+        exc.hint = flags.get(exc.hint or "", exc.hint)
+        raise
 
 
 def column_types(pairs: list[str]) -> dict[Any, Any]:
@@ -41,4 +82,29 @@ def column_types(pairs: list[str]) -> dict[Any, Any]:
         if not equals or not column:
             raise OptionsError(f"--type {pair!r} is not COLUMN=TYPE", hint="--type temp=DOUBLE")
         found[column] = as_enum(TSDataType, name)
+    return found
+
+
+def csv_dialect(
+    *, delimiter: str | None, sentinel: list[str] | None, sentinels: bool, **given: Any
+) -> dict[str, Any]:
+    """What is said of a CSV file, as `CsvDialect` takes it."""
+    given["delimiter"] = {"tab": "\t", "space": " "}.get(delimiter or "", delimiter)
+    given["sentinels"] = _sentinels(sentinel or []) if sentinel or not sentinels else None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _sentinels(pairs: list[str]) -> dict[str, list[float]]:
+    """``{column: [number, …]}`` from ``column=number``."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs:
+        column, _, number = pair.rpartition("=")
+        try:
+            found.setdefault(column, []).append(float(number))
+        except ValueError:
+            column = ""
+        if not column:
+            raise OptionsError(
+                f"--sentinel {pair!r} is not COLUMN=NUMBER", hint="--sentinel temp=-200"
+            )
     return found

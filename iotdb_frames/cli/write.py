@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from iotdb_frames.cli import columns, screen
-from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
-from iotdb_frames.options import TSDataType, WriteArgs
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-STREAM_FROM_BYTES = 64 << 20
-"""A file this large is read a batch at a time, where the options allow."""
-
-_BLOCK_BYTES = 16 << 20
-_BATCH_ROWS = 1 << 17
-
-
-_csv = partial(typer.Option, rich_help_panel="CSV files")
+from iotdb_frames.errors import TimeIndexError
 
 
 def write(
     file: Annotated[
-        Path, typer.Argument(help="CSV or Parquet.", exists=True, dir_okay=False, readable=True)
+        Path,
+        typer.Argument(
+            help="Parquet, CSV (.gz, too), Arrow, ORC or JSON lines.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
     ],
     target: Annotated[
         str, typer.Option("--target", "-t", help="root.plant.press1, or database.table.")
     ],
     url: screen.Url = None,
     time: Annotated[
-        str | None, columns.column(help="The times. Without it the file's pandas index, else time.")
+        str | None, columns.column(help="The times. Without it they are looked for.")
     ] = None,
     time_unit: columns.TimeUnit = None,
     device: columns.Device = None,
     tag: columns.Tag = None,
     attribute: columns.Attribute = None,
     type: columns.Type = None,  # noqa: A002 - the option is called --type
-    time_format: Annotated[
-        str | None, _csv(help='Such as "%d.%m.%Y %H:%M". Without it, ISO 8601.', show_default=False)
-    ] = None,
-    delimiter: Annotated[str, _csv(help="Between cells; tab for a tab.")] = ",",
+    format: columns.Format = None,  # noqa: A002 - the option is called --format
+    encoding: columns.Encoding = None,
+    delimiter: columns.Delimiter = None,
+    decimal: columns.Decimal = None,
+    skip_lines: columns.SkipLines = None,
+    time_format: columns.TimeFormat = None,
+    day_first: columns.DayFirst = None,
+    null: columns.Null = None,
+    sentinel: columns.Sentinel = None,
+    sentinels: columns.Sentinels = True,
     aligned: columns.Aligned = True,
     create: columns.Create = True,
     chunk: columns.Chunk = "4MiB",
@@ -72,127 +67,63 @@ def write(
         bool, columns.how("--dry-run", help="Show what would be done. Nothing is sent.")
     ] = False,
 ) -> None:
-    """Write a CSV or Parquet file.
+    """Write a file. `backfill` reads it the same way, takes many of them, and resumes.
 
-    A file below 64 MB is checked whole before the first byte is sent. A larger one goes batch by
-    batch, in little memory; with --replace, or --duplicates other than merge, it is read whole.
+    A file below 64 MB is checked whole before the first byte is sent. A larger one goes piece by
+    piece, in little memory; with --replace, or --duplicates other than merge, it is read whole.
     """
-    import iotdb_frames as iotf
+    from iotdb_frames.client.connection import resolve_connection
+    from iotdb_frames.codec.names import parse_target
+    from iotdb_frames.files.options import FileOptions
+    from iotdb_frames.files.sources import find_files
+    from iotdb_frames.files.writing import plan_file, write_file
+    from iotdb_frames.options import write_options
 
-    types = columns.column_types(type or [])
-    options: WriteArgs = {
-        "time": time,
-        "time_unit": time_unit,
-        "device": device,
-        "tags": tag or [],
-        "attributes": attribute or [],
-        "schema": types,
-        "aligned": aligned,
-        "create": create,
-        "chunk": int(chunk) if chunk.isdigit() else chunk,
-        "nan": "keep" if keep_nan else "null",
-        "duplicates": duplicates,  # type: ignore[typeddict-item] # WriteOptions checks it
-        "replace": replace,
-        "coerce": "lossy" if lossy else "safe",
-        "on_error": "raise" if dead_letter is None else "collect",
-        "dead_letter": dead_letter,
-        "workers": workers,
-    }
-    is_whole = file.stat().st_size < STREAM_FROM_BYTES or replace or duplicates != "merge"
-    with _explained(file):
-        if file.suffix.lower() in (".parquet", ".pq"):
-            data = _open_parquet(file, is_whole=is_whole)
-            options["time"] = time or _index_column(data.schema)
-        else:
-            data = _open_csv(
-                file, types, delimiter=delimiter, time_format=time_format, is_whole=is_whole
-            )
-        if dry_run:
-            screen.show_card(iotf.plan(data, target, connection=url, **options).card())
-            return
-        try:
-            report = iotf.write(data, target, connection=url, **options)
-        except KeyboardInterrupt as exc:
-            screen.say("Interrupted.", *getattr(exc, "__notes__", ()), style="red")
-            raise
-    screen.show_card(report.card())
-    if not report.is_complete:
-        raise typer.Exit(1)
-
-
-def _open_parquet(file: Path, *, is_whole: bool) -> pa.Table | pa.RecordBatchReader:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    opened = pq.ParquetFile(file)
-    if is_whole:
-        return opened.read()
-    batches = opened.iter_batches(batch_size=_BATCH_ROWS)
-    return pa.RecordBatchReader.from_batches(opened.schema_arrow, batches)
-
-
-def _index_column(schema: pa.Schema) -> str | None:
-    """The column that pandas wrote its index into, where it wrote one."""
-    try:
-        index = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
-    except (KeyError, ValueError):
-        return None
-    return index[0] if len(index) == 1 and isinstance(index[0], str) else None
-
-
-def _open_csv(
-    file: Path,
-    types: dict[Any, TSDataType],
-    *,
-    delimiter: str,
-    time_format: str | None,
-    is_whole: bool,
-) -> pa.Table | pa.RecordBatchReader:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    arrow = {
-        TSDataType.BOOLEAN: pa.bool_(),
-        TSDataType.INT32: pa.int32(),
-        TSDataType.INT64: pa.int64(),
-        TSDataType.FLOAT: pa.float32(),
-        TSDataType.DOUBLE: pa.float64(),
-        TSDataType.TEXT: pa.string(),
-        TSDataType.STRING: pa.string(),
-        TSDataType.TIMESTAMP: pa.timestamp("ns"),
-        TSDataType.DATE: pa.date32(),
-        TSDataType.BLOB: pa.binary(),
-    }
-    delimiter = "\t" if delimiter == "tab" else delimiter
-    if len(delimiter) != 1:
-        raise OptionsError(f"--delimiter {delimiter!r} is not one character")
-    read = csv.read_csv if is_whole else csv.open_csv
-    return read(
-        file,
-        read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        convert_options=csv.ConvertOptions(
-            column_types={column: arrow[kind] for column, kind in types.items()},
-            timestamp_parsers=[time_format, csv.ISO8601] if time_format else None,
-            # an empty cell is a missing text, a quoted empty one is an empty text
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
+    how = write_options(
+        {
+            "time": time,
+            "time_unit": time_unit,
+            "device": device,
+            "tags": tag or [],
+            "attributes": attribute or [],
+            "schema": columns.column_types(type or []),
+            "aligned": aligned,
+            "create": create,
+            "chunk": int(chunk) if chunk.isdigit() else chunk,
+            "nan": "keep" if keep_nan else "null",
+            "duplicates": duplicates,
+            "replace": replace,
+            "coerce": "lossy" if lossy else "safe",
+            "on_error": "raise" if dead_letter is None else "collect",
+            "dead_letter": dead_letter,
+            "workers": workers,
+        }
     )
-
-
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Say what a file that cannot be read has to do with the options."""
-    import pyarrow as pa
-
+    csv: Any = columns.csv_dialect(
+        encoding=encoding,
+        delimiter=delimiter,
+        decimal=decimal,
+        skip_lines=skip_lines,
+        time_format=time_format,
+        day_first=day_first,
+        null_values=null,
+        sentinel=sentinel,
+        sentinels=sentinels,
+    )
+    reading = FileOptions.of(how, format=format, csv=csv)
+    (source,), _ = find_files(file, format=format)
+    connection = resolve_connection(url)
+    goal = parse_target(target, database=connection.options.database)
     try:
-        yield
-    except pa.ArrowException as exc:
-        hint = None
-        if "conversion error" in str(exc):
-            hint = "the types come from the first 16 MB; say the column's: --type COLUMN=TYPE"
-        raise FrameError(f"{file.name} cannot be read: {exc}", hint=hint) from exc
+        with columns.told_in_flags():
+            if dry_run:
+                planned = plan_file(source, goal, connection, options=reading, write=how)
+                screen.show_card(planned.card())
+                return
+            report = write_file(source, goal, connection, options=reading, write=how)
+    except KeyboardInterrupt as exc:
+        screen.say("Interrupted.", *getattr(exc, "__notes__", ()), style="red")
+        raise
     except TimeIndexError as exc:
         if exc.row is None:  # not one bad time, but no times at all
             exc.hint = (
@@ -200,3 +131,6 @@ def _explained(file: Path) -> Iterator[None]:
                 "--time-format how a CSV file writes them"
             )
         raise
+    screen.show_card(report.card())
+    if not report.is_complete:
+        raise typer.Exit(1)

@@ -188,7 +188,13 @@ class FrameWriter:
 
     def write(self, data: Any) -> None:
         """Plan and submit a frame; returns when all of it is encoded, not yet acknowledged."""
-        self.send(self.plan(data), data)
+        try:
+            planned = self.plan(data)
+        except FrameError as exc:
+            if before := self.report.rows_in:
+                exc.message = f"in the batch that begins at row {before:,}: {exc.message}"
+            raise
+        self.send(planned, data)
 
     def plan(self, data: Any) -> WritePlan:
         """The plan of a frame, checked; nothing of it is sent.
@@ -197,16 +203,9 @@ class FrameWriter:
         ------
         FrameError, TimeIndexError, ColumnTypeError
         """
-        try:
-            planned = plan_frame(
-                self._connection, data, self._target, self._options, seen=self._seen
-            )
-            planned.starts_small = not self._sender.is_warm
-            planned.check()
-        except FrameError as exc:
-            if before := self.report.rows_in:
-                exc.message = f"in the batch that begins at row {before:,}: {exc.message}"
-            raise
+        planned = plan_frame(self._connection, data, self._target, self._options, seen=self._seen)
+        planned.starts_small = not self._sender.is_warm
+        planned.check()
         return planned
 
     def send(

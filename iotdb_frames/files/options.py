@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.options import WriteOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class FileOptions:
     file_column : label of a column that holds each file's name without folder and endings
     format : of all files; None: by their endings
     csv : what is known of CSV files, or a mapping of that
+    is_lossy : whether a whole number of a text may lose digits to a fraction in its column
     unit_bytes : bytes of a piece, as Arrow holds it
     """
 
@@ -39,6 +41,7 @@ class FileOptions:
     file_column: str | None = None
     format: str | None = None
     csv: CsvDialect = field(default_factory=CsvDialect)
+    is_lossy: bool = False
     unit_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
@@ -59,6 +62,19 @@ class FileOptions:
                 if label is not None and not isinstance(label, str):
                     raise OptionsError(f"{name}={label!r}: labels of files are texts")
         _ = self.expression  # a wrong filter is said before anything is read
+
+    @classmethod
+    def of(cls, write: WriteOptions, **given: Any) -> FileOptions:
+        """The options of files that are written so."""
+        return cls(
+            time=write.time,
+            time_unit=write.time_unit,
+            device=write.device,
+            tags=tuple(write.tags),
+            attributes=tuple(write.attributes),
+            is_lossy=write.coerce == "lossy",
+            **given,
+        )
 
     @property
     def keys(self) -> set[Hashable]:
@@ -82,6 +98,15 @@ class FileOptions:
             raise OptionsError(
                 f"filter={self.filter!r} is none: {exc}", hint='filter=[("temp", ">", 20)]'
             ) from exc
+
+
+def write_options_for(
+    write: WriteOptions, labels: Iterable[Hashable], time: Hashable | None
+) -> WriteOptions:
+    """How one file's frames are written: its time column, and what schema= says of its columns."""
+    there = set(labels)
+    schema = {label: option for label, option in write.series.items() if label in there}
+    return replace(write, time=time, schema=schema, progress=False)
 
 
 def _condition(given: Any, schema: pa.Schema) -> Any:

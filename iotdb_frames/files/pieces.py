@@ -59,10 +59,53 @@ class Piece:
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def n_refused(self) -> int:
+        """Rows that are not in `data`."""
+        return sum(len(r.lines) for r in self.refusals)
+
     def lines(self, positions: np.ndarray) -> np.ndarray:
         """Lines of the file, or numbers of its rows, from 1, of some rows of `data`."""
         rows = positions if self.rows is None else self.rows[positions]
         return np.asarray(rows, np.int64) + self.start + 1
+
+
+class JoinedPiece(Piece):
+    """Pieces of a file that follow each other, as one."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        first, last = pieces[0], pieces[-1]
+        super().__init__(
+            first.start,
+            last.stop,
+            pa.concat_tables([p.data for p in pieces], promote_options="default"),
+            line=first.line,
+            end_line=last.end_line,
+            n_bytes=sum(p.n_bytes for p in pieces),
+            refusals=[r for p in pieces for r in p.refusals],
+            notes=list(dict.fromkeys(note for p in pieces for note in p.notes)),
+        )
+        self._pieces = pieces
+        self._bounds = np.cumsum([0, *(len(p.data) for p in pieces)])
+        self.texts = None if first.texts is None else self._texts
+
+    def lines(self, positions: np.ndarray) -> np.ndarray:
+        lines = np.empty(len(positions), np.int64)
+        for piece, at, own in self._of_each(positions):
+            lines[at] = piece.lines(own)
+        return lines
+
+    def _texts(self, positions: np.ndarray) -> pa.Array:
+        parts = [(at, piece.texts(own)) for piece, at, own in self._of_each(positions)]
+        order = np.argsort(np.concatenate([at for at, _ in parts]))
+        return pa.concat_arrays([texts for _, texts in parts]).take(pa.array(order))
+
+    def _of_each(self, positions: np.ndarray) -> Iterator[tuple[Piece, np.ndarray, np.ndarray]]:
+        """Each piece that has some of the rows: which they are, and their positions in it."""
+        which = np.searchsorted(self._bounds, positions, side="right") - 1
+        for number in np.unique(which).tolist():
+            at = np.flatnonzero(which == number)
+            yield self._pieces[number], at, positions[at] - self._bounds[number]
 
 
 def schema_digest(schema: pa.Schema) -> str:

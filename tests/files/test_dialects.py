@@ -318,16 +318,16 @@ def test_buoy_as_its_agency_writes_it(tmp_path: Path) -> None:
 
 
 DIRT = [
-    ("2024-03-01 08:01,x,1.5,a", "column 'n' is no whole number"),
-    ("2024-03-01 08:01,1,1.5.2,a", "column 'x' is no number"),
+    ("2024-03-01 08:01,x,1.5,a", "column 'n' is not a whole number"),
+    ("2024-03-01 08:01,1,1.5.2,a", "column 'x' is not a number"),
     ("2024-03-01 08:01,1,1.5", "has 3 fields, not 4"),
     ("2024-03-01 08:01,1,1.5,a,b", "has 5 fields, not 4"),
     ("2024-13-01 08:01,1,1.5,a", "column 'time' is no time"),
     ("2023-02-29 08:01,1,1.5,a", "column 'time' is no time"),
     ("2024-03-01 08:01+01:00,1,1.5,a", "offset"),
     ("yesterday,1,1.5,a", "column 'time' is no time"),
-    ("2024-03-01 08:01,9223372036854775808,1.5,a", "column 'n' is no whole number"),
-    ("2024-03-01 08:01,1.5,1.5,a", "column 'n' is no whole number"),
+    ("2024-03-01 08:01,9223372036854775808,1.5,a", "column 'n' is not a whole number"),
+    ("2024-03-01 08:01,1.5,1.5,a", "column 'n' is not a whole number"),
     (b"2024-03-01 08:01,1,1.5,\xff\xfe", "no text in UTF-8"),
     ('2024-03-01 08:01,1,1.5,"a', "a quote is open"),
 ]

@@ -200,3 +200,31 @@ def test_an_open_quote_is_told(tmp_path: Path) -> None:
         read_csv(
             file, unit_bytes=1 << 16, csv={"newlines_in_values": True, "types": {"a": "string"}}
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("double", "9007199254740993", None),
+        ("double", "-9007199254740993.0", None),
+        ("double", "9007199254740992", 2.0**53),
+        ("double", "18446744073709551616", 2.0**64),
+        ("double", "18446744073709551617", None),
+        ("double", "9007199254740993.5", 9007199254740994.0),
+        ("double", "1e300", 1e300),
+        ("double", "-inf", -np.inf),
+        ("double", "1e999", None),
+        ("float", "16777217", None),
+        ("float", "16777216", 2.0**24),
+        ("float", "20.1", float(np.float32(20.1))),
+        ("float", "1e39", None),
+    ],
+)
+def test_no_whole_number_is_rounded(kind: str, text: str, value: float | None) -> None:
+    """A whole number that a floating-point type does not hold is bad, and so is one beyond it."""
+    texts = pa.array([text, "0.5", None])
+    parsed = parse(texts, kind, nulls=(), decimal=".", thousands="")
+    assert parsed.values.to_pylist() == [value, 0.5, None]
+    assert parsed.is_bad.tolist() == [value is None, False, False]
+    lossy = parse(texts, kind, nulls=(), decimal=".", thousands="", is_lossy=True)
+    assert not lossy.is_bad.any()

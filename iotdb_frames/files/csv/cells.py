@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ from iotdb_frames.errors import OptionsError
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 FLOAT = rf"^(?:{_NUMBER}|(?i:[+-]?(?:inf|infinity)|nan))$"
 INTEGER = r"^[+-]?\d{1,19}(?:\.0*)?$"
+MOST_EXACT = {"double": 1 << 53, "float": 1 << 24}
+"""Whole numbers up to this one are all exact."""
 _LARGEST, _SMALLEST = "9223372036854775807", "9223372036854775808"
 
 
@@ -60,7 +63,13 @@ def normal_numbers(texts: pa.Array, *, decimal: str, thousands: str) -> pa.Array
 
 
 def parse(
-    texts: pa.Array, kind: str, *, nulls: tuple[str, ...], decimal: str, thousands: str
+    texts: pa.Array,
+    kind: str,
+    *,
+    nulls: tuple[str, ...],
+    decimal: str,
+    thousands: str,
+    is_lossy: bool = False,
 ) -> Parsed:
     """A column of texts as a type of `dialect.TYPES` (texts that are no time in ISO 8601 are bad).
 
@@ -68,6 +77,8 @@ def parse(
     ----------
     nulls : spellings of a missing value
     decimal, thousands : how numbers are written
+    is_lossy : whether a whole number may become the nearest floating-point one; a number with a
+        fraction always does
     """
     if kind in ("timestamp", "date32"):
         parsed = parse_times(trim(texts, nulls), "iso8601")
@@ -79,10 +90,12 @@ def parse(
         is_false = pc.is_in(low, value_set=pa.array(["false", "0"], low.type))
         return _checked(is_true, pc.or_(is_true, is_false), "is neither true nor false")
     found = normal_numbers(found, decimal=decimal, thousands=thousands)
-    if kind == "double":
-        fits = pc.match_substring_regex(found, FLOAT)
-        plain = pc.if_else(fits, _without_plus(found), pa.scalar(None, found.type))
-        return _checked(plain.cast(pa.float64()), fits, "is no number")
+    if kind in MOST_EXACT:
+        return _as_floats(found, kind, is_lossy=is_lossy)
+    return _as_ints(found)
+
+
+def _as_ints(found: pa.Array) -> Parsed:
     fits = pc.match_substring_regex(found, INTEGER)
     digits = pc.replace_substring_regex(found, r"\.0*$", "")
     is_long = pc.match_substring_regex(digits, r"^[+-]?\d{19}$")
@@ -90,7 +103,49 @@ def parse(
     above = pc.greater(pc.utf8_ltrim(digits, "+-"), bound)
     fits = pc.and_(fits, pc.invert(pc.and_(is_long, above)))
     plain = pc.if_else(fits, _without_plus(digits), pa.scalar(None, digits.type))
-    return _checked(plain.cast(pa.int64()), fits, "is no whole number of 64 bits")
+    return _checked(plain.cast(pa.int64()), fits, "is not a whole number of 64 bits")
+
+
+def _as_floats(found: pa.Array, kind: str, *, is_lossy: bool) -> Parsed:
+    fits = pc.match_substring_regex(found, FLOAT)
+    plain = pc.if_else(fits, _without_plus(found), pa.scalar(None, found.type))
+    values = plain.cast(pa.float64() if kind == "double" else pa.float32())
+    parsed = _checked(values, fits, "is not a number")
+    far = np.flatnonzero(np.asarray(is_far(values, kind)))
+    if is_lossy or not len(far):
+        return parsed
+    texts = plain.take(pa.array(far))
+    changed = far[_are_changed(texts, values.take(pa.array(far)))]
+    if not len(changed):
+        return parsed
+    is_changed = np.zeros(len(found), bool)
+    is_changed[changed] = True
+    why = f"is a number that {kind.upper()} does not hold exactly"
+    if parsed.is_bad.any():
+        why += f", or {parsed.why}"
+    values = pc.if_else(pa.array(is_changed), pa.scalar(None, values.type), parsed.values)
+    return Parsed(values, parsed.is_bad | is_changed, why)
+
+
+def is_far(values: Any, kind: str) -> Any:
+    """Which numbers of a floating-point type have whole neighbours that it does not hold."""
+    return pc.greater_equal(pc.abs(values), float(MOST_EXACT[kind])).fill_null(False)
+
+
+def _are_changed(texts: pa.Array, values: pa.Array) -> np.ndarray:
+    """Which whole numbers are others as floating-point ones, or too large; bool, shape (n,)."""
+    ints = _as_ints(texts)
+    wide = values.cast(pa.float64())
+    is_inside = np.abs(np.asarray(wide)) < float(1 << 63)
+    known = np.where(is_inside, wide, 0.0).astype(np.int64)
+    is_int = is_inside & ~ints.is_bad
+    changed = is_int & (known != np.asarray(ints.values.fill_null(0)))
+    is_endless = pc.match_substring_regex(texts, r"^[+-]?\d+(?:\.0*)?$")
+    for i in np.flatnonzero(~is_int & np.asarray(is_endless)).tolist():  # beyond 64 bits
+        value = values[i].as_py()
+        changed[i] = np.isinf(value) or int(texts[i].as_py().partition(".")[0]) != int(value)
+    is_word = np.asarray(pc.match_substring_regex(texts, "(?i)inf"))
+    return np.asarray(changed | (np.isinf(np.asarray(wide)) & ~is_word))
 
 
 def _without_plus(texts: pa.Array) -> pa.Array:
@@ -110,7 +165,7 @@ def _as_dates(parsed: Parsed) -> Parsed:
     days = pc.floor_temporal(naive, unit="day")
     is_odd = np.asarray(pc.not_equal(days, naive).fill_null(False))
     dates = pc.if_else(pa.array(is_odd), pa.scalar(None, naive.type), naive).cast(pa.date32())
-    return Parsed(dates, parsed.is_bad | is_odd, "is no date")
+    return Parsed(dates, parsed.is_bad | is_odd, "is not a date")
 
 
 # --- times ---------------------------------------------------------------------------------------

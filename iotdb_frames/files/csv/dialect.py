@@ -17,7 +17,7 @@ KNOWN_NULLS = (
     *("None", "none", "NONE", "<NA>", "MM", "missing", "Missing"),
 )
 """Spellings of a missing value that are no number and no time; none of them hides a value there."""
-TYPES = ("int64", "double", "bool", "string", "timestamp", "date32")
+TYPES = ("int64", "double", "float", "bool", "string", "timestamp", "date32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class CsvDialect:
     names : of the columns, in place of the header's
     null_values : texts that are a missing value in any column
     sentinels : ``{column: [number, …]}``: numbers that are a missing value there; ``{}``: none
-    types : ``{column: "int64" | "double" | "bool" | "string" | "timestamp" | "date32"}``
+    types : ``{column: kind}``, of "int64", "double", "float" (of 32 bits), "bool", "string",
+        "timestamp", "date32"
     time_columns : columns that together hold the time; it is called ``time`` where they are several
     time_format : "iso8601", or as of `strptime` (``%f`` may have any number of digits, ``%z`` is an
         offset)

@@ -21,6 +21,7 @@ from iotdb_frames.files.options import FileOptions
 
 MOSTLY = 0.9
 """A column of which this part are numbers, or times, holds such; the rest does not fit."""
+DAY_FIRST = 'csv={"day_first": True} or False'
 _CANDIDATES: tuple[float, ...] = (
     *(-200.0, -99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9900.0, -9999.0, -9999.9, -99999.0),
     *(99.0, 99.9, 99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, -32768.0, 1e20, -1e20),
@@ -67,7 +68,7 @@ def infer_columns(
     types.update(dialect.types or {})
     dialect = replace(dialect, types=types)
     if dialect.sentinels is None:
-        numbers = [n for n in types if types[n] in ("int64", "double") and n not in times]
+        numbers = [n for n in types if types[n] in ("int64", "double", "float") and n not in times]
         dialect = replace(dialect, sentinels=_sentinels(found, numbers, dialect))
     return dialect
 
@@ -300,7 +301,7 @@ def _time_format(
         raise FrameError(
             f"{name}: times like {texts[0].as_py()!r} may have the day or the month first",
             column=columns[0],
-            hint='csv={"day_first": True} or False',
+            hint=DAY_FIRST,
         )
     fitting = fitting or [f for f in (by_day, by_month) if _fits(texts, f)]
     if len(fitting) == 1:

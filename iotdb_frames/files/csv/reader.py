@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from iotdb_frames.errors import FrameError
-from iotdb_frames.files.csv.cells import parse, parse_times, trim
+from iotdb_frames.files.csv.cells import is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_types import type_of_texts
 from iotdb_frames.files.csv.records import (
@@ -47,6 +47,7 @@ from iotdb_frames.files.sources import SourceFile
 _ARROW = {
     "int64": pa.int64(),
     "double": pa.float64(),
+    "float": pa.float32(),
     "bool": pa.bool_(),
     "string": pa.string(),
     "date32": pa.date32(),
@@ -151,7 +152,8 @@ class CsvReader:
         if self._is_plain(block):
             with suppress(pa.ArrowInvalid):
                 table = self._read(block.data, self._types(), lambda _: "error", is_serial=False)
-                rows = _Rows(table) if self._agrees(block, table.num_rows) else None
+                is_same = self._agrees(block, table.num_rows) and self._is_exact(table)
+                rows = _Rows(table) if is_same else None
         if rows is None:
             records = Records(block.data, self.dialect)
             rows = self._parse_texts(block, records)
@@ -195,6 +197,18 @@ class CsvReader:
         records = Records(block.data, self.dialect)
         return n_rows == len(records) and not (is_odd and records.open_quotes().any())
 
+    def _is_exact(self, table: pa.Table) -> bool:
+        """Whether no whole number can have been rounded, and none became infinite."""
+        if self._options.is_lossy:
+            return True
+        kinds = ((n, self._type_of(n)) for n in table.column_names)
+        floats = ((n, str(kind)) for n, kind in kinds if pa.types.is_floating(kind))
+        return not any(
+            pc.any(is_far(table[n], kind)).as_py()
+            for n, kind in floats
+            if pa.types.is_floating(table[n].type)
+        )
+
     def _type_of(self, name: str) -> pa.DataType:
         kind = "string" if name in self._keys else (self.dialect.types or {}).get(name, "string")
         if name == self.time and kind == "timestamp":
@@ -209,7 +223,7 @@ class CsvReader:
             kind = self._type_of(name)
             if name in self._keys and kind == pa.string():
                 kind = pa.dictionary(pa.int32(), pa.string())
-            is_number = kind in (pa.int64(), pa.float64())
+            is_number = kind in (pa.int64(), pa.float64(), pa.float32())
             if name in self._parts or (is_number and self.dialect.thousands):
                 kind = pa.string()
             if pa.types.is_timestamp(kind) and self.dialect.time_format != "iso8601":
@@ -330,6 +344,7 @@ class CsvReader:
                     nulls=(*nulls, *KNOWN_NULLS),
                     decimal=dialect.decimal or ".",
                     thousands=dialect.thousands or "",
+                    is_lossy=self._options.is_lossy,
                 )
             at = rows.table.column_names.index(name)
             if parsed.is_bad.any():

@@ -10,7 +10,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
@@ -18,17 +17,18 @@ from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.infer import infer_dialect
+from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.frames.plan import WritePlan
-from iotdb_frames.options import TSDataType
+from iotdb_frames.options import TSDataType, WriteOptions
 
 _NUMBERS = (TSDataType.INT32, TSDataType.INT64, TSDataType.FLOAT, TSDataType.DOUBLE)
 _CSV_TYPE = {
     TSDataType.BOOLEAN: "bool",
     TSDataType.INT32: "int64",
     TSDataType.INT64: "int64",
-    TSDataType.FLOAT: "double",
+    TSDataType.FLOAT: "float",
     TSDataType.DOUBLE: "double",
     TSDataType.TEXT: "string",
     TSDataType.STRING: "string",
@@ -65,10 +65,24 @@ class Survey:
     agreed: dict[str, TSDataType] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    def check_labels(self, labels: Iterable[Hashable]) -> None:
+        """Refuse labels (of a schema) that no file has.
+
+        Raises
+        ------
+        FrameError
+        """
+        known: set[Hashable] = {label for one in self.files for label in one.types}
+        known |= {n for one in self.files if one.dialect for n in one.dialect.names or ()}
+        for label in labels if self.files else ():
+            if label not in known:
+                raise FrameError(f"schema names {label!r}, and no file has such a column")
+
 
 def survey(
     files: Iterable[SourceFile],
-    options: BackfillOptions,
+    options: FileOptions,
+    write: WriteOptions,
     connection: Connection | None,
     target: Target,
 ) -> Survey:
@@ -76,49 +90,51 @@ def survey(
 
     Parameters
     ----------
+    options, write : how they are read, and written
     connection : None: the server is not asked, and its precision taken for ms
     """
     found = Survey()
     plans: dict[Any, WritePlan] = {}
     for file in files:
         try:
-            found.files.append(_look(file, options, connection, target, plans))
+            found.files.append(_look(file, options, write, connection, target, plans))
         except FrameError as exc:
             if not exc.message.startswith(file.name):
                 exc.message = f"{file.name}: {exc.message}"
             found.files.append(Surveyed(file, None, {}, error=exc))
-    _agree(found, options, plans.values())
+    _agree(found, write, plans.values())
     for one in found.files:
         if one.dialect is not None:
-            one.dialect = _settle_types(one, found, options, plans.values())
+            one.dialect = _settle_types(one, found, options, write, plans.values())
     return found
 
 
 def _look(
     file: SourceFile,
-    options: BackfillOptions,
+    options: FileOptions,
+    write: WriteOptions,
     connection: Connection | None,
     target: Target,
     plans: dict[Any, WritePlan],
 ) -> Surveyed:
-    dialect = infer_dialect(file, options.files) if file.format == "csv" else None
-    reader = open_reader(file, options.files, dialect)
+    dialect = infer_dialect(file, options) if file.format == "csv" else None
+    reader = open_reader(file, options, dialect)
     sample = reader.sample()
     kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
     types = {name: kind for name, kind in kinds.items() if kind is not None}
     key = (reader.time, tuple(sample.schema.names), tuple(map(str, sample.schema.types)))
     plan = None
     if key not in plans:
-        known = options.write_for(sample.schema.names, reader.time)
+        known = write_options_for(write, sample.schema.names, reader.time)
         # What a sample shows of rows that do not fit is no reason to stop: they are told by line.
         plan = plan_frame(connection, sample, target, replace(known, create=True))
         plans[key] = plan
     return Surveyed(file, dialect, types, plan)
 
 
-def _agree(found: Survey, options: BackfillOptions, plans: Iterable[WritePlan]) -> None:
+def _agree(found: Survey, write: WriteOptions, plans: Iterable[WritePlan]) -> None:
     """Types for columns that files give different ones; the server's own and the user's stand."""
-    fixed = {*_there(plans), *(k for k, v in options.write.series.items() if v.data_type)}
+    fixed = {*_there(plans), *(k for k, v in write.series.items() if v.data_type)}
     seen: dict[str, dict[TSDataType, str]] = {}
     for one in found.files:
         for label, kind in one.types.items():
@@ -146,14 +162,18 @@ def _there(plans: Iterable[WritePlan]) -> dict[Hashable, TSDataType]:
 
 
 def _settle_types(
-    one: Surveyed, found: Survey, options: BackfillOptions, plans: Iterable[WritePlan]
+    one: Surveyed,
+    found: Survey,
+    options: FileOptions,
+    write: WriteOptions,
+    plans: Iterable[WritePlan],
 ) -> CsvDialect:
     """A CSV file's types, as the server, the user and the other files want them."""
     assert one.dialect is not None
     wanted: dict[Hashable, TSDataType] = {}
     wanted.update(found.agreed)
     wanted.update(_there(plans))
-    for label, option in options.write.series.items():
+    for label, option in write.series.items():
         if option.data_type is not None:
             wanted[label] = option.data_type
     # A column that is empty in this sample has the type that another file gives it.
@@ -163,7 +183,7 @@ def _settle_types(
                 wanted.setdefault(label, kind)
     own: Mapping[str, str] = one.dialect.types or {}
     names = set(one.dialect.names or ())
-    given = set(options.files.csv.types or {})
+    given = set(options.csv.types or {})
     more = {
         str(label): _CSV_TYPE[kind]
         for label, kind in wanted.items()
