@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ def test_help_shows_every_option(call: Any) -> None:
     write = {f.name for f in fields(WriteOptions) if f.init} - {"replace", "duplicates"}
     job, files = BackfillOptions(), FileOptions()
     own = {f.name for f in fields(job)} - {"write", "files"}
-    of_files = {f.name for f in fields(files)} - {"unit_bytes"}
+    of_files = {f.name for f in fields(files)} - {"unit_bytes", "is_lossy"}
     assert write | own | of_files <= shown
     assert "options" not in shown
     for name in own:
@@ -50,11 +50,9 @@ def test_a_manifest_keeps_what_was_asked(asked: dict[str, Any]) -> None:
     options = make_options(asked)
     again = read_asked(json.loads(json.dumps(options.asked())))
     assert json.dumps(again.asked()) == json.dumps(options.asked())
-    assert (again.memory, again.verify, again.files) == (
-        options.memory,
-        options.verify,
-        options.files,
-    )
+    assert (again.memory, again.verify) == (options.memory, options.verify)
+    assert str(again.files.expression) == str(options.files.expression)
+    assert replace(again.files, filter=None) == replace(options.files, filter=None)
     assert again.write.series == options.write.series
 
 
