@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from iotdb_frames.codec.sources import Source, is_missing
-from iotdb_frames.codec.sql import quote_identifier, quote_string
+from iotdb_frames.codec.sql import one_of, quote_identifier
 from iotdb_frames.frames.layout import dictionary_codes
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 
@@ -161,8 +161,5 @@ def device_condition(expected: Expected, devices: frozenset[Device]) -> list[str
     """A condition for a few devices of a table with one tag; the others are told apart here."""
     if len(expected.tags) != 1 or len(devices) > DEVICES_A_QUERY:
         return []
-    tag = quote_identifier(expected.tags[0])
-    values = sorted(d[0] for d in devices if d[0] is not None)
-    either = [f"{tag} IN ({', '.join(map(quote_string, values))})"] if values else []
-    either += [f"{tag} IS NULL"] if (None,) in devices else []
-    return [f"({' OR '.join(either)})"]
+    values = sorted((d[0] for d in devices), key=lambda value: (value is None, value))
+    return [one_of(quote_identifier(expected.tags[0]), values)]

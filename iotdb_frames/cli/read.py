@@ -33,7 +33,12 @@ class _Writer(Protocol):
 
 
 def read(
-    sql: Annotated[str, typer.Argument(help="One statement that has a result.", metavar="SQL")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="One query: SELECT, WITH, SHOW, DESCRIBE, LIST, COUNT or EXPLAIN.", metavar="SQL"
+        ),
+    ],
     out: Annotated[
         str | None,
         typer.Option(

@@ -168,13 +168,19 @@ class Cursor:
 
 
 def open_cursor(
-    connection: Connection, sql: str, *, model: Model, is_idempotent: bool = True
+    connection: Connection,
+    sql: str,
+    *,
+    model: Model,
+    is_idempotent: bool = True,
+    is_qualified: bool = False,
 ) -> Cursor | None:
     """Run a statement; None where it has no result.
 
     Parameters
     ----------
     is_idempotent : False: a statement that may have reached the server is not sent again
+    is_qualified : see `Session.execute`
 
     Raises
     ------
@@ -186,7 +192,7 @@ def open_cursor(
         life_ms = _LIFE_MS + secrets.randbelow(100_000_000)
         session = pool.take()
         try:
-            header = session.execute(sql, timeout_s=life_ms / 1000)
+            header = session.execute(sql, timeout_s=life_ms / 1000, is_qualified=is_qualified)
         except BaseException as exc:
             pool.give_back(session)
             if _is_timeout(exc) or not isinstance(exc, Exception):

@@ -14,7 +14,8 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.cursor import open_cursor
 from iotdb_frames.client.explain import explain
 from iotdb_frames.client.result import QueryResult
-from iotdb_frames.codec.sql import bind
+from iotdb_frames.codec.params import bind
+from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.frames.normal import DtypeBackend, check_form
@@ -25,7 +26,8 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 
 def _bind(sql: str, params: Params, connection: Connection, model: Model) -> str:
     if not isinstance(sql, str) or not sql.strip():
-        raise OptionsError(f"sql={sql!r} is no statement")
+        raise OptionsError(f"sql={sql!r} is not a statement")
+    check_session(sql, model=model)
 
     def to_tick(value: Any) -> int:
         zone, precision = connection.options.time_zone, connection.server.precision
@@ -35,9 +37,18 @@ def _bind(sql: str, params: Params, connection: Connection, model: Model) -> str
 
 
 def run_sql(
-    connection: Connection, sql: str, *, model: Model, is_idempotent: bool = True
+    connection: Connection,
+    sql: str,
+    *,
+    model: Model,
+    is_idempotent: bool = True,
+    is_qualified: bool = False,
 ) -> QueryResult | None:
     """Run a statement as it is; None where it has no result.
+
+    Parameters
+    ----------
+    is_idempotent, is_qualified : see `open_cursor`
 
     Raises
     ------
@@ -45,12 +56,24 @@ def run_sql(
         ConnectionLost
     """
     try:
-        cursor = open_cursor(connection, sql, model=model, is_idempotent=is_idempotent)
+        cursor = open_cursor(
+            connection, sql, model=model, is_idempotent=is_idempotent, is_qualified=is_qualified
+        )
     except QueryError as exc:
         raise explain(exc, sql, model=model) from exc
     if cursor is None:
         return None
     return QueryResult(cursor, sql=sql, model=model, time_zone=connection.options.time_zone)
+
+
+def run_query(
+    connection: Connection, sql: str, *, model: Model, is_qualified: bool = True
+) -> QueryResult:
+    """Run a query as it is; parameters and errors as of `run_sql`."""
+    result = run_sql(connection, sql, model=model, is_qualified=is_qualified)
+    if result is None:
+        raise QueryError(f"{sql!r} has no result")
+    return result
 
 
 def query(
@@ -64,7 +87,7 @@ def query(
 
     Parameters
     ----------
-    sql : one statement that has a result
+    sql : one query: SELECT (without INTO), WITH, SHOW, DESCRIBE, LIST, COUNT or EXPLAIN
     params : a mapping for places ``:name``, or a sequence for ``?``; quoted by type
     model : "tree" or "table"; None: "table" where the connection names a database
     connection : a Connection or a URL; None: see `use`
@@ -77,9 +100,8 @@ def query(
     conn = resolve_connection(connection)
     model = check_model(model) or conn.default_model
     text = _bind(sql, params, conn, model)
-    result = run_sql(conn, text, model=model)
-    if result is None:
-        raise QueryError("the statement ran, and has no result", hint="for such, iotf.execute(…)")
+    check_query(text, model=model)
+    result = run_query(conn, text, model=model, is_qualified=False)
     if not len(result.schema) or (model == "tree" and result.schema.names == ["time"]):
         result.close()
         raise QueryError(
@@ -99,7 +121,8 @@ def execute(
     """Run any statement; a `QueryResult` where it has a result, else None.
 
     Parameters and errors are those of `query`. A statement that may have reached the server when
-    the connection broke is not sent again.
+    the connection broke is not sent again. USE, SET SQL_DIALECT and prepared statements are
+    refused: they would change one session of several.
     """
     conn = resolve_connection(connection)
     model = check_model(model) or conn.default_model

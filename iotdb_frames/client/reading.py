@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.client.ask import Ask
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.reader import run_sql
+from iotdb_frames.client.reader import run_query
 from iotdb_frames.client.result import QueryResult
 from iotdb_frames.client.select import (
     ARITHMETIC,
@@ -27,10 +27,7 @@ _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
 
 
 def _run(connection: Connection, sql: str, ask: Ask) -> QueryResult:
-    result = run_sql(connection, sql, model=ask.target.model)
-    if result is None:
-        raise QueryError(f"{sql!r} has no result")
-    return result
+    return run_query(connection, sql, model=ask.target.model)
 
 
 def _read_tree(connection: Connection, ask: Ask) -> Reading:

@@ -38,10 +38,10 @@ DEFAULT_ENCODING = {
 
 
 def query_table(connection: Connection, sql: str, *, model: Model) -> pa.Table:
-    """The whole result of a small query."""
+    """The whole result of a small query, whose tables are named with their database."""
 
     def call(session: Session) -> pa.Table:
-        header = session.execute(sql)
+        header = session.execute(sql, is_qualified=True)
         if header is None:
             raise QueryError(f"{sql!r} has no result")
         blocks, has_more = list(header.blocks), header.has_more
@@ -238,7 +238,7 @@ def create(
 
 
 def _run(connection: Connection, sql: str, model: Model) -> None:
-    connection.run(lambda session: session.execute(sql), model=model)
+    connection.run(lambda session: session.execute(sql, is_qualified=True), model=model)
 
 
 def _create_series(

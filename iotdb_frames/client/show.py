@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pandas as pd
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.reader import check_model, run_sql
+from iotdb_frames.client.reader import check_model, run_query
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.sql import quote_identifier
-from iotdb_frames.errors import OptionsError, QueryError
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.frames.schema_frame import SchemaFrame
 from iotdb_frames.wire.answers import Model
 
@@ -104,7 +104,5 @@ def show(
         sql = known[model][what](target, conn)
     else:
         raise OptionsError(f"there are no {what} in the {model} model")
-    result = run_sql(conn, sql, model=model)
-    if result is None:
-        raise QueryError(f"{sql!r} has no result")
+    result = run_query(conn, sql, model=model)
     return SchemaFrame.of(result.to_pandas(), what=what, where=target or "")

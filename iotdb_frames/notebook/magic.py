@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import keyword
-import re
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -21,12 +20,10 @@ from IPython.core.magic_arguments import MagicArgumentParser
 
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import execute, read_sql
-from iotdb_frames.codec.sql import place_names
+from iotdb_frames.codec.params import place_names
+from iotdb_frames.codec.statements import is_query
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.frames.card import Card, plural
-
-_ONLY_READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
-"""Such a statement may be sent again where the connection breaks; any other goes once."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -86,7 +83,7 @@ def _frame(shell: InteractiveShell, args: Any, cell: str) -> Any:
     sql = cell.strip().removesuffix(";")
     params = {name: _value(shell, name) for name in sorted(place_names(sql, model=model))}
     shape = {"dtype_backend": args.dtype_backend, "tz": args.tz}
-    if _ONLY_READS.match(sql):
+    if is_query(sql, model=model):
         return read_sql(sql, params=params, model=model, connection=connection, **shape)
     result = execute(sql, params=params, model=model, connection=connection)
     return None if result is None else result.to_pandas(**shape)

@@ -72,15 +72,13 @@ def log_in(
 
 
 def _open_session(channel: Channel, options: ConnectionOptions, model: Model) -> Login:
-    configuration = {"version": "V_1_0", "sql_dialect": model}
-    if model == "table" and options.database:
-        configuration["db"] = options.database
     request = ttypes.TSOpenSessionReq(
         client_protocol=ttypes.TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3,
         username=options.user,
         password=options.password,  # a Secret, so that no traceback with locals shows it
         zoneId=options.time_zone,
-        configuration=configuration,
+        # Without the database: it may not be there yet, and the server would not say so.
+        configuration={"version": "V_1_0", "sql_dialect": model},
     )
     response = channel.call("openSession", request)
     check(response.status, ServerError)

@@ -14,7 +14,7 @@ from iotdb.thrift.rpc import ttypes
 
 from iotdb_frames.codec.sql import quote_identifier
 from iotdb_frames.codec.tablet import Tablet
-from iotdb_frames.errors import QueryError, WriteRejected
+from iotdb_frames.errors import PermissionDenied, QueryError, WriteRejected
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ResultHeader, check
 from iotdb_frames.wire.login import log_in
@@ -56,7 +56,8 @@ class Session:
         self.address = f"{host}:{port}"
         self.model = model
         self._options = options
-        self._database = options.database if model == "table" else None
+        self._home = options.database if model == "table" else None
+        self._database: str | None = None
         login = log_in(host, port, options=options, model=model, context=context)
         self.info = login.info
         self._channel = login.channel
@@ -150,8 +151,25 @@ class Session:
     def use(self, database: str) -> None:
         """Make `database` that of later tablets (table model); nothing where it is already."""
         if database != self._database:
-            self.execute(f"USE {quote_identifier(database)}")
+            self.execute(f"USE {quote_identifier(database)}", is_qualified=True)
             self._database = database
+
+    def _go_home(self) -> None:
+        """Make a table without a database mean the options' database again, whoever wrote where."""
+        if self._database == self._home:
+            return
+        if self._home is not None:
+            try:
+                self.use(self._home)
+                return
+            except (QueryError, PermissionDenied) as exc:
+                if exc.is_retryable:
+                    raise  # else it is not there, or not yet: the statement may create it
+        if self._database is not None:
+            # The only way to be in no database again; seen on IoTDB 2.0.10.
+            for dialect in ("tree", "table"):
+                self.execute(f"SET SQL_DIALECT={dialect}", is_qualified=True)
+            self._database = None
 
     def create_timeseries(
         self,
@@ -192,12 +210,19 @@ class Session:
         check(self._channel.call("createAlignedTimeseries", request), WriteRejected)
 
     def execute(
-        self, sql: str, *, fetch_size: int | None = None, timeout_s: float | None = None
+        self,
+        sql: str,
+        *,
+        fetch_size: int | None = None,
+        timeout_s: float | None = None,
+        is_qualified: bool = False,
     ) -> ResultHeader | None:
         """Run one statement; None where it has no result.
 
         Parameters
         ----------
+        is_qualified : whether each table in it is named with its database, so that it can run in
+            whichever database the last tablet left the session; False: in that of the options
         timeout_s : how long the query may live in the server, its fetches included; the wait for
             each answer is limited by the options' `timeout_s`
 
@@ -205,6 +230,8 @@ class Session:
         ------
         QueryError, QueryTimeout, PermissionDenied, ConnectionLost
         """
+        if not is_qualified:
+            self._go_home()
         request = ttypes.TSExecuteStatementReq(
             sessionId=self._id,
             statement=sql,

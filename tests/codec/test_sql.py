@@ -9,22 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from iotdb_frames.codec.sql import (
     Identifier,
-    bind,
+    exact,
     literal,
-    place_names,
+    one_of,
     quote_identifier,
     quote_path_node,
-    quote_string,
 )
 from iotdb_frames.errors import OptionsError
 
 Model = Literal["tree", "table"]
-MODELS: tuple[Model, ...] = ("tree", "table")
 
 
 def to_tick(value: Any) -> int:
@@ -119,110 +115,21 @@ def test_values_without_a_spelling(value: Any) -> None:
         written(value)
 
 
-ATTACKS = (
-    "'; DROP DATABASE root; --",
-    "\\'; DELETE FROM t; --",
-    "''",
-    "x' OR '1'='1",
-    ":a",
-    "?",
-    "/*",
-    "--",
-    "\n--\n:a",
-    "`\"'",
-)
-
-
-def unquote(text: str) -> str:
-    """The value of a string literal that is the whole text; anything else fails."""
-    assert text[0] == text[-1] == "'"
-    inside = text[1:-1]
-    assert "'" not in inside.replace("''", "")
-    return inside.replace("''", "'")
-
-
-@pytest.mark.parametrize("model", MODELS)
-@given(value=st.one_of(st.sampled_from(ATTACKS), st.text()))
-def test_a_text_stays_one_literal(model: Model, value: str) -> None:
-    """Whatever a text holds, it stays inside its quotes and comes back."""
-    sql = bind("SELECT :a", {"a": value}, model=model, to_tick=to_tick)
-    assert unquote(sql.removeprefix("SELECT ")) == value
-
-
-@pytest.mark.parametrize("model", MODELS)
-@given(name=st.one_of(st.sampled_from(ATTACKS), st.text(min_size=1)))
-def test_a_name_stays_one_name(model: Model, name: str) -> None:
-    """Whatever a name holds, it stays inside its quotes."""
-    text = bind("?", [Identifier(name)], model=model, to_tick=to_tick)
-    quote = "`" if model == "tree" else '"'
-    if text[0] == quote:
-        assert text[-1] == quote
-        assert quote not in text[1:-1].replace(quote * 2, "")
-        assert text[1:-1].replace(quote * 2, quote) == name
-    else:
-        assert text == name
-        assert name.replace("_", "a").isalnum()
-        assert name.isascii()
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_places_in_quotes_are_text(model: Model) -> None:
-    """What looks like a place inside quotes stays as it is."""
-    sql = "SELECT ':a', \":a\", `:a`, 'it''s :a', :a WHERE t > 2024-01-01T00:00:00 AND b = 'c'"
-    bound = bind(sql, {"a": 1}, model=model, to_tick=to_tick)
-    assert bound == sql.replace(", :a WHERE", ", 1 WHERE")
-
-
-@pytest.mark.parametrize("sql", ["a = ':a", 'a = ":a', "a = `:a", "a /* :a", "a = 'x'':a"])
-def test_no_value_closes_what_is_open(sql: str) -> None:
-    """A quote or comment that is not closed goes on to the end, whatever a value holds."""
-    with pytest.raises(OptionsError, match="no place"):
-        bind(sql, {"a": "' OR 1=1 */"}, model="table", to_tick=to_tick)
-
-
-def test_places_in_comments_are_text() -> None:
-    """The table model has comments, the tree model none."""
-    sql = "SELECT a -- :a ? '\n , :a /* :a ' */"
-    assert bind(sql, {"a": 1}, model="table", to_tick=to_tick) == (
-        "SELECT a -- :a ? '\n , 1 /* :a ' */"
-    )
-    assert bind("a --:a", {"a": 1}, model="tree", to_tick=to_tick) == "a --1"
-
-
-def test_places_by_position() -> None:
-    """Question marks take the values in order, and leave names alone."""
-    assert bind("? :a '?' ?", [1, "b"], model="tree", to_tick=to_tick) == "1 :a '?' 'b'"
-
-
-def test_no_params_no_binding() -> None:
-    """Without parameters a statement is sent as it is."""
-    assert bind("a = :a AND b = ?", None, model="tree", to_tick=to_tick) == "a = :a AND b = ?"
-
-
 @pytest.mark.parametrize(
-    ("sql", "params", "words"),
+    ("texts", "condition"),
     [
-        (":a", {}, "no value for :a"),
-        ("? ?", [1], "no value for"),
-        ("?", [1, 2], "1 values"),
-        (":a", {"a": 1, "b": 2, "c": 3}, "b, c"),
-        (":a", {"a": math.nan}, ":a: SQL has no word"),
-        ("?", "text", "neither a mapping nor a sequence"),
-        ("?", 5, "neither a mapping nor a sequence"),
+        (["a"], "(c IN ('a'))"),
+        (["a", None], "(c IN ('a') OR c IS NULL)"),
+        ([None], "(c IS NULL)"),
+        (["a*", "b"], "(replace(c, '*', '*') IN ('a*', 'b'))"),
     ],
 )
-def test_places_and_values_must_agree(sql: str, params: Any, words: str) -> None:
-    """A place without a value, or a value without a place, is a mistake."""
-    with pytest.raises(OptionsError, match=words):
-        bind(sql, params, model="table", to_tick=to_tick)
+def test_one_of_some_texts(texts: list[str | None], condition: str) -> None:
+    """A column is compared with texts as they are, and with nothing by IS NULL."""
+    assert one_of("c", texts) == condition
 
 
-def test_names_of_places() -> None:
-    """The names a statement asks for are known before it is bound."""
-    assert place_names("SELECT :a, ':b', ?, a::c, :d_1 -- :e", model="table") == {"a", "d_1"}
-
-
-@given(st.text())
-def test_strings_come_back(text: str) -> None:
-    """A quoted string holds exactly its text."""
-    assert unquote(quote_string(text)) == text
+def test_exact_texts() -> None:
+    """A text with a star is written by way of a function where that is asked for, in lists, too."""
+    texts = literal(["a", "b*"], model="table", to_tick=to_tick, is_exact=True)
+    assert texts == "('a', " + exact("'b*'") + ")"

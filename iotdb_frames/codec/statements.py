@@ -1,0 +1,84 @@
+"""What kind of statement a text is, by its words outside quotes and comments.
+
+A request holds one statement; the server refuses more, and a query that is the part of a statement
+that writes. Source: the grammars of IoTDB 2.0.10, tried on the server.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import dropwhile
+from typing import Literal
+
+from iotdb_frames.errors import OptionsError
+
+# What is not closed goes on to the end: a value must not close it.
+QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"
+COMMENT = r"--[^\n]*|/\*.*?(?:\*/|$)"
+"""Of the table model; the tree model has none."""
+# A node of a path, behind a dot, is a name whatever it is called.
+_WORD = r"(?<![\w.])(?P<word>[A-Za-z_]\w*)"
+_WORDS = {
+    "tree": re.compile(f"{QUOTED}|{_WORD}"),
+    "table": re.compile(f"{QUOTED}|{COMMENT}|{_WORD}", re.DOTALL),
+}
+_READS = frozenset({"select", "with", "show", "desc", "describe", "list", "count"})
+_EXPLAINS = frozenset({"explain", "analyze", "verbose"})
+_SESSION = {
+    "use": "name the table database.table, or connect to a URL with the database: "
+    "iotdb://host:6667/plant",
+    "set sql_dialect": 'say model="tree" or model="table" with the statement',
+    "prepare": "give values by params=",
+    "execute": "give values by params=",
+    "deallocate": "give values by params=",
+}
+"""What changes the session it runs in, and the remedy."""
+
+
+def words(sql: str, *, model: Literal["tree", "table"]) -> list[str]:
+    """The words of a statement, in lower case, without names of paths, quotes and comments."""
+    return [m["word"].lower() for m in _WORDS[model].finditer(sql) if m["word"]]
+
+
+def is_query(sql: str, *, model: Literal["tree", "table"]) -> bool:
+    """Whether a statement only reads; False for what is not known."""
+    found = words(sql, model=model)
+    rest = list(dropwhile(_EXPLAINS.__contains__, found))
+    reads = _READS if len(rest) == len(found) else {"select", "with"}
+    return (
+        bool(rest) and rest[0] in reads and not (rest[0] in ("select", "with") and "into" in rest)
+    )
+
+
+def check_query(sql: str, *, model: Literal["tree", "table"]) -> None:
+    """Refuse a statement that may change something.
+
+    Raises
+    ------
+    OptionsError
+    """
+    if not is_query(sql, model=model):
+        found = words(sql, model=model)
+        name = "SELECT … INTO" if found[:1] == ["select"] else " ".join(found[:2]).upper()
+        raise OptionsError(
+            f"{name or 'this'} is not a query: those begin with SELECT, WITH, SHOW, DESCRIBE, "
+            "LIST, COUNT or EXPLAIN",
+            hint="iotf.execute(…) runs any statement",
+        )
+
+
+def check_session(sql: str, *, model: Literal["tree", "table"]) -> None:
+    """Refuse a statement that changes its session: a connection has several, and lends them out.
+
+    Raises
+    ------
+    OptionsError
+    """
+    found = words(sql, model=model)
+    for n_words in (1, 2):
+        name = " ".join(found[:n_words])
+        if name in _SESSION:
+            raise OptionsError(
+                f"{name.upper()} changes one session, and a connection has several",
+                hint=_SESSION[name],
+            )
