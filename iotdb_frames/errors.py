@@ -23,7 +23,8 @@ questions: whose fault is it, was anything sent, may I try again?
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from traceback import extract_tb
@@ -243,3 +244,12 @@ def missing_extra(extra: str, purpose: str) -> MissingExtraError:
         f"{purpose} needs packages that are not installed",
         hint=f'pip install "iotdb-frames[{extra}]"',
     )
+
+
+def nearest(name: object, choices: Iterable[object]) -> str | None:
+    """The hint for a name that is none of `choices`: those most like it, else the first of all."""
+    names = [str(choice) for choice in choices]
+    if close := get_close_matches(str(name), names):
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+    return f"there are {', '.join(names[:20])}{more}" if names else None

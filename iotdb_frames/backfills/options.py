@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,10 +107,8 @@ def _plain(value: Any) -> Any:
 def make_options(given: Mapping[str, Any]) -> BackfillOptions:
     """Options from the keyword arguments of `backfill`; unknown ones are named."""
     own = {*_OF_FILES, *_OF_JOBS}
-    for name in given:
-        if (close := get_close_matches(name, own, n=1, cutoff=0.8)) and name not in own:
-            raise OptionsError(f"unknown option {name!r}", hint=f"did you mean {close[0]!r}?")
-    write = write_options({"retry": PATIENCE} | {k: v for k, v in given.items() if k not in own})
+    rest = {k: v for k, v in given.items() if k not in own}
+    write = write_options({"retry": PATIENCE} | rest, also=own)
     job = {k: v for k, v in given.items() if k in _OF_JOBS}
     memory = job["memory"] = parse_bytes(job.get("memory", BackfillOptions.memory), name="memory")
     files = FileOptions.of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,13 @@ import pyarrow as pa
 
 from iotdb_frames.codec.sources import Source, from_arrow, from_pandas
 from iotdb_frames.codec.types import kind_of
-from iotdb_frames.errors import ColumnTypeError, FrameError, OptionsError, TimeIndexError
+from iotdb_frames.errors import (
+    ColumnTypeError,
+    FrameError,
+    OptionsError,
+    TimeIndexError,
+    nearest,
+)
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,10 @@ def require(columns: dict[Hashable, Source], labels: Sequence[Hashable], option:
     for label in labels:
         if label not in columns:
             names = [c for c in columns if isinstance(c, str)]
-            close = get_close_matches(str(label), names, n=1)
             raise FrameError(
                 f"{option} names {label!r}, and the frame has no such column",
                 column=label,
-                hint=f"did you mean {close[0]!r}?" if close else None,
+                hint=nearest(label, names),
             )
 
 

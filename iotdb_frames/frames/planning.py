@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from iotdb_frames.codec.cells import Rules, binary_bytes, check_target, is_total
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
-from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
+from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError, nearest
 from iotdb_frames.frames.card import count, plural
 from iotdb_frames.frames.claims import claimed_type, claims, take_up
 from iotdb_frames.frames.layout import (
@@ -87,11 +86,10 @@ def wishes(found: Layout, options: WriteOptions) -> dict[Hashable, TimeseriesOpt
         if name not in labels and isinstance(name, str) and name.startswith("root."):
             label = paths.get(join_path(split_path(name)), name)
         if label not in labels:
-            close = get_close_matches(str(name), [str(label) for label in labels], n=1)
             raise FrameError(
                 f"schema names {name!r}, and the frame has no such column",
                 column=name,
-                hint=f"did you mean {close[0]!r}?" if close else None,
+                hint=nearest(name, labels),
             )
         out[label] = option
     return out

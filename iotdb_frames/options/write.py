@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, nearest
 from iotdb_frames.options.types import (
     RetryPolicy,
     TimeseriesOption,
@@ -233,14 +232,15 @@ def _default(option: Any) -> Any:
     return option.default if option.default is not MISSING else option.default_factory()
 
 
-def write_options(options: Mapping[str, Any]) -> WriteOptions:
-    """`WriteOptions` from keyword arguments; an unknown one names its nearest."""
+def write_options(options: Mapping[str, Any], *, also: Iterable[str] = ()) -> WriteOptions:
+    """`WriteOptions` from keyword arguments; an unknown one names its nearest.
+
+    Parameters
+    ----------
+    also : names that the caller takes itself
+    """
     known = [f.name for f in fields(WriteOptions) if f.init]
     for name in options:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            raise OptionsError(
-                f"unknown option {name!r}",
-                hint=f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}",
-            )
+            raise OptionsError(f"unknown option {name!r}", hint=nearest(name, [*known, *also]))
     return WriteOptions(**options)

@@ -11,13 +11,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, nearest
 from iotdb_frames.stream.clock import BLOCK, BlockTimes
 from iotdb_frames.stream.draws import DEVICE, EVERYWHERE, Draws, Path
 
@@ -27,9 +26,7 @@ Values = npt.NDArray[Any]
 
 def unknown_name(what: str, name: object, choices: Sequence[str]) -> OptionsError:
     """The error for a name that is none of `choices`, with the nearest of them."""
-    near = get_close_matches(str(name), choices, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(choices)}"
-    return OptionsError(f"unknown {what} {name!r}", hint=hint)
+    return OptionsError(f"unknown {what} {name!r}", hint=nearest(name, choices))
 
 
 class Block:

@@ -305,7 +305,7 @@ def test_the_place_of_a_syntax_error(
 ) -> None:
     """A syntax error shows the line and a mark under the place the server names."""
     with pytest.raises(QueryError) as caught:
-        read_sql(sql, model=model, connection=connection)
+        execute(sql, model=model, connection=connection)
     *_, line, mark = caught.value.message.splitlines()
     assert line[2:] in sql
     assert line[mark.index("^") :].startswith(place)
@@ -326,14 +326,14 @@ def test_what_is_not_there(connection: Connection, database: str) -> None:
 
 
 def test_statements_without_a_result(connection: Connection, database: str) -> None:
-    """`execute` runs them and gives None; `query` says what to use."""
+    """`execute` runs them and gives None; `query` sends nothing and says what to use."""
     sql = f"INSERT INTO root.{database}.d(time, a) VALUES (1, :a)"
     assert execute(sql, params={"a": 2.5}, connection=connection) is None
-    with pytest.raises(QueryError, match="execute"):
+    with pytest.raises(OptionsError, match="execute"):
         query(sql, params={"a": 3.5}, connection=connection)
     found = execute(f"SELECT a FROM root.{database}.d", connection=connection)
     assert found is not None
-    assert found.to_pandas().iloc[0].tolist() == [3.5]
+    assert found.to_pandas().iloc[0].tolist() == [2.5]
 
 
 def test_the_model_of_the_url(server: LocalServer, database: str) -> None:

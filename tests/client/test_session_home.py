@@ -50,7 +50,7 @@ def test_a_url_without_a_database(server: LocalServer, at_home: Connection) -> N
     options = replace(server.options, pool_size=1)
     with Connection(lambda: options, label=server.url) as connection:
         iotf.write(frame(3), "elsewhere.t", connection=connection)
-        with pytest.raises(iotf.QueryError, match="atabase .*specified"):
+        with pytest.raises(iotf.QueryError, match=r"atabase .*specified"):
             iotf.execute("DELETE FROM t", model="table", connection=connection)
         iotf.write(frame(4), "elsewhere.t", connection=connection)
         assert iotf.read("elsewhere.t", connection=connection)["n"].tolist() == [4, 4, 4]

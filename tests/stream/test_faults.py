@@ -448,7 +448,7 @@ def test_an_empty_ledger_has_its_columns() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("spyke", {}, "did you mean spike"),
+        ("spyke", {}, "did you mean 'spike"),
         ("spike", {"probability": 0}, "probability"),
         ("spike", {"probability": 1.1}, "probability"),
         ("spike", {"severity": 0}, "severity"),

@@ -308,7 +308,7 @@ def test_correlated_noise() -> None:
 
 def test_unknown_signals_name_the_nearest() -> None:
     """An unknown signal is refused with the nearest names."""
-    with pytest.raises(OptionsError, match="did you mean sine"):
+    with pytest.raises(OptionsError, match="did you mean 'sine"):
         Sensor("s", "sien")
     with pytest.raises(OptionsError, match="random_walk"):
         Sensor("s", "random-walk")
