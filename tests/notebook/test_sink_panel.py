@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import pytest
 from noting import Notes
 
 import iotdb_frames as iotf
+from clock import wait_until
 from iotdb_frames.server import LocalServer
 from iotdb_frames.stream.sink import IoTDBSink
 
@@ -33,13 +33,6 @@ def _frame(n_rows: int, start: str = "2026-01-01") -> pd.DataFrame:
     return pd.DataFrame({"v": range(n_rows)}, index=index)
 
 
-def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def _counters(panel: Any) -> dict[str, str]:
     return {label: value for label, value, _, _ in panel._state()["counters"]}
 
@@ -50,13 +43,13 @@ def test_it_shows_what_the_sink_counts(notes: Notes, sink: IoTDBSink) -> None:
     assert panel.view.widget.state["word"] == "not open yet"
     with sink:
         sink.send(_frame(50))
-        _wait(lambda: _counters(panel).get("acknowledged") == "50")
+        wait_until(lambda: _counters(panel).get("acknowledged") == "50")
         sink.send(_frame(7, "2026-01-02"))
         assert _counters(panel)["backlog"] == "7"
-        _wait(lambda: panel.feed.replay().rows is not None)
-        _wait(lambda: panel.view.widget.state["word"] == "open")
-    _wait(lambda: not panel.view.is_alive)
-    _wait(lambda: panel.view.widget.state["word"] == "closed")
+        wait_until(lambda: panel.feed.replay().rows is not None)
+        wait_until(lambda: panel.view.widget.state["word"] == "open")
+    wait_until(lambda: not panel.view.is_alive)
+    wait_until(lambda: panel.view.widget.state["word"] == "closed")
     assert _counters(panel)["acknowledged"] == "57"
     assert [line.name for line in panel.feed.lines.series] == [
         "acknowledged", "rejected", "waiting"
@@ -68,11 +61,11 @@ def test_rows_a_second_add_up_to_what_was_acknowledged(notes: Notes, sink: IoTDB
     """The drawn rates, each times its seconds, are the rows that the server took."""
     with sink:
         panel = sink.panel()
-        _wait(lambda: panel._sampled is not None)
+        wait_until(lambda: panel._sampled is not None)
         for day in range(1, 6):
             sink.send(_frame(50, f"2026-02-0{day}"))
             time.sleep(0.3)
-        _wait(lambda: (panel.feed.replay().rows is not None) and _drawn(panel) > 240)
+        wait_until(lambda: (panel.feed.replay().rows is not None) and _drawn(panel) > 240)
         assert _drawn(panel) == pytest.approx(250, rel=0.1)
         panel.close()
 
@@ -91,6 +84,6 @@ def test_a_panel_neither_opens_nor_closes_a_sink(notes: Notes, sink: IoTDBSink) 
     assert sink.state == "new"
     sink.close()
     panel = sink.panel()
-    _wait(lambda: not panel.view.is_alive)
+    wait_until(lambda: not panel.view.is_alive)
     assert "closed" in repr(panel)
     panel.close()

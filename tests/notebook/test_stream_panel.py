@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import comm
@@ -14,6 +13,7 @@ import pytest
 from noting import Notes
 
 import iotdb_frames as iotf
+from clock import wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.notebook.panel import chart, shown
@@ -25,6 +25,7 @@ from iotdb_frames.stream.replay import replay
 from iotdb_frames.stream.sensors import Sensor
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.source import SensorSource
+from turned import TurnedClock
 
 _numbers = itertools.count(1)
 HELLO = {"kind": "hello", "view": "v1", "has": False}
@@ -41,37 +42,35 @@ def _source(**options: Any) -> SensorSource:
     return SensorSource(sensors, **{"rate_hz": 40, **options})
 
 
-def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def _run_until(panel: StreamPanel, *, n_rows: int) -> None:
     """Start and stop, with all drawn that came."""
     panel.start()
-    _wait(lambda: panel.totals.rows >= n_rows)
+    wait_until(lambda: panel.totals.rows >= n_rows)
     panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    wait_until(lambda: not panel.view.is_alive)
 
 
 def test_it_runs_without_a_front_end(notes: Notes, connection: Connection, target: str) -> None:
     """Started, paused, resumed and stopped from code, it counts what the database has."""
     # Of one sensor: rows without any reading leave no trace in a device.
     faults = [Fault("dropout", probability=0.1, sensors="temp")]
-    panel = _source(faults=faults).panel(to=target, window="100ms", connection=connection)
+    clock = TurnedClock()
+    panel = _source(faults=faults).panel(
+        to=target, window="100ms", connection=connection, clock=clock
+    )
     assert panel.state == "ready"
     panel.start()
-    _wait(lambda: panel.totals.rows >= 20)
+    clock.turn(0.55)
+    assert panel.totals.rows == 20
     panel.pause()
     assert panel.state == "paused"
-    time.sleep(0.3)  # a window being sent is sent
-    rows = panel.totals.rows
-    time.sleep(0.4)
-    assert panel.totals.rows == rows
+    clock.turn(5)
+    assert panel.totals.rows == 20
     panel.resume()
-    _wait(lambda: panel.totals.rows > rows)
+    clock.turn(0.3)
+    assert panel.totals.rows == 30  # two that were read before the pause, and two windows
+    gaps = panel.ledger()["stamped"].diff().dt.total_seconds()
+    assert gaps.max() < 5.5
     stats = panel.stop()
     stored = iotf.read(target, start=0, connection=connection)
     assert panel.state == "stopped"
@@ -87,8 +86,7 @@ def test_nothing_is_sent_where_nobody_looks(
     panel = _source().panel(to=target, window="100ms", connection=connection)
     widget = panel.view.widget
     panel.start()
-    _wait(lambda: panel.totals.rows >= 20)
-    time.sleep(0.3)
+    wait_until(lambda: (rows := panel.feed.replay().rows) is not None and len(rows) >= 20)
     assert not notes.custom(widget, "rows")
     notes.say(widget, HELLO)
     ((series, _),) = notes.custom(widget, "series")
@@ -96,9 +94,9 @@ def test_nothing_is_sent_where_nobody_looks(
     assert series["lanes"] == ["°C", ""]
     first = np.frombuffer(notes.custom(widget, "rows")[0][1][0])
     assert len(first) >= 20
-    _wait(lambda: len(notes.custom(widget, "rows")) >= 3)
+    wait_until(lambda: len(notes.custom(widget, "rows")) >= 3)
     panel.stop()
-    _wait(lambda: not panel.view.is_alive)
+    wait_until(lambda: not panel.view.is_alive)
     sent = [np.frombuffer(bytes(b[0])) for _, b in notes.custom(widget, "rows")]
     stored = iotf.read(target, start=0, connection=connection)
     assert len(np.unique(np.concatenate(sent))) == len(stored)
@@ -169,18 +167,20 @@ def test_hellos_that_had_to_wait_are_answered_once(
     panel.close()
 
 
-def test_views_that_left_are_not_served(
-    notes: Notes, connection: Connection, target: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_views_that_left_are_not_served(notes: Notes, connection: Connection, target: str) -> None:
     """Without a hello for a while nothing more is sent; the next one brings it all."""
-    monkeypatch.setattr(chart, "FORGET_VIEWS_S", 0.3)
     panel = _source().panel(to=target, window="100ms", connection=connection)
     widget = panel.view.widget
     notes.say(widget, HELLO)
     panel.start()
-    _wait(lambda: panel.totals.rows >= 40)
+    wait_until(lambda: notes.custom(widget, "rows"))
+    seen_at = panel.view._seen_at
+    assert seen_at is not None
+    panel.view._seen_at = seen_at - chart.FORGET_VIEWS_S - 1
+    rows = panel.totals.rows
+    wait_until(lambda: panel.totals.rows >= rows + 20)  # what was on its way is through
     before = len(notes.custom(widget, "rows"))
-    time.sleep(0.5)
+    wait_until(lambda: panel.totals.rows >= rows + 60)
     assert len(notes.custom(widget, "rows")) == before
     notes.say(widget, {**HELLO, "has": True})
     again = notes.custom(widget, "rows")[before]
@@ -201,15 +201,15 @@ def test_controls_change_a_running_stream(
     controls.chance.value = 50.0
     controls._add.click()
     source = panel.stream.source
-    _wait(lambda: panel.stream.source.rate_hz == 80.0 and panel.stream.source.faults)
-    _wait(lambda: "temp1" in [s.name for s in panel.feed.lines.series])
+    wait_until(lambda: panel.stream.source.rate_hz == 80.0 and panel.stream.source.faults)
+    wait_until(lambda: "temp1" in [s.name for s in panel.feed.lines.series])
     assert panel.stream.pace[1] == 10.0
     assert source is not None
-    _wait(lambda: panel.totals.faults.get("spike", 0) > 5)
+    wait_until(lambda: panel.totals.faults.get("spike", 0) > 5)
     chip = controls._chips.children[0]
     assert chip.description == "spike 50 %"
     chip.click()
-    _wait(lambda: not panel.stream.source.faults)
+    wait_until(lambda: not panel.stream.source.faults)
     panel.close()
 
 
@@ -269,10 +269,10 @@ def test_a_refused_window_ends_the_stream_with_a_reason(
     )
     panel = _source().panel(to=target, window="100ms", connection=connection)
     panel.start()
-    _wait(lambda: panel.state == "failed")
-    _wait(lambda: "temp" in panel.view.widget.state["error"])
+    wait_until(lambda: panel.state == "failed")
+    wait_until(lambda: "temp" in panel.view.widget.state["error"])
     assert panel.view.widget.state["tone"] == "bad"
-    _wait(lambda: not panel.controls._main.disabled)
+    wait_until(lambda: not panel.controls._main.disabled)
     assert panel.controls._main.description == "Start"
     panel.close()
 
@@ -283,12 +283,12 @@ def test_start_after_stop_is_a_new_stream(
     """A panel that was stopped starts again, to another target if that was changed."""
     panel = _source().panel(to=target, window="100ms", connection=connection)
     panel.start()
-    _wait(lambda: panel.totals.rows >= 8)
+    wait_until(lambda: panel.totals.rows >= 8)
     panel.stop()
     other = f"{target}_b"
     panel.controls.target.value = other
     panel.start()
-    _wait(lambda: panel.totals.rows >= 8)
+    wait_until(lambda: panel.totals.rows >= 8)
     panel.stop()
     assert len(iotf.read(other, start=0, connection=connection)) == panel.totals.rows
     panel.close()
@@ -302,7 +302,7 @@ def test_a_panel_of_a_running_stream_does_not_own_it(
     with stream:
         panel = stream.panel()
         assert panel.controls.target.value == target
-        _wait(lambda: panel.totals.rows >= 8)
+        wait_until(lambda: panel.totals.rows >= 8)
         panel.pause()
         assert stream.state == "paused"
         panel.resume()
@@ -320,11 +320,11 @@ def test_its_buttons_follow_a_stream_that_others_drive(
     main = panel.controls._main
     assert main.description == "Start"
     stream.start()
-    _wait(lambda: main.description == "Pause" and not panel.controls._stop.disabled)
+    wait_until(lambda: main.description == "Pause" and not panel.controls._stop.disabled)
     stream.pause()
-    _wait(lambda: main.description == "Resume")
+    wait_until(lambda: main.description == "Resume")
     stream.stop()
-    _wait(lambda: main.description == "Start" and main.disabled)
+    wait_until(lambda: main.description == "Start" and main.disabled)
     panel.close()
 
 
@@ -338,12 +338,12 @@ def test_a_sink_counts_by_its_tickets(notes: Notes, server: Any, target: str) ->
     with sink:
         panel = _source().panel(to=sink, window="100ms")
         panel.start()
-        _wait(lambda: panel.totals.rows >= 30)
+        wait_until(lambda: panel.totals.rows >= 30)
         panel.pause()
         totals = panel.totals
         assert totals.rows + totals.backlog == panel.stats.rows
         panel.stop()
-        _wait(lambda: panel.totals.backlog == 0)
+        wait_until(lambda: panel.totals.backlog == 0)
         assert panel.totals.rows == sink.stats.acknowledged
         assert panel.totals.p99_s == pytest.approx(sink.stats.latency_p99_s)
         panel.close()
@@ -361,9 +361,9 @@ def test_a_fleet_and_a_recording_have_panels(
     again = recorded.panel(to=target, connection=connection)
     for panel in (fleet, again):
         panel.start()
-    _wait(lambda: fleet.totals.rows >= 12)
-    _wait(lambda: again.state == "finished")
-    _wait(lambda: again.totals.rows == 200)
+    wait_until(lambda: fleet.totals.rows >= 12)
+    wait_until(lambda: again.state == "finished")
+    wait_until(lambda: again.totals.rows == 200)
     fleet.stop()
     stored = iotf.read(table, start=0, connection=connection)
     assert len(stored) == fleet.totals.rows
@@ -379,7 +379,7 @@ def test_it_shows_what_it_is_everywhere(notes: Notes, connection: Connection, ta
         "text/plain", "text/html", "application/vnd.jupyter.widget-view+json"
     }  # fmt: skip
     panel.start()
-    _wait(lambda: panel.totals.rows >= 8)
+    wait_until(lambda: panel.totals.rows >= 8)
     panel.stop()
     panel.close()
     bundle = panel._bundle()
@@ -403,11 +403,11 @@ def test_its_still_picture_has_the_last_rows(
         )  # fmt: skip
         panel._ipython_display_()
         panel.start()
-        _wait(lambda panel=panel: panel.totals.rows >= 12)
+        wait_until(lambda panel=panel: panel.totals.rows >= 12)
         if duration is None:
             panel.stop()
         else:
-            _wait(lambda panel=panel: not panel.view.is_alive)
+            wait_until(lambda panel=panel: not panel.view.is_alive)
         rows = panel.feed.replay().rows
         assert rows is not None
         assert len(rows) == panel.totals.rows
@@ -435,7 +435,7 @@ def test_a_flood_of_rows_is_drawn_less_often(
     monkeypatch.setattr(widget, "send", note)
     notes.say(widget, HELLO)
     panel.start()
-    _wait(lambda: len(sent_at) >= 3, timeout_s=30)
+    wait_until(lambda: len(sent_at) >= 3)
     for (at, n_bytes), (later, _) in itertools.pairwise(sent_at[:3]):
         assert later - at >= n_bytes / 5_000
     panel.stop()

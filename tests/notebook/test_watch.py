@@ -13,6 +13,7 @@ import pytest
 from noting import Notes
 
 import iotdb_frames as iotf
+from clock import wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.stream.fleet import simulate_fleet
@@ -23,13 +24,6 @@ _numbers = itertools.count(1)
 def _frame(start: str, n: int, **values: Any) -> pd.DataFrame:
     index = pd.date_range(start, periods=n, freq="s", unit="ms", name="time")
     return pd.DataFrame({"v": np.arange(n, dtype=float), **values}, index=index)
-
-
-def _wait(what: Callable[[], Any], *, timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -49,9 +43,9 @@ def test_it_begins_with_the_newest_rows_and_follows(
     target = f"root.watch.d{next(_numbers)}"
     write(_frame("2026-01-01", 1_000), target)
     follow = iotf.watch(target, every=0.05, last="100s", connection=connection)
-    _wait(lambda: follow.n_rows == 101)  # the newest, and those of the 100 s before it
+    wait_until(lambda: follow.n_rows == 101)  # the newest, and those of the 100 s before it
     write(_frame("2026-01-01 00:16:40", 50), target)
-    _wait(lambda: follow.n_rows == 151)
+    wait_until(lambda: follow.n_rows == 151)
     time.sleep(0.3)
     assert follow.n_rows == 151
     follow.stop()
@@ -66,7 +60,7 @@ def test_what_came_last_is_drawn_when_stop_returns(
     target = f"root.watch.d{next(_numbers)}"
     write(_frame("2026-01-01", 5), target)
     follow = iotf.watch(target, every="1h", connection=connection)
-    _wait(lambda: follow.n_rows == 5)
+    wait_until(lambda: follow.n_rows == 5)
     write(_frame("2026-01-01 00:00:05", 5), target)
     follow.stop()
     rows = follow.feed.replay().rows
@@ -83,9 +77,9 @@ def test_late_rows_and_changed_cells_are_seen(
     target = f"root.watch.d{next(_numbers)}"
     write(_frame("2026-01-01", 10).drop(pd.Timestamp("2026-01-01 00:00:08")), target)
     follow = iotf.watch(target, every=0.5, connection=connection)
-    _wait(lambda: follow.n_rows == 9)
+    wait_until(lambda: follow.n_rows == 9)
     write(_frame("2026-01-01 00:00:07", 2) * 0 + 70, target)
-    _wait(lambda: follow.n_rows == 10)
+    wait_until(lambda: follow.n_rows == 10)
     follow.stop()
     rows = follow.feed.replay().rows
     assert rows is not None
@@ -104,7 +98,7 @@ def test_what_is_not_there_yet_is_waited_for(
         assert not follow.view.widget.state["error"]
         assert follow.n_rows == 0
         write(_frame("2026-01-01", 5), target)
-        _wait(lambda follow=follow: follow.n_rows == 5)
+        wait_until(lambda follow=follow: follow.n_rows == 5)
         follow.close()
 
 
@@ -119,7 +113,7 @@ def test_devices_are_told_apart(
     write(tagged.frame(), table, tags=list(tagged.tags))
     for target in (prefix, table):
         follow = iotf.watch(target, every=0.1, connection=connection)
-        _wait(lambda follow=follow: follow.n_rows == 30)
+        wait_until(lambda follow=follow: follow.n_rows == 30)
         follow.stop()
         names = {line.name.split()[0] for line in follow.feed.lines.series}
         assert names == {"press0001", "press0002", "press0003"}
@@ -133,14 +127,14 @@ def test_pause_asks_no_more_and_resume_catches_up(
     target = f"root.watch.d{next(_numbers)}"
     write(_frame("2026-01-01", 5), target)
     follow = iotf.watch(target, every=0.05, connection=connection)
-    _wait(lambda: follow.n_rows == 5)
+    wait_until(lambda: follow.n_rows == 5)
     follow.pause()
     time.sleep(0.2)
     write(_frame("2026-01-01 00:01", 5), target)
     time.sleep(0.3)
     assert follow.n_rows == 5
     follow.resume()
-    _wait(lambda: follow.n_rows == 10)
+    wait_until(lambda: follow.n_rows == 10)
     follow.close()
 
 
@@ -148,7 +142,7 @@ def test_a_server_that_is_gone_is_said_and_asked_again(notes: Notes) -> None:
     """Nobody there: the reason in words, and no thread that dies of it."""
     nobody = iotf.connect("iotdb://root:root@127.0.0.1:1")
     follow = iotf.watch("root.a.b", every=0.05, connection=nobody)
-    _wait(lambda: "127.0.0.1:1" in follow.view.widget.state["error"])
+    wait_until(lambda: "127.0.0.1:1" in follow.view.widget.state["error"])
     assert follow.view.widget.state["word"] == "watching"
     follow.close()
 

@@ -6,7 +6,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import iotdb_frames as iotf
+from clock import wait_until
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
@@ -38,6 +39,7 @@ from iotdb_frames.stream.sensors import Sensor
 from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.source import SensorSource
+from turned import TurnedClock
 
 EVERY_FAULT = [
     Fault(kind, probability=0.02, duration=None if kind in ("spike", "dropout") else "2s")
@@ -101,13 +103,6 @@ def link(server: LocalServer) -> Iterator[SlowLink]:
     made = SlowLink(server.port)
     yield made
     made.close()
-
-
-def until(condition: Callable[[], bool], *, within_s: float = 60.0) -> None:
-    limit = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < limit, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def read_devices(connection: Connection, prefix: str) -> pd.DataFrame:
@@ -244,18 +239,49 @@ def test_the_schema_is_asked_for_once(
 
 def test_pause_and_resume(connection: Connection, name: str) -> None:
     """While paused nothing arrives; in the end every row is there."""
+    clock = TurnedClock()
     source = SensorSource(rate_hz=100, duration=1.5)
-    runner = source.stream(to=f"root.stream.{name}.d", connection=connection, window=10).start()
-    until(lambda: runner.stats.rows >= 30)
+    to = f"root.stream.{name}.d"
+    runner = source.stream(to=to, connection=connection, window=10, clock=clock).start()
+    clock.turn(0.35)
     runner.pause()
-    time.sleep(0.2)  # a window on its way is through
-    held = count_rows(connection, f"root.stream.{name}.d")
-    assert 0 < held == runner.stats.rows < 150
-    time.sleep(0.5)
-    assert count_rows(connection, f"root.stream.{name}.d") == held
+    clock.turn(10)
+    assert count_rows(connection, to) == runner.stats.rows == 30
     runner.resume()
+    clock.turn(2)
     assert runner.wait().state == "finished"
-    assert count_rows(connection, f"root.stream.{name}.d") == 150
+    assert count_rows(connection, to) == 150
+
+
+def test_the_ledger_is_what_the_database_has(connection: Connection, name: str) -> None:
+    """Over a change of faults, a pause that is skipped and another rate, the ledger's cells are the
+    stored ones, and without them the stored rows are the clean ones."""
+    clock = TurnedClock()
+    to = f"root.stream.{name}.d"
+    source = SensorSource({"s1": "sine"}, rate_hz=100, faults=["spike:0.2"])
+    runner = source.stream(to=to, connection=connection, window=10, now=True, clock=clock).start()
+    first = runner.source.start
+    clock.turn(1.0)
+    runner.change(faults=["bias:0.2"])
+    clock.turn(1.0)
+    runner.pause()
+    clock.turn(5.0)
+    runner.resume()
+    clock.turn(1.0)
+    runner.change(rate_hz=50)
+    clock.turn(1.0)
+    stats = runner.stop()
+    stored = iotf.read(to, start=first, connection=connection)["s1"]
+    ledger = runner.ledger()
+    hits = pd.DatetimeIndex(ledger["stamped"])
+    assert len(stored) == stats.rows
+    assert stats.faults == ledger["fault"].value_counts().to_dict()
+    assert stats.faults.keys() == {"spike", "bias"}
+    stored.index = stored.index.tz_localize(None).as_unit("ms")
+    assert stored.loc[hits].tolist() == ledger["faulty"].tolist()
+    clean = SensorSource({"s1": "sine"}, rate_hz=100, start=first, duration=10).frame()["s1"]
+    untouched = stored.drop(hits)
+    assert np.allclose(untouched, clean.loc[untouched.index], rtol=1e-9, atol=1e-12)
 
 
 def test_changes_while_it_runs(connection: Connection, name: str) -> None:
@@ -264,10 +290,10 @@ def test_changes_while_it_runs(connection: Connection, name: str) -> None:
         to=f"root.stream.{name}.d", connection=connection, window=5
     )
     with runner:
-        until(lambda: runner.stats.rows >= 20)
+        wait_until(lambda: runner.stats.rows >= 20)
         runner.change(sensors={"s1": "sine", "state": sg.states(("a", "b"), dwell_s=1)})
         rows = runner.stats.rows
-        until(lambda: runner.stats.rows >= rows + 20)
+        wait_until(lambda: runner.stats.rows >= rows + 20)
     found = iotf.read_sql(
         f"SELECT s1, gone, state FROM root.stream.{name}.d", connection=connection, model="tree"
     )
@@ -285,11 +311,11 @@ def test_a_restart_in_mid_stream_loses_nothing() -> None:
     with LocalServer(durable=True) as own, Connection(lambda: own.options, label="own") as to:
         source = simulate_fleet(5, sensors=["s1"], rate_hz=20, faults=["straggler:0.05"])
         runner = source.stream(to="root.fleet", connection=to, window=10).start()
-        until(lambda: runner.stats.rows >= 100)
+        wait_until(lambda: runner.stats.rows >= 100)
         own.restart()
         before = runner.stats.rows
-        until(lambda: runner.stats.rows >= before + 200, within_s=60)
-        until(lambda: not runner.stats.is_behind, within_s=60)
+        wait_until(lambda: runner.stats.rows >= before + 200)
+        wait_until(lambda: not runner.stats.is_behind)
         stats = runner.stop()
         stored = read_devices(to, "root.fleet")
         seconds = stats.stream_s + 1
@@ -309,7 +335,7 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away() -> None:
     """Without drain, a stream whose server died ends in seconds, and says what is in doubt."""
     with LocalServer() as own, Connection(lambda: own.options, label="own") as to:
         runner = SensorSource(rate_hz=20).stream(to="root.d", connection=to, window=5).start()
-        until(lambda: runner.stats.rows >= 20)
+        wait_until(lambda: runner.stats.rows >= 20)
         own.kill()
         rows = runner.stats.rows
         time.sleep(1)
@@ -339,14 +365,14 @@ def test_a_slow_server_is_told_of(
     with slow:
         source = SensorSource(rate_hz=40)
         runner = source.stream(to=f"root.stream.{name}.d", connection=slow, window=4).start()
-        until(lambda: runner.stats.rows >= 20)
+        wait_until(lambda: runner.stats.rows >= 20)
         assert not runner.stats.is_behind
         link.delay_s = 0.6  # of 0.1 s between windows
-        until(lambda: runner.stats.is_behind)
+        wait_until(lambda: runner.stats.is_behind)
         assert "behind by" in str(runner.stats)
         assert runner.stats.max_send_s >= 0.6
         link.delay_s = 0.0
-        until(lambda: not runner.stats.is_behind)
+        wait_until(lambda: not runner.stats.is_behind)
         stats = runner.stop()
     assert stats.max_behind_s > 1
     assert [r for r in caplog.records if "does not keep up" in r.message]
@@ -371,9 +397,10 @@ def test_a_type_that_differs_ends_the_stream(connection: Connection, name: str) 
 
 def replaced_in_mid_stream(connection: Connection, device: str, **options: Any) -> Runner:
     """A stream whose series becomes a BOOLEAN under it, behind its back."""
-    runner = SensorSource(rate_hz=50).stream(to=device, connection=connection, window=5, **options)
+    source = SensorSource(rate_hz=50, faults=["bias:1"])
+    runner = source.stream(to=device, connection=connection, window=5, **options)
     runner.start()
-    until(lambda: runner.stats.rows >= 10)
+    wait_until(lambda: runner.stats.rows >= 10)
     runner.pause()
     time.sleep(0.3)
     for sql in (
@@ -389,7 +416,7 @@ def test_a_refused_window_ends_the_stream(connection: Connection, name: str) -> 
     """What the server refuses ends the stream, with a report of what was stored before."""
     runner = replaced_in_mid_stream(connection, f"root.stream.{name}.d")
     with pytest.raises(PartialWriteError) as caught:
-        runner.wait(timeout_s=20)
+        runner.wait()
     assert caught.value.report is runner.report
     assert caught.value.report.rows_written == runner.stats.rows >= 10
     assert caught.value.report.failures[0].code == 507
@@ -397,20 +424,21 @@ def test_a_refused_window_ends_the_stream(connection: Connection, name: str) -> 
 
 
 def test_refused_windows_are_collected(connection: Connection, name: str, tmp_path: Path) -> None:
-    """With on_error="collect" the stream goes on, and the refused rows are in the file."""
+    """With on_error="collect" the stream goes on; refused rows are in the file alone."""
     file = tmp_path / "refused.parquet"
     runner = replaced_in_mid_stream(
         connection, f"root.stream.{name}.d", on_error="collect", dead_letter=file
     )
-    until(lambda: runner.stats.rejected >= 10)
+    wait_until(lambda: runner.stats.rejected >= 10)
     stats = runner.stop()
     assert stats.state == "stopped"
     assert runner.report is not None
     assert stats.rejected == stats.rows - runner.report.rows_written > 0
     refused = pd.read_parquet(file)
     assert len(refused) == stats.rejected
-    source = SensorSource(rate_hz=50).window(int(stats.rows))
+    source = SensorSource(rate_hz=50, faults=["bias:1"]).window(int(stats.rows))
     assert refused["s1"].to_numpy() == pytest.approx(source["s1"].to_numpy()[-len(refused) :])
+    assert len(runner.ledger()) == stats.faults["bias"] == runner.report.rows_written
 
 
 def test_replay_into_the_server(connection: Connection, name: str) -> None:
