@@ -14,7 +14,6 @@ from pathlib import Path
 
 from iotdb_frames.errors import LaunchError
 from iotdb_frames.server.java import Java
-from iotdb_frames.server.launcher import MAIN_CLASS
 
 PORT_NAMES = (
     "dn_rpc_port",
@@ -133,9 +132,12 @@ def write_config(
 
 
 def java_command(
-    java: Java, *, lib: Path, directory: Path, launcher: Path, heap_bytes: int, direct_bytes: int
+    java: Java, *, lib: Path, directory: Path, keeps_data: bool, heap_bytes: int, direct_bytes: int
 ) -> list[str]:
-    """The command line of a JVM that runs both nodes on the data in `directory`."""
+    """The command line of a JVM that runs both nodes on the data in `directory`.
+
+    keeps_data : close the data in order when the owner is gone, rather than end at once
+    """
     conf, logs = directory / "conf", directory / "logs"
     command = [
         str(java.command),
@@ -158,4 +160,6 @@ def java_command(
         command += [f"-DIOTDB_{name}={place}", f"-DCONFIGNODE_{name}={place}"]
     command += [f"-DTSFILE_HOME={directory}", f"-DTSFILE_CONF={conf}"]
     command += [f"-DIOTDB_LOG_DIR={logs}", f"-DCONFIGNODE_LOGS={logs}"]
-    return [*command, "-cp", os.pathsep.join([str(lib / "*"), str(launcher)]), MAIN_CLASS]
+    command += [f"-Dlauncher.keeps_data={str(keeps_data).lower()}"]
+    class_path = os.pathsep.join([str(lib / "*"), str(Path(__file__).parent)])  # Launcher.class
+    return [*command, "-cp", class_path, "Launcher"]

@@ -26,7 +26,6 @@ from iotdb_frames.server.datadir import INITIAL_PASSWORD, DataDir
 from iotdb_frames.server.install import Installation, find_installation
 from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
-from iotdb_frames.server.launcher import launcher_jar
 from iotdb_frames.server.owned import Owned
 from iotdb_frames.wire.answers import SUCCESS
 
@@ -239,13 +238,11 @@ class LocalServer:
             properties=self._properties,
         )
         logs.rotate(directory.path)
-        launcher = directory.path / "conf" / "launcher.jar"
-        launcher.write_bytes(launcher_jar("halt" if directory.is_temporary else "exit"))
         command = java_command(
             java,
             lib=installation.lib,
             directory=directory.path,
-            launcher=launcher,
+            keeps_data=not directory.is_temporary,
             heap_bytes=self._heap_bytes,
             direct_bytes=self._direct_bytes,
         )
