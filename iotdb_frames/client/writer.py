@@ -227,6 +227,8 @@ class FrameWriter:
         frame.pending = _Pending(lambda is_sent: self._end(frame, on_end, is_sent=is_sent))
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
+        for name, n_values in planned.lossy.items():
+            report.lossy[name] = report.lossy.get(name, 0) + n_values
         self._note(planned.notes)
         self._collect_refused(frame)
         if len(planned.order) == 0:
@@ -299,7 +301,8 @@ class FrameWriter:
             self._sender.drain()
             if not self._sender.is_stopped:
                 rows = planned.order.frame_rows(0, len(planned.order))
-                self.report.rows_written += int(np.count_nonzero(~frame.is_refused[rows]))
+                some = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+                self._count_rows(planned, some[~frame.is_refused[some]])
         pending.end(is_sent=not todo)
 
     def _submit_one(self, lane: int, request: Request, frame: _Frame) -> bool:
@@ -316,7 +319,7 @@ class FrameWriter:
                     self.report.points += request.n_points
                     self.report.bytes_sent += request.n_bytes
                     if request.is_whole:
-                        self.report.rows_written += request.n_rows
+                        self._count_rows(frame.planned, request.rows)
                 else:
                     self._fail(request, error, frame)
             self._progress.update(frame.take(request.n_rows / frame.n_shares))
@@ -329,6 +332,13 @@ class FrameWriter:
         if not is_queued:
             pending.end(is_sent=False)
         return is_queued
+
+    def _count_rows(self, planned: WritePlan, rows: slice | np.ndarray) -> None:
+        """Count acknowledged rows (positions in the frame)."""
+        n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        n_empty = planned.n_empty(rows)
+        self.report.rows_written += n_rows - n_empty
+        self.report.rows_empty += n_empty
 
     def _fail(self, request: Request, error: ServerError, frame: _Frame) -> None:
         codes = {error.code, *error.sub_codes}

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import Rows, Source, is_missing, values_of
-from iotdb_frames.codec.times import Unit, date_numbers, to_ticks
+from iotdb_frames.codec.times import BEYOND_YEARS, NAT, Unit, date_numbers, to_ticks
 from iotdb_frames.codec.types import REFUSED, TABLE, WIRE, kind_of
 from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import TSDataType
 
 Precision = Literal["ms", "us", "ns"]
+_OUTSIDE, _INEXACT = "does not fit the range of {}", "does not fit {} exactly"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Cells:
     is_null : bool, shape (n,), or None where none is missing
     is_bad : bool, shape (n,), or None where all are exact
     why : what is wrong with the bad ones
+    n_lossy : how many lost precision, where `Rules.is_lossy`
     """
 
     values: np.ndarray | pa.Array
     is_null: np.ndarray | None
     is_bad: np.ndarray | None = None
     why: str = ""
+    n_lossy: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -246,15 +249,26 @@ def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
     if pa.types.is_date(source):
         days = values_of(data.cast(pa.date32()).cast(pa.int32()), np.dtype("i4"))
         numbers, is_bad = date_numbers(days)
-        return _bad_cells(numbers, is_null, is_bad, "is outside the years 1 to 9999")
+        return _bad_cells(numbers, is_null, is_bad, BEYOND_YEARS)
     if pa.types.is_timestamp(source):
         ticks = values_of(data, np.dtype("i8"))
-        return _times(ticks, source.unit, source.tz is None, is_null, target, rules)
+        cells = _times(ticks, source.unit, source.tz is None, is_null, target, rules)
+        return _without_smallest(cells, ticks, is_null)
     values = values_of(data, np.dtype(source.to_pandas_dtype()))
     if values.dtype.kind == "f" and not rules.keep_nan:
         nan = np.isnan(values)
         is_null = _or_none(nan if is_null is None else nan | is_null)
     return _numbers(values, is_null, target, rules)
+
+
+def _without_smallest(cells: Cells, ticks: np.ndarray, is_null: np.ndarray | None) -> Cells:
+    """Times of Arrow, whose smallest int64 is a time, and is missing for everybody else."""
+    if not len(ticks) or ticks.min() != NAT:
+        return cells
+    is_smallest = ticks == NAT if is_null is None else (ticks == NAT) & ~is_null
+    is_bad = is_smallest if cells.is_bad is None else cells.is_bad | is_smallest
+    why = cells.why if cells.is_bad is not None else "is -2^63, which stands for a missing time"
+    return _bad_cells(cells.values, is_null, is_bad, why, cells.n_lossy)
 
 
 def _bits(data: pa.Array) -> np.ndarray:
@@ -269,11 +283,38 @@ def _bits(data: pa.Array) -> np.ndarray:
 
 
 def _bad_cells(
-    values: np.ndarray, is_null: np.ndarray | None, is_bad: np.ndarray | None, why: str
+    values: np.ndarray,
+    is_null: np.ndarray | None,
+    is_bad: np.ndarray | None,
+    why: str,
+    n_lossy: int = 0,
 ) -> Cells:
     if is_bad is not None and is_null is not None:
         is_bad = is_bad & ~is_null
-    return Cells(values, is_null, None if is_bad is None else _or_none(is_bad), why)
+    return Cells(values, is_null, None if is_bad is None else _or_none(is_bad), why, n_lossy)
+
+
+def _judged(
+    values: np.ndarray,
+    is_null: np.ndarray | None,
+    is_outside: np.ndarray,
+    is_inexact: np.ndarray,
+    target: TSDataType,
+    rules: Rules,
+) -> Cells:
+    """Numbers of `target`: what is outside its range is bad, what it rounds is bad or counted."""
+    if is_null is not None:
+        is_inexact = is_inexact & ~is_null
+        is_outside = is_outside & ~is_null
+    if rules.is_lossy:
+        n_lossy = int(np.count_nonzero(is_inexact & ~is_outside))
+        return _bad_cells(values, is_null, is_outside, _OUTSIDE.format(target.name), n_lossy)
+    if is_outside.any():
+        # The first row is named, and what is outside of the range has another remedy.
+        is_first_outside = is_outside[np.argmax(is_outside | is_inexact)]
+        why = _OUTSIDE if is_first_outside else _INEXACT
+        return _bad_cells(values, is_null, is_outside | is_inexact, why.format(target.name))
+    return _bad_cells(values, is_null, is_inexact, _INEXACT.format(target.name))
 
 
 def _numbers(
@@ -287,35 +328,33 @@ def _numbers(
         source.kind in "iu" and wire.kind == "f" and source.itemsize == 8
     ):
         return Cells(values.astype(wire, copy=False), is_null)
-    why = f"does not fit {target.name} exactly"
     with np.errstate(invalid="ignore", over="ignore"):
         if wire.kind == "f":
             out = values.astype(wire)
+            is_outside = np.zeros(len(out), bool)
             if source.kind == "f":
-                is_bad = np.isinf(out) & np.isfinite(values)
-                if not rules.is_lossy:
-                    is_bad |= (out.astype(source) != values) & ~np.isnan(values)
-            elif rules.is_lossy:
-                is_bad = np.zeros(len(out), bool)
+                is_outside = np.isinf(out) & np.isfinite(values)
+                is_inexact = (out.astype(source) != values) & ~np.isnan(values)
             else:
                 # Compare as integers: through float64, 2^53 + 1 would equal 2^53.
                 edge = out >= float(np.iinfo(source).max)
-                is_bad = edge | (np.where(edge, 0, out).astype(source) != values)
+                is_inexact = edge | (np.where(edge, 0, out).astype(source) != values)
         else:
             low, high = np.iinfo(wire).min, np.iinfo(wire).max
+            is_inexact = np.zeros(len(values), bool)
             if source.kind == "f":
                 if source.itemsize == 2:
                     values = values.astype("f4")  # a bound of int32 would be an infinite float16
-                inside = (values >= float(low)) & (values < float(high) + (wire.itemsize == 4))
-                is_bad = ~inside
-                if not rules.is_lossy:
-                    is_bad |= np.trunc(values) != values
+                is_outside = ~(
+                    (values >= float(low)) & (values < float(high) + (wire.itemsize == 4))
+                )
+                is_inexact = ~is_outside & (np.trunc(values) != values)
             else:
-                is_bad = values > high
+                is_outside = values > high
                 if source.kind == "i":
-                    is_bad |= values < low
-            out = np.where(is_bad, 0, values).astype(wire)
-    return _bad_cells(out, is_null, is_bad, why)
+                    is_outside |= values < low
+            out = np.where(is_outside, 0, values).astype(wire)
+    return _judged(out, is_null, is_outside, is_inexact, target, rules)
 
 
 def _decimals(
@@ -325,27 +364,22 @@ def _decimals(
     wire = WIRE[target]
     assert wire is not None
     own = pa.decimal256(76, data.type.scale)
-    why = f"does not fit {target.name} exactly"
     if wire.kind == "i":
         # Without a detour over floats, which end at 2^53. Both casts cut or wrap what does not fit.
         whole = pc.cast(data, pa.decimal256(76, 0), safe=False)
         numbers = pc.cast(whole, pa.from_numpy_dtype(wire), safe=False)
-        is_bad = _differs(pc.cast(numbers, whole.type), whole)
-        if not rules.is_lossy:
-            is_bad |= _differs(pc.cast(whole, own), pc.cast(data, own))
-        return _bad_cells(values_of(numbers, wire), is_null, is_bad, why)
+        is_outside = _differs(pc.cast(numbers, whole.type), whole)
+        is_inexact = _differs(pc.cast(whole, own), pc.cast(data, own))
+        return _judged(values_of(numbers, wire), is_null, is_outside, is_inexact, target, rules)
     floats = pc.cast(pc.cast(data, pa.string()), pa.float64())  # the nearest; Arrow's own is not
     # Rounding is judged below, at the decimals' own scale; the range is judged here.
     cells = _numbers(
         values_of(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)
     )
-    if rules.is_lossy:
-        return cells
     seen = pa.array(cells.values.astype("f8"), mask=is_null)
-    is_bad = _differs(pc.cast(seen, own, safe=False), pc.cast(data, own))
-    if cells.is_bad is not None:
-        is_bad |= cells.is_bad
-    return _bad_cells(cells.values, is_null, is_bad, why)
+    is_inexact = _differs(pc.cast(seen, own, safe=False), pc.cast(data, own))
+    is_outside = np.zeros(len(data), bool) if cells.is_bad is None else cells.is_bad
+    return _judged(cells.values, is_null, is_outside, is_inexact, target, rules)
 
 
 def _differs(one: pa.Array, other: pa.Array) -> np.ndarray:
@@ -371,7 +405,7 @@ def _times(
         is_bad = days * per_day != np.where(nat, 0, ticks)
         why = "has a time of day, and is no date"
         if outside is not None and not is_bad.any():
-            why = "is outside the years 1 to 9999"
+            why = BEYOND_YEARS
         if outside is not None:
             is_bad |= outside
         return _bad_cells(numbers, null, is_bad, why)
@@ -385,4 +419,4 @@ def _times(
         precision=rules.precision,
         is_lossy=rules.is_lossy,
     )
-    return Cells(out.values, out.is_null, out.is_bad, out.why)
+    return Cells(out.values, out.is_null, out.is_bad, out.why, out.n_cut)

@@ -157,8 +157,9 @@ def _explain(
         why = f"row {row} mixes times with and without a zone: give all of them one"
         return refuse(label, "object", why, row)
     if isinstance(exc, OverflowError) or set(families) == {"int", "float"}:
-        why = 'an integer is outside int64, or what a float can hold: cast the column to "float64"'
-        return refuse(label, "object", f"{why} or to str")
+        why = "an integer is outside int64, or what a float can hold"
+        text = 'df[column].astype("string")'
+        return refuse(label, "object", f'{why}: write it as text ({text}), or rounded ("float64")')
     remedies = {
         "complex": REFUSED["complex"],
         "duration": REFUSED["duration"],

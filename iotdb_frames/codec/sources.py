@@ -201,16 +201,16 @@ def from_numpy(values: np.ndarray, label: Hashable) -> Source:
         raise refuse(label, dtype, "convert it to a type of the README's type table") from None
 
 
-def is_missing(data: np.ndarray | pa.Array) -> np.ndarray:
-    """Which values are null or NaN or NaT; bool, shape (n,)."""
+def is_missing(data: np.ndarray | pa.Array, *, keep_nan: bool = False) -> np.ndarray:
+    """Which values are null or NaT, and NaN unless it is a value; bool, shape (n,)."""
     if isinstance(data, np.ndarray):
-        if data.dtype.kind == "f":
+        if data.dtype.kind == "f" and not keep_nan:
             return np.isnan(data)
         if data.dtype.kind == "M":
             return np.isnat(data)
         return np.zeros(len(data), bool)
     is_null = np.asarray(data.is_null()) if data.null_count else np.zeros(len(data), bool)
-    if pa.types.is_floating(data.type):
+    if pa.types.is_floating(data.type) and not keep_nan:
         is_null = is_null | np.isnan(values_of(data, np.dtype(data.type.to_pandas_dtype())))
     return is_null
 

@@ -19,6 +19,9 @@ from iotdb_frames.errors import OptionsError
 Unit = Literal["s", "ms", "us", "ns"]
 TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 NAT = np.iinfo(np.int64).min
+_FIRST_S, _END_S = -62_135_596_800, 253_402_300_800
+"""When the year 1 begins and the year 9999 ends, in seconds of UTC."""
+BEYOND_YEARS = "is outside the years 1 to 9999"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Ticks:
     is_null : bool, shape (n,), or None where none is missing
     is_bad : bool, shape (n,), or None where all are exact
     why : what is wrong with the bad ones
+    n_cut : how many lost what is finer than the precision
     """
 
     values: np.ndarray
     is_null: np.ndarray | None = None
     is_bad: np.ndarray | None = None
     why: str = ""
+    n_cut: int = 0
 
 
 def _any(mask: np.ndarray) -> np.ndarray | None:
@@ -64,11 +69,24 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
     else:
         factor = source // target
         out = values // np.int64(factor)
-        is_bad = np.zeros(len(values), bool) if is_lossy else out * np.int64(factor) != values
+        is_bad = out * np.int64(factor) != values
         why = f"is finer than the server's precision ({precision})"
     if is_null is not None:
         is_bad &= ~is_null
+    if is_lossy and source > target:
+        return Ticks(out, is_null, n_cut=int(np.count_nonzero(is_bad)))
     return Ticks(out, is_null, _any(is_bad), why)
+
+
+def beyond_years(ticks: np.ndarray, precision: str) -> np.ndarray | None:
+    """Which ticks (int64, shape (n,)) are outside the years 1 to 9999, where some are.
+
+    The server takes them, and then fails to count or to show what is stored.
+    """
+    first, end = _FIRST_S * TICKS_PER_S[precision], _END_S * TICKS_PER_S[precision]
+    if not len(ticks) or (int(ticks.min()) >= first and int(ticks.max()) < end):
+        return None
+    return (ticks < first) | (ticks >= end)
 
 
 def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
@@ -116,7 +134,7 @@ def to_ticks(
         return ticks
     # What the zone does not have is NaT now: bad, and not missing.
     is_bad = local.is_bad if ticks.is_bad is None else local.is_bad | ticks.is_bad
-    return Ticks(ticks.values, local.is_null, is_bad, local.why)
+    return Ticks(ticks.values, local.is_null, is_bad, local.why, ticks.n_cut)
 
 
 def date_numbers(days: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

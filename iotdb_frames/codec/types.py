@@ -126,13 +126,15 @@ TABLE: dict[str, Kind] = {
 }
 
 REFUSED = {
-    "duration": "a timedelta has no IoTDB type: write df[column].dt.total_seconds(), or its ticks "
-    'as integers: df[column].astype("int64")',
+    "duration": "a timedelta has no IoTDB type: write its seconds, "
+    "pd.to_timedelta(df[column]).dt.total_seconds()",
     "nested": "lists, structs and maps have no IoTDB type: expand them into columns, or write JSON",
-    "complex": "complex numbers have no IoTDB type: write .real and .imag as two columns",
-    "period": "periods are no times: use df[column].dt.to_timestamp()",
-    "interval": "intervals have no IoTDB type: write df[column].array.left and .right",
-    "time": "a time of day has no IoTDB type: write it as text, or as seconds",
+    "complex": 'complex numbers have no IoTDB type: with z = df[column].astype("complex128") write '
+    "np.real(z) and np.imag(z) as two columns",
+    "period": "periods are not times: write where they begin, df[column].dt.to_timestamp()",
+    "interval": "intervals have no IoTDB type: write df[column].array.left and "
+    "df[column].array.right as two columns",
+    "time": 'a time of day has no IoTDB type: write it as text, df[column].astype("string")',
 }
 """What has no IoTDB type, and the remedy."""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 
 import numpy as np
 
 from iotdb_frames.codec.cells import Cells, to_cells
 from iotdb_frames.codec.tablet import Tablet, encode_times, encode_values
+from iotdb_frames.frames.attributes import by_attributes
 from iotdb_frames.frames.layout import row_positions
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
 
@@ -65,7 +66,17 @@ def lanes(plan: WritePlan) -> list[Iterator[Request]]:
         return [_many_parts(plan, group) for group in groups]
     if not plan.parts[0].written:
         return []
-    cuts = _cut_at_devices(plan.order.bounds, n_lanes)
+    if plan.target.model == "table":
+        return [
+            chain.from_iterable(some)
+            for some in zip_longest(*map(_shares, by_attributes(plan)), fillvalue=())
+        ]
+    return _shares(plan)
+
+
+def _shares(plan: WritePlan) -> list[Iterator[Request]]:
+    """The requests of a plan of one part, shared among lanes."""
+    cuts = _cut_at_devices(plan.order.bounds, plan.options.workers)
     return [_rows(plan, plan.parts[0], start, stop) for start, stop in pairwise(cuts)]
 
 

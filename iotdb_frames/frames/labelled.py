@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -136,7 +137,7 @@ def find_times(table: Labelled, time: Hashable | None, time_unit: str | None) ->
         found = [
             s
             for s in table.index.values()
-            if kind_of(s.type) == "timestamp" or len(table.index) == 1
+            if kind_of(s.type) in ("timestamp", "date") or len(table.index) == 1
         ]
         if len(found) != 1:
             raise TimeIndexError(
@@ -152,16 +153,23 @@ def find_times(table: Labelled, time: Hashable | None, time_unit: str | None) ->
     return source
 
 
-def without_dictionary(source: Source) -> Source:
-    """Times that are categories, as plain ones."""
-    if not pa.types.is_dictionary(source.type):
-        return source
+def plain_times(source: Source) -> Source:
+    """Times that are categories as plain ones, and dates as their midnights, which are naive."""
     data: Any = source.data
-    return replace(source, type=source.type.value_type, data=data.cast(source.type.value_type))
+    kind = source.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        data = data.cast(kind)
+    if pa.types.is_date(kind):
+        kind = pa.timestamp("s") if kind == pa.date32() else pa.timestamp("ms")
+        if isinstance(data, np.ndarray):
+            data = source.take(slice(0, len(source)))
+        data = data.cast(kind)
+    return source if data is source.data else replace(source, type=kind, data=data)
 
 
 def check_time_kind(source: Source, time_unit: str | None) -> None:
-    """Refuse what holds no times: datetimes, or integers with a unit.
+    """Refuse what holds no times: datetimes, dates, or integers with a unit.
 
     Raises
     ------
@@ -171,18 +179,19 @@ def check_time_kind(source: Source, time_unit: str | None) -> None:
     where = "the index" if source.label is None else f"time {source.label!r}"
     if kind == "timestamp" and time_unit is None and source.dtype != "object":
         return
+    if kind == "date" and time_unit is None:
+        return
     if kind == "int" and time_unit in ("s", "ms", "us", "ns"):
         return
     if len(source) == 0 and kind == "null":
         return
     if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
         raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
-    if kind == "timestamp":
-        hint = (
-            "time_unit= is for integer times: leave it out"
-            if source.dtype != "object"
-            else "pd.to_datetime(…, utc=True)"
-        )
+    if kind in ("timestamp", "date") and time_unit is not None:
+        hint = "time_unit= is for integer times: leave it out"
+    elif kind == "timestamp":
+        # With utc=True, naive ones would no longer be wall times of the connection's zone.
+        hint = "pd.to_datetime(…)" if source.type.tz is None else "pd.to_datetime(…, utc=True)"
     elif kind == "int":
         hint = (
             "set a DatetimeIndex, name the column (time='…'), or say what the integers count: "

@@ -32,8 +32,8 @@ from iotdb_frames.frames.labelled import (
     check_time_kind,
     find_times,
     labelled,
+    plain_times,
     require,
-    without_dictionary,
 )
 
 Category = Literal["field", "tag", "attribute"]
@@ -134,7 +134,7 @@ def layout(
     columns = dict(table.sources)
     columns.update(table.index)
     columns = {k: v for k, v in columns.items() if v is not times}
-    times = without_dictionary(times)
+    times = plain_times(times)
     if not columns:
         raise FrameError("the frame has no columns to write", hint="only times, no measurements")
     require(columns, [device] if device is not None else [], "device")
@@ -186,6 +186,7 @@ def rows_layout(
     """
     is_integer = kind_of(times.type) == "int"
     check_time_kind(times, time_unit if is_integer else None)
+    times = plain_times(times)
     target = Target("tree", path="root")
     unit = time_unit if is_integer else None
     if len(devices) == 1:
@@ -222,7 +223,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
         raise FrameError(
             f"device column {source.label!r} ({source.dtype}) must hold text",
             column=source.label,
-            hint=f"df[{source.label!r}].astype(str)",
+            hint=as_text(source),
         )
     codes, names = dictionary_codes(source)
     is_used = np.bincount(codes, minlength=len(names)) > 0  # a category need not occur
@@ -367,10 +368,18 @@ def _table_part(
             raise FrameError(
                 f"{category} {label!r} ({source.dtype}) must hold text",
                 column=label,
-                hint=f"df[{label!r}].astype(str)",
+                hint=as_text(source),
             )
         out.append(Column(name, source, category))
     return Part(None, tuple(out))
+
+
+def as_text(source: Source) -> str:
+    """How to make a column text whose missing values stay missing, which `str` would spell out."""
+    whole = '.astype("Int64")' if kind_of(source.type) == "float" else ""
+    if kind_of(source.type) == "bytes":
+        return f'df[{source.label!r}].str.decode("utf-8")'
+    return f'df[{source.label!r}]{whole}.astype("string")'
 
 
 def fold(name: str) -> str:

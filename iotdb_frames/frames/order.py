@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import Source
+from iotdb_frames.codec.times import BEYOND_YEARS, NAT, TICKS_PER_S, beyond_years
+from iotdb_frames.codec.types import kind_of
 from iotdb_frames.errors import TimeIndexError
 from iotdb_frames.frames.layout import Layout, dictionary_codes, narrow, row_positions
 from iotdb_frames.options import TSDataType
@@ -72,10 +74,24 @@ class Order:
         )
 
 
-def to_server_ticks(
-    times: Source, *, time_unit: str | None, rules: Rules
-) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """All times as ticks of the server, which rows have none that is exact, and why the first.
+@dataclass(frozen=True)
+class ServerTicks:
+    """All times of a frame as the server counts them.
+
+    ticks : int64, shape (n_rows,), undefined where bad
+    is_bad : rows without an exact time, bool, shape (n_rows,), or None
+    why : what is wrong with the first of them
+    n_lossy : times that lost what is finer than the server's precision
+    """
+
+    ticks: np.ndarray
+    is_bad: np.ndarray | None = None
+    why: str = ""
+    n_lossy: int = 0
+
+
+def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> ServerTicks:
+    """All times as ticks of the server.
 
     Parameters
     ----------
@@ -83,9 +99,10 @@ def to_server_ticks(
     """
     n_rows = len(times)
     if n_rows == 0:
-        return np.empty(0, np.int64), None, ""
+        return ServerTicks(np.empty(0, np.int64))
     is_bad: np.ndarray | None = None
     why = ""
+    n_lossy = 0
     if time_unit is not None:
         times, is_bad, why = _integers_as_times(times, time_unit, rules)
     is_utc = times.type.tz is not None or rules.time_zone == "UTC"
@@ -95,18 +112,24 @@ def to_server_ticks(
     for start in range(0, n_rows, step):
         rows = slice(start, start + step)
         cells = to_cells(times, rows, TSDataType.TIMESTAMP, rules)
+        n_lossy += cells.n_lossy
         if step < n_rows:
             out[rows] = cells.values
         else:
             out = np.asarray(cells.values)
-        masks = [mask for mask in (cells.is_null, cells.is_bad) if mask is not None]
+        beyond = beyond_years(np.asarray(cells.values), rules.precision)
+        masks = [mask for mask in (cells.is_null, cells.is_bad, beyond) if mask is not None]
         if masks:
             bad = np.logical_or.reduce(masks)
+            first = int(bad.argmax())
             is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
             is_bad[rows] |= bad
-            is_first_missing = cells.is_null is not None and cells.is_null[bad.argmax()]
-            why = why or ("is missing" if is_first_missing else cells.why)
-    return out, is_bad, why
+            if not why and cells.is_null is not None and cells.is_null[first]:
+                why = "is missing"
+            elif not why and cells.is_bad is not None and cells.is_bad[first]:
+                why = cells.why
+            why = why or BEYOND_YEARS
+    return ServerTicks(out, is_bad, why, n_lossy)
 
 
 def _integers_as_times(
@@ -116,28 +139,57 @@ def _integers_as_times(
     cells = to_cells(times, slice(0, len(times)), TSDataType.INT64, rules)
     ticks = cells.values.view(f"M8[{unit}]")
     made = replace(times, type=pa.timestamp(unit, "UTC"), data=ticks)
-    if cells.is_null is None and cells.is_bad is None:
-        return made, None, ""
+    # The smallest is an integer, and would be NaT.
     masks = [mask for mask in (cells.is_null, cells.is_bad) if mask is not None]
-    is_none = np.logical_or.reduce(masks)
-    is_missing = cells.is_null is not None and cells.is_null[is_none.argmax()]
+    is_none = np.logical_or.reduce([*masks, cells.values == NAT])
+    if not is_none.any():
+        return made, None, ""
+    first = int(is_none.argmax())
+    why = BEYOND_YEARS
+    if cells.is_null is not None and cells.is_null[first]:
+        why = "is missing"
+    elif cells.is_bad is not None and cells.is_bad[first]:
+        why = "is not a 64-bit integer"
     made = replace(made, data=np.where(is_none, np.int64(0), cells.values).view(ticks.dtype))
-    return made, is_none, "is missing" if is_missing else "is no 64-bit integer"
+    return made, is_none, why
 
 
-def bad_time(times: Source, row: int, why: str, *, time_zone: str) -> TimeIndexError:
-    """The error for a row whose time cannot be sent."""
+def bad_time(
+    times: Source, row: int, why: str, *, rules: Rules, time: Hashable | None, time_unit: str | None
+) -> TimeIndexError:
+    """The error for a row whose time cannot be sent.
+
+    Parameters
+    ----------
+    time, time_unit : the options of the write; without `time` it is the index
+    """
     where = "the index" if times.label is None else repr(times.label)
-    hints = {
-        "is missing": "drop these rows first, e.g. df[df.index.notna()]",
-        "is finer": 'round the times first (df.index.floor("ms")), or coerce="lossy"',
-        "does not exist": f"give the times their zone: tz_localize({time_zone!r}, ambiguous=…)",
-    }
+    them = "df.index" if time is None else f"df[{time!r}]"
+    hint = None
+    if why == "is missing":
+        rows = "df[df.index.notna()]" if time is None else f"df.dropna(subset=[{time!r}])"
+        hint = f"drop these rows first, e.g. {rows}"
+    elif why == BEYOND_YEARS:
+        hint = "drop these rows first, or correct their times"
+    elif why.startswith("is finer") and time_unit is not None:
+        step = TICKS_PER_S[time_unit] // TICKS_PER_S[rules.precision]
+        hint = f'round the times first ({them} // {step} * {step}), or coerce="lossy"'
+    elif why.startswith("is finer"):
+        dt = "" if time is None else ".dt"
+        hint = f'round the times first ({them}{dt}.floor("{rules.precision}")), or coerce="lossy"'
+    elif why.startswith("does not exist"):
+        if times.dtype == "object" or kind_of(times.type) == "date":
+            them = f"pd.to_datetime({them})"
+        dt = "" if time is None else ".dt"
+        hint = (
+            f"give the times their zone: {them}{dt}.tz_localize({rules.time_zone!r}, "
+            "ambiguous=…, nonexistent=…)"
+        )
     return TimeIndexError(
         f"row {row}: time {times.show(row)} of {where} {why}",
         column=times.label,
         row=row,
-        hint=next((h for start, h in hints.items() if why.startswith(start)), None),
+        hint=hint,
     )
 
 
@@ -173,13 +225,12 @@ class SortedRows:
 
     order : of all rows, those of `is_bad` too
     key : labels of the device column or tags they are grouped by
-    is_bad, why : rows without an exact time, bool, shape (n_rows,), or None; what is wrong
+    times : is_bad and why of it tell the rows without an exact time
     """
 
     order: Order
     key: tuple[Hashable, ...]
-    is_bad: np.ndarray | None
-    why: str
+    times: ServerTicks
 
 
 def key_labels(found: Layout) -> tuple[Hashable, ...]:
@@ -191,8 +242,8 @@ def key_labels(found: Layout) -> tuple[Hashable, ...]:
 
 def sort_rows(found: Layout, rules: Rules) -> SortedRows:
     """Times as ticks, and the rows in order; needs nothing of the server but its precision."""
-    ticks, is_bad, why = to_server_ticks(found.times, time_unit=found.time_unit, rules=rules)
-    return SortedRows(make_order(ticks, group_codes(found)), key_labels(found), is_bad, why)
+    times = to_server_ticks(found.times, time_unit=found.time_unit, rules=rules)
+    return SortedRows(make_order(times.ticks, group_codes(found)), key_labels(found), times)
 
 
 def leave_out(order: Order, is_dropped: np.ndarray | None) -> Order:

@@ -23,6 +23,7 @@ from iotdb_frames.frames.layout import (
 from iotdb_frames.frames.order import (
     Order,
 )
+from iotdb_frames.frames.report import empty_rows, lossy_values
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
 
 CHECK_ROWS = 1 << 18
@@ -114,6 +115,10 @@ class WritePlan(Shown):
     problems : what keeps the write from starting, or rows it would leave out
     row_bytes : encoded bytes of a row, about
     notes : what the user should know
+    lossy : how many values of a column would lose precision under ``coerce="lossy"``, by its label;
+        those of the times by "time"
+    is_empty : bool, shape (n_rows,): rows that have missing values only, in the tree model, where
+        they leave nothing behind; None where there are none
     ddl : what would be created, as SQL
     starts_small : whether the first requests are smaller, for a wire that waits
     """
@@ -129,6 +134,8 @@ class WritePlan(Shown):
     problems: tuple[Refused | FrameError, ...]
     row_bytes: int
     notes: tuple[str, ...] = ()
+    lossy: Mapping[str, int] = field(default_factory=dict)
+    is_empty: np.ndarray | None = None
     ddl: tuple[str, ...] = ()
     starts_small: bool = True
 
@@ -138,6 +145,15 @@ class WritePlan(Shown):
         if self.target.model == "table" or self.layout.device is not None:
             return len(self.order.bounds) - 1 if len(self.order) else 0
         return len(self.parts)
+
+    @property
+    def rows_empty(self) -> int:
+        """Rows of missing values only, which leave nothing behind in the tree model."""
+        return self.n_empty(self.order.frame_rows(0, len(self.order)))
+
+    def n_empty(self, rows: slice | np.ndarray) -> int:
+        """How many of some rows of the frame are empty (see `is_empty`)."""
+        return 0 if self.is_empty is None else int(np.count_nonzero(self.is_empty[rows]))
 
     @property
     def n_bytes(self) -> int:
@@ -229,6 +245,10 @@ class WritePlan(Shown):
             ("devices", count(self.n_devices)),
             ("bytes", f"about {size(self.n_bytes)} in at most {plural(chunks, 'chunk')}"),
         ]
+        if n_empty := self.rows_empty:
+            facts.append(("empty", empty_rows(n_empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
         if self.order.n_duplicates:
             how = {"merge": "merged", "last": "the last kept", "first": "the first kept"}
             facts.append(
@@ -263,10 +283,5 @@ def n_missing(source: Source, *, keep_nan: bool) -> int:
         except (pa.ArrowException, OverflowError, UnicodeError):  # which is a problem of the plan
             total += int(np.count_nonzero(pd.isna(source.data[piece])))
             continue
-        if keep_nan and isinstance(data, np.ndarray) and data.dtype.kind == "f":
-            return 0
-        if not isinstance(data, np.ndarray) and (keep_nan or not pa.types.is_floating(data.type)):
-            total += data.null_count
-        else:
-            total += int(np.count_nonzero(is_missing(data)))
+        total += int(np.count_nonzero(is_missing(data, keep_nan=keep_nan)))
     return total

@@ -10,22 +10,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.codec.cells import Rules, binary_bytes, check_target, is_total, to_cells
+from iotdb_frames.codec.cells import Rules, binary_bytes, check_target
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError, nearest
-from iotdb_frames.frames.card import count, plural
+from iotdb_frames.frames.attributes import settle_attributes
+from iotdb_frames.frames.card import count
+from iotdb_frames.frames.checks import check_values, empty_rows
 from iotdb_frames.frames.claims import claimed_type, claims, take_up
 from iotdb_frames.frames.layout import (
     Column,
     DeviceColumn,
     Layout,
     Part,
-    dictionary_codes,
+    as_text,
     fold,
     layout,
-    row_positions,
 )
 from iotdb_frames.frames.order import (
     Order,
@@ -129,19 +130,27 @@ def plan_layout(
     notes += _unused_wishes(parts, asked, is_table=found.target.model == "table")
     if rows is None or rows.key != key_labels(found):
         rows = sort_rows(found, rules)
-    if rows.is_bad is not None:
-        bad = np.flatnonzero(rows.is_bad)
-        error = bad_time(found.times, int(bad[0]), rows.why, time_zone=rules.time_zone)
+    if rows.times.is_bad is not None:
+        bad = np.flatnonzero(rows.times.is_bad)
+        error = bad_time(
+            found.times,
+            int(bad[0]),
+            rows.times.why,
+            rules=rules,
+            time=options.time,
+            time_unit=found.time_unit,
+        )
         problems.append(Refused(bad, error))
+    lossy = {"time": rows.times.n_lossy}
     for part in parts:
         for planned in part.written:
-            _check_values(planned, rules, problems)
+            n_lossy = check_values(planned, rules, problems)
+            lossy[str(planned.column.source.label)] = n_lossy
     if found.device is not None:
         problems += _missing_devices(found.device)
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
         problems += _check_duplicates(found, order, options)
-    notes += _changing_attributes(found, order)
     if found.target.model == "table" and not any(
         c.column.category == "field" for c in parts[0].written
     ):
@@ -150,6 +159,8 @@ def plan_layout(
         problems += _lost_fields(found, parts[0], existing)
     if options.duplicates in ("first", "last") and order.n_duplicates:
         order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
+    if found.target.model == "table":
+        parts = (settle_attributes(parts[0], order, notes, is_replaced=options.replace),)
     devices: tuple[str, ...] = ()
     if found.device is not None:
         codes = found.device.codes[order.first_rows]
@@ -166,6 +177,9 @@ def plan_layout(
                 f"left out, no values and no type: {', '.join(empty[:5])}"
                 + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
             )
+    is_empty = None
+    if found.target.model == "tree" and all(isinstance(p, Refused) for p in problems):
+        is_empty = empty_rows(parts, rules, found.n_rows)
     whole = WritePlan(
         target=found.target,
         options=options,
@@ -178,6 +192,8 @@ def plan_layout(
         problems=tuple(problems),
         row_bytes=_row_bytes(parts),
         notes=tuple(notes),
+        lossy={name: n_values for name, n_values in lossy.items() if n_values},
+        is_empty=is_empty,
         starts_small=not is_stream,
     )
     if not options.create and (missing := whole.missing()):
@@ -229,7 +245,7 @@ def _adopt_tags(found: Layout, existing: Existing) -> Layout:
             raise FrameError(
                 f"tag {column.source.label!r} ({column.source.dtype}) must hold text",
                 column=column.source.label,
-                hint=f"df[{column.source.label!r}].astype(str)",
+                hint=as_text(column.source),
             )
     return replace(found, parts=(Part(None, tuple(ordered)),))
 
@@ -274,7 +290,7 @@ def _check_alias(part: Part, column: Column, existing: Existing) -> None:
             raise FrameError(
                 f"{column.source.label!r} is an alias of {device}.{name}",
                 column=column.source.label,
-                hint=f"rename the column to {name!r}",
+                hint=f"rename the column to {split_path(name)[0]!r}",
             )
 
 
@@ -318,7 +334,7 @@ def _plan_column(
         raise ColumnTypeError(
             f"column {label!r} is {there.name} on the server, and schema= asks for {wanted.name}",
             column=label,
-            hint="leave it out of schema=, or drop the series first: iotf.drop(…)",
+            hint="leave it out of schema=: a series keeps its type",
         )
     kind = kind_of(column.source.type)
     if column.category != "field" and wanted not in (None, TSDataType.STRING):
@@ -354,58 +370,6 @@ def _plan_column(
         compression=asked.compression if asked is not None and is_new else None,
         state="exists" if there is not None else "new" if existing.was_seen else "unknown",
     )
-
-
-def _check_values(
-    planned: PlannedColumn, rules: Rules, problems: list[Refused | FrameError]
-) -> None:
-    """Find the values that would not arrive exactly, slice by slice."""
-    source, target = planned.column.source, planned.data_type
-    assert target is not None
-    if is_total(source, target) and not rules.keep_nan:
-        return
-    bad: list[np.ndarray] = []
-    why = ""
-    for start in range(0, len(source), CHECK_ROWS):
-        piece = slice(start, min(start + CHECK_ROWS, len(source)))
-        try:
-            cells = to_cells(source, piece, target, rules)
-        except ColumnTypeError as exc:
-            problems.append(exc)
-            return
-        if cells.is_bad is not None:
-            bad.append(row_positions(cells.is_bad, piece))
-            why = cells.why
-    if bad:
-        rows = np.concatenate(bad)
-        row = int(rows[0])
-        error = ColumnTypeError(
-            f"column {source.label!r} ({source.dtype}), row {row}: {source.show(row)} {why}"
-            + (f" (and {plural(len(rows) - 1, 'more row')})" if len(rows) > 1 else ""),
-            column=source.label,
-            row=row,
-            hint=_remedy(source, target, planned, rules, why),
-        )
-        problems.append(Refused(rows, error))
-
-
-def _remedy(
-    source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules, why: str
-) -> str:
-    kind = kind_of(source.type)
-    if kind == "timestamp" and why.startswith("is finer"):
-        return 'round first (df[column].dt.floor("ms")), or coerce="lossy"'
-    if kind == "timestamp" and why.startswith("does not exist"):
-        return f"give the times their zone: df[column].dt.tz_localize({rules.time_zone!r}, …)"
-    if kind == "timestamp" and why.startswith("has a time of day"):
-        return "df[column].dt.normalize() first, or write it as TIMESTAMP"
-    if kind in ("timestamp", "date"):
-        return "leave these values out (df[column].where(…)), or write them as text"
-    if kind == "int" and target == TSDataType.INT64:
-        return f'cast it yourself, or schema={{{source.label!r}: "DOUBLE"}}, coerce="lossy"'
-    there = "the series exists with this type; " if planned.state == "exists" else ""
-    lossy = "" if rules.is_lossy else ', or coerce="lossy" to lose precision'
-    return f"{there}round or cast the column yourself{lossy}"
 
 
 def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
@@ -463,23 +427,6 @@ def _check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Ite
         )
     if options.duplicates == "merge" and order.n_duplicates * 10 > len(order):
         yield from _collisions(found, order)
-
-
-def _changing_attributes(found: Layout, order: Order) -> Iterator[str]:
-    """Attributes of which a device is given several values: it has one, the last."""
-    rows = order.frame_rows(0, len(order))
-    for column in found.columns:
-        if column.category != "attribute":
-            continue
-        codes, _ = dictionary_codes(column.source)
-        is_other = np.append(False, np.diff(codes[rows].astype(np.int64)) != 0)[: len(order)]
-        is_other[order.bounds[:-1][order.bounds[:-1] < len(order)]] = False
-        if is_other.any():
-            row = int(row_positions(is_other, rows)[0])
-            yield (
-                f"attribute {column.source.label!r} changes within a device, first in row {row}: "
-                "all of its rows get the last value; as a field each row keeps its own"
-            )
 
 
 def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +10,18 @@ from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural,
 
 State = Literal["refused", "partly stored", "in doubt"]
 MAX_FAILURES = 1_000
+
+
+def empty_rows(n_rows: int) -> str:
+    """How a plan and a report tell rows of missing values only."""
+    return f"{plural(n_rows, 'row')} of missing values only: nothing to store"
+
+
+def lossy_values(lossy: Mapping[str, int]) -> str:
+    """How a plan and a report tell values that lost precision, by column."""
+    shown = [f"{plural(n, 'value')} of {name}" for name, n in list(lossy.items())[:5]]
+    more = f" and {plural(len(lossy) - 5, 'more column')}" if len(lossy) > 5 else ""
+    return ", ".join(shown) + more
 
 
 @dataclass(frozen=True)
@@ -39,13 +52,16 @@ class WriteReport(Shown):
     """What became of a write; holds no cell values.
 
     rows_in : rows of the data
-    rows_written : rows of which every cell was acknowledged
+    rows_written : rows of which every cell was acknowledged, without those of `rows_empty`
     points : cells that are not null, acknowledged
     chunks, bytes_sent : requests that were acknowledged, and their bytes
     seconds : from the first look at the data to the last answer
     retries : requests that were sent again
     duplicates : rows whose (device, time) an earlier row has
     rows_refused : rows that were left out or refused under ``on_error="collect"``
+    rows_empty : acknowledged rows of missing values only, in the tree model: nothing is stored
+    lossy : how many values of a column lost precision under ``coerce="lossy"``, by its label; those
+        of the times by "time"
     failures : chunks that did not simply succeed, the first 1,000; `n_failures` counts all
     dead_letter : file of the refused rows
     notes : what the user should know, e.g. that the schema could not be compared
@@ -61,6 +77,8 @@ class WriteReport(Shown):
     retries: int = 0
     duplicates: int = 0
     rows_refused: int = 0
+    rows_empty: int = 0
+    lossy: dict[str, int] = field(default_factory=dict)
     failures: list[ChunkFailure] = field(default_factory=list)
     n_failures: int = 0
     dead_letter: str | None = None
@@ -101,6 +119,10 @@ class WriteReport(Shown):
             facts.append(("retries", count(self.retries)))
         if self.rows_refused:
             facts.append(("refused", plural(self.rows_refused, "row")))
+        if self.rows_empty:
+            facts.append(("empty", empty_rows(self.rows_empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
         if self.dead_letter:
             facts.append(("dead letter", self.dead_letter))
         grids = []
@@ -117,6 +139,6 @@ class WriteReport(Shown):
                 for f in self.failures
             ]
             grids.append(Grid(header, rows))
-        is_empty = not self.rows_written and self.rows_in
-        status = "ok" if self.is_complete else "bad" if is_empty else "warn"
+        is_stored = self.rows_written or not self.rows_in
+        status = "ok" if self.is_complete else "warn" if is_stored else "bad"
         return Card("write", self.target, status, facts, grids, self.notes)

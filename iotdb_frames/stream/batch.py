@@ -126,6 +126,8 @@ class Batch:
         for problem in plan.problems:
             assert isinstance(problem, Refused)
             group.refuse(problem.rows, problem.error)
+        if plan.is_empty is not None:
+            group.note_empty(np.flatnonzero(plan.is_empty))
         return chain.from_iterable(lanes(plan))
 
     def _plan_rest(self, group: Group, problem: FrameError) -> Iterator[Request]:
@@ -212,8 +214,14 @@ class Batch:
                 out.setdefault(self.entries[i].device, Tally()).rejected += 1
         for group in self._groups:
             codes, owners = group.codes, group.owners
+            is_refused = group.is_refused()
+            if group.empty:
+                is_empty = np.zeros(len(group), bool)
+                is_empty[np.concatenate(group.empty)] = True
+                n_empty = np.bincount(codes[is_empty & ~is_refused])
+                for code in np.flatnonzero(n_empty).tolist():
+                    out.setdefault(group.devices[code], Tally()).empty += int(n_empty[code])
             if group.refused:
-                is_refused = group.is_refused()
                 for code, n_rows in enumerate(np.bincount(codes[is_refused]).tolist()):
                     if n_rows:
                         out.setdefault(group.devices[code], Tally()).rejected += n_rows

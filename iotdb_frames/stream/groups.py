@@ -31,6 +31,7 @@ class Group:
     owners : int32, shape (n_rows,): what each row came with, a position in the batch
     at : positions of the rows in `root`, which it is a part of; None: it is its own root
     refused : rows (positions in `root`) that were refused, and why; held by the root
+    empty : rows (positions in `root`) of missing values only; held by the root
     """
 
     columns: Mapping[Hashable, Source]
@@ -43,6 +44,7 @@ class Group:
     root: Group | None = None
     at: np.ndarray | None = None
     refused: list[Refused] = field(default_factory=list)
+    empty: list[np.ndarray] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -59,9 +61,15 @@ class Group:
 
     def refuse(self, rows: slice | np.ndarray, error: IoTDBFramesError) -> None:
         """Note rows that will not be stored."""
+        (self.root or self).refused.append((self._in_root(rows), error))
+
+    def note_empty(self, rows: np.ndarray) -> None:
+        """Note rows of missing values only, of which nothing will be stored."""
+        (self.root or self).empty.append(self._in_root(rows))
+
+    def _in_root(self, rows: slice | np.ndarray) -> np.ndarray:
         at = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
-        root = self.root or self
-        root.refused.append((at if self.at is None else self.at[at], error))
+        return at if self.at is None else self.at[at]
 
     def is_refused(self) -> np.ndarray:
         """bool, shape (n_rows,)."""
@@ -82,6 +90,7 @@ class Group:
             root=self.root or self,
             at=at,
             refused=[],
+            empty=[],
         )
 
     def table(self, rows: np.ndarray) -> pa.Table:

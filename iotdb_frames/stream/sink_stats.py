@@ -27,10 +27,14 @@ def latency_bucket(seconds: np.ndarray) -> np.ndarray:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows by what became of them, of a sink or of one device; `retried` counts requests."""
+    """Rows by what became of them, of a sink or of one device; `retried` counts requests.
+
+    Of the acknowledged ones `empty` have missing values only, and leave nothing behind.
+    """
 
     queued: int = 0
     acknowledged: int = 0
+    empty: int = 0
     retried: int = 0
     rejected: int = 0
     dropped: int = 0
@@ -39,6 +43,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Count what another counted, too."""
         self.acknowledged += other.acknowledged
+        self.empty += other.empty
         self.rejected += other.rejected
         self.latencies.update(other.latencies)
 
@@ -163,7 +168,8 @@ class Counters:
         return WriteReport(
             "sink",
             rows_in=total.acknowledged + total.queued + total.rejected + total.dropped,
-            rows_written=total.acknowledged,
+            rows_written=total.acknowledged - total.empty,
+            rows_empty=total.empty,
             retries=total.retried,
             rows_refused=total.rejected,
         )

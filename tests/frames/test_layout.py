@@ -38,7 +38,7 @@ TABLE = pd.DataFrame(
 TABLE_STORED = {
     ("m", b"p", b"u", 0): {"v": 1, "kind": b"k"},
     ("m", None, b"", DAY): {"v": 2, "kind": b"k"},
-    ("m", b"p", None, 2 * DAY): {"v": 3, "kind": None},
+    ("m", b"p", None, 2 * DAY): {"v": 3},
 }
 NOT_UTF8 = pa.Array.from_buffers(
     pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "i4")), pa.py_buffer(b"a\xff")]
@@ -160,7 +160,8 @@ def test_every_shape_stores_what_it_means(shape: str) -> None:
 def test_tags_keep_their_order_and_come_first() -> None:
     """The order of tags= is the order of the table's key; all names are lower-case."""
     planned = checked(TABLE, "DB.M", tags=["t", "Site"], attributes=["kind"])
-    (request,) = requests_of(planned)
+    request, without_kind = requests_of(planned)
+    assert without_kind.tablets[0].names == ["t", "site", "v"]
     assert request.tablets[0].names == ["t", "site", "kind", "v"]
     assert request.tablets[0].categories == [0, 0, 2, 1]
     assert (request.tablets[0].target, planned.target.database) == ("m", "db")
