@@ -22,8 +22,7 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
     for row in manifest.totals():
         by_file.setdefault(row[0], []).append(row)
     report.files, report.units, report.problems = [], {}, []
-    report.rows = report.rows_written = report.rows_refused = report.rows_empty = 0
-    report.points = 0
+    report.rows = report.rows_written = report.rows_refused = report.points = 0
     report.n_bytes = report.bytes_done = 0
     for file in manifest.files():
         units: dict[str, int] = {}
@@ -37,7 +36,6 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
             if state in DONE:
                 refused += n_refused
                 report.rows_written += written
-                report.rows_empty += n_rows - written - n_refused
                 report.points += points
                 done += n_bytes
         report.rows += rows

@@ -336,9 +336,8 @@ class FrameWriter:
     def _count_rows(self, planned: WritePlan, rows: slice | np.ndarray) -> None:
         """Count acknowledged rows (positions in the frame)."""
         n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        n_empty = planned.n_empty(rows)
-        self.report.rows_written += n_rows - n_empty
-        self.report.rows_empty += n_empty
+        self.report.rows_written += n_rows
+        self.report.rows_empty += planned.n_empty(rows)
 
     def _fail(self, request: Request, error: ServerError, frame: _Frame) -> None:
         codes = {error.code, *error.sub_codes}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
-from iotdb_frames.frames.report import empty_rows
 
 MAX_PROBLEMS = 1_000
 
@@ -55,8 +54,7 @@ class UnitProblem:
 class BackfillReport(Shown):
     """What became of a backfill: the whole job, all its runs together, and the last run's pace.
 
-    rows : rows of the units that are known; written: those of which every cell was acknowledged;
-        empty: acknowledged ones of missing values only, which leave nothing in the tree model
+    rows : rows of the units that are known; written: those of which every cell was acknowledged
     points : cells that are not null, acknowledged
     refused : rows in the dead letter
     n_bytes, bytes_done : of the sources, and those of them that are written
@@ -74,7 +72,6 @@ class BackfillReport(Shown):
     rows: int = 0
     rows_written: int = 0
     rows_refused: int = 0
-    rows_empty: int = 0
     points: int = 0
     n_bytes: int = 0
     bytes_done: int = 0
@@ -133,8 +130,6 @@ class BackfillReport(Shown):
             facts.append(("retries", count(self.retries)))
         if self.rows_refused:
             facts.append(("refused", plural(self.rows_refused, "row")))
-        if self.rows_empty:
-            facts.append(("empty", empty_rows(self.rows_empty)))
         if self.dead_letter:
             facts.append(("dead letter", self.dead_letter))
         if self.verify:

@@ -379,6 +379,8 @@ def as_text(source: Source) -> str:
     whole = '.astype("Int64")' if kind_of(source.type) == "float" else ""
     if kind_of(source.type) == "bytes":
         return f'df[{source.label!r}].str.decode("utf-8")'
+    if isinstance(source.data, np.ndarray) and source.data.dtype.kind in "iub":
+        return f"df[{source.label!r}].astype(str)"  # none is missing
     return f'df[{source.label!r}]{whole}.astype("string")'
 
 

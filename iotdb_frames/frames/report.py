@@ -52,14 +52,14 @@ class WriteReport(Shown):
     """What became of a write; holds no cell values.
 
     rows_in : rows of the data
-    rows_written : rows of which every cell was acknowledged, without those of `rows_empty`
+    rows_written : rows of which every cell was acknowledged
     points : cells that are not null, acknowledged
     chunks, bytes_sent : requests that were acknowledged, and their bytes
     seconds : from the first look at the data to the last answer
     retries : requests that were sent again
     duplicates : rows whose (device, time) an earlier row has
     rows_refused : rows that were left out or refused under ``on_error="collect"``
-    rows_empty : acknowledged rows of missing values only, in the tree model: nothing is stored
+    rows_empty : those of them that have missing values only, in the tree model: nothing is stored
     lossy : how many values of a column lost precision under ``coerce="lossy"``, by its label; those
         of the times by "time"
     failures : chunks that did not simply succeed, the first 1,000; `n_failures` counts all

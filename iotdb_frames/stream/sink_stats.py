@@ -168,7 +168,7 @@ class Counters:
         return WriteReport(
             "sink",
             rows_in=total.acknowledged + total.queued + total.rejected + total.dropped,
-            rows_written=total.acknowledged - total.empty,
+            rows_written=total.acknowledged,
             rows_empty=total.empty,
             retries=total.retried,
             rows_refused=total.rejected,
