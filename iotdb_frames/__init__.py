@@ -34,6 +34,7 @@ from iotdb_frames.errors import (
 from iotdb_frames.options import (
     CompressionType,
     RetryPolicy,
+    Secret,
     TimeseriesOption,
     TSDataType,
     TSEncoding,
@@ -143,6 +144,7 @@ __all__ = [
     "QueryTimeout",
     "RetryPolicy",
     "Runner",
+    "Secret",
     "Sensor",
     "SensorSource",
     "ServerError",

@@ -274,7 +274,10 @@ def connect(url: str | None = None, **options: Any) -> Connection:
     retry = options.pop("retry", None)
     if retry is not None:
         check_retry(retry)
-    url = url or default_url() or "iotdb://127.0.0.1:6667"
+    if "password" in options:
+        options["password"] = Secret(options["password"])
+    # As Secrets, so that no traceback that shows variables shows them.
+    url = Secret(url or default_url() or "iotdb://127.0.0.1:6667")
     if url.startswith("local:"):
         return _connect_local(url, options, retry)
     parsed = parse_url(url, options)

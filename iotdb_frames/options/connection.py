@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from iotdb_frames.errors import OptionsError
@@ -17,12 +17,41 @@ DEFAULT_PORT = 6667
 
 
 class Secret(str):
-    """A string that shows as ``***`` in a repr."""
+    """A password: ``***`` in a repr, and left out of a pickle unless it may travel.
 
-    __slots__ = ()
+    Without that, whoever opens the pickle takes the password of its own ``IOTDB_PASSWORD``.
+
+    Parameters
+    ----------
+    travels : whether a pickle holds it, e.g. for the workers of a cluster that you trust
+    """
+
+    travels: bool
+
+    def __new__(cls, value: str, *, travels: bool = False) -> Secret:
+        made = super().__new__(cls, value)
+        made.travels = travels or (isinstance(value, Secret) and value.travels)
+        return made
 
     def __repr__(self) -> str:
         return "'***'"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_arrived, (str(self),)) if self.travels else (_secret_of_here, ())
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
+
+def _arrived(value: str) -> Secret:
+    return Secret(value, travels=True)
+
+
+def _secret_of_here() -> Secret:
+    return Secret(os.environ.get("IOTDB_PASSWORD", ""))
 
 
 def zone_name(zone: Any, *, option: str) -> str:
@@ -96,14 +125,6 @@ class ConnectionOptions:
             raise OptionsError("ca_file and cert_file need tls=true")
         object.__setattr__(self, "time_zone", zone_name(self.time_zone, option="time_zone"))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "password"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # A pickle holds no secret: the process that opens it brings its own.
-        state["password"] = Secret(os.environ.get("IOTDB_PASSWORD", ""))
-        self.__dict__.update(state)
-
     @property
     def url(self) -> str:
         """The address without the password."""
@@ -143,6 +164,24 @@ def _parse_host(text: str) -> tuple[str, int]:
 _ESCAPES = "in a user or password / is %2F, # is %23, ? is %3F, @ is %40"
 
 
+def _without_login(url: str) -> tuple[SplitResult, str | None, Secret | None] | None:
+    """A URL's parts without its login, its user and its password; None where it cannot be read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    login, _, hosts = parts.netloc.rpartition("@")
+    is_cut = parts.fragment or "@" in parts.path or ("@" in parts.query and not login)
+    if is_cut or not url.lstrip().lower().startswith("iotdb://"):
+        return None
+    user, colon, password = login.partition(":")
+    return (
+        parts._replace(netloc=hosts),
+        unquote(user) if login else None,
+        Secret(unquote(password)) if colon else None,
+    )
+
+
 def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `ConnectionOptions` from a URL; no password where it names none.
 
@@ -151,30 +190,28 @@ def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     OptionsError : another scheme, an unknown option; the text never holds the password.
     """
     hint = "iotdb://user@host:6667/database, or local:"
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # its text may hold the password
-        raise OptionsError("the URL cannot be read", hint=f"{hint}; {_ESCAPES}") from None
-    if parts.scheme != "iotdb":
-        shown = repr(parts.scheme) if parts.scheme else "a text without iotdb:"
-        raise OptionsError(f"{shown} is no IoTDB URL", hint=hint)
-    login, _, hosts = parts.netloc.rpartition("@")
-    is_cut = parts.fragment or "@" in parts.path or ("@" in parts.query and not login)
-    if is_cut or not url.lstrip().lower().startswith("iotdb://"):
+    url = Secret(url)  # a traceback that shows variables shows none that hold the password
+    scheme = url[: max(0, url.find(":"))]
+    if scheme.strip().lower() != "iotdb":
+        shown = repr(scheme) if scheme.isalnum() else "a text without iotdb:"
+        raise OptionsError(f"{shown} is not an IoTDB URL", hint=hint)
+    found = _without_login(url)
+    if found is None:
         raise OptionsError("the URL cannot be read", hint=f"{hint}; {_ESCAPES}")
+    parts, user, password = found
     try:
-        addresses = tuple(_parse_host(h) for h in (hosts or "127.0.0.1").split(","))
+        addresses = tuple(_parse_host(h) for h in (parts.netloc or "127.0.0.1").split(","))
     except OptionsError:
-        if login:
+        if user is not None:
             raise
         # Without an @ it may be the login whose password was cut by a / or a ?.
+        del parts, found
         raise OptionsError("the URL names no host", hint=f"{hint}; {_ESCAPES}") from None
     options: dict[str, Any] = {"hosts": addresses}
-    if login:
-        user, colon, password = login.partition(":")
-        options["user"] = unquote(user)
-        if colon:
-            options["password"] = Secret(unquote(password))
+    if user is not None:
+        options["user"] = user
+    if password is not None:
+        options["password"] = password
     if parts.path.strip("/"):
         options["database"] = unquote(parts.path.strip("/"))
     for name, value in parse_qsl(parts.query, keep_blank_values=True):

@@ -127,8 +127,11 @@ def write_config(
     conf = directory / "conf"
     conf.mkdir(exist_ok=True)
     lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-    (conf / "iotdb-system.properties").write_text(lines, encoding="utf-8")
-    (conf / "logback.xml").write_text(_LOGBACK, encoding="utf-8")
+    for name, text in (("iotdb-system.properties", lines), ("logback.xml", _LOGBACK)):
+        file = conf / name
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        file.write_text(text, encoding="utf-8")
 
 
 def java_command(

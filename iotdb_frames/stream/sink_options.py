@@ -30,7 +30,7 @@ class IoTDBOptions:
     url : ``iotdb://user@host:6667/root.sg?tls=true&…`` or ``local:``, in place of all of these; its
         password is taken out of it, and its database is the storage group where none is given
     user, password : who writes. Without a password that of the URL, else ``IOTDB_PASSWORD``, else
-        root's
+        root's. A pickle leaves it out, unless it is ``Secret("…", travels=True)``
     storage_group : database, e.g. ``root.sg``: created if it is missing; devices that do not begin
         with ``root.`` are below it
     timeseries_option_list : series that are created before the first row, each with its data type,
@@ -53,10 +53,11 @@ class IoTDBOptions:
     aligned: bool = False
 
     def __post_init__(self) -> None:
-        if self.url is not None and not self.url.startswith("local:"):
-            self._take_from_url(self.url)
         if self.password is not None:
             object.__setattr__(self, "password", Secret(self.password))
+        if self.url is not None and not self.url.startswith("local:"):
+            object.__setattr__(self, "url", Secret(self.url))  # shown nowhere while it is read
+            self._take_from_url()
         if bool(self.url) + bool(self.host) + bool(self.node_urls) > 1:
             raise OptionsError("host=, node_urls= and url= exclude each other")
         if isinstance(self.node_urls, str):
@@ -78,7 +79,8 @@ class IoTDBOptions:
             paths.add(path)
         object.__setattr__(self, "timeseries_option_list", tuple(self.timeseries_option_list))
 
-    def _take_from_url(self, url: str) -> None:
+    def _take_from_url(self) -> None:
+        url = self.url or ""
         found = parse_url(url, {})
         parts = urlsplit(url)
         login, at, hosts = parts.netloc.rpartition("@")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import pickle
@@ -30,7 +31,7 @@ from iotdb_frames.errors import (
     PoolClosed,
     ServerError,
 )
-from iotdb_frames.options import ConnectionOptions, RetryPolicy
+from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret
 from iotdb_frames.server import LocalServer
 from proxy import proxy_to
 
@@ -294,6 +295,15 @@ def test_pickled_options_forget_the_password(monkeypatch: pytest.MonkeyPatch) ->
     assert "theirs" not in repr(arrived)
 
 
+def test_a_password_travels_only_when_told_to() -> None:
+    """A Secret that travels is in the pickle of what holds it, and in no repr."""
+    made = ConnectionOptions(password=Secret(PASSWORD, travels=True))
+    arrived = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(made))))
+    assert str(arrived.password) == PASSWORD
+    assert PASSWORD not in repr(arrived)
+    assert str(copy.deepcopy(ConnectionOptions(password=PASSWORD)).password) == PASSWORD
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -323,6 +333,8 @@ def test_a_wrong_url_does_not_show_its_password(url: str) -> None:
         traceback.TracebackException.from_exception(caught.value).format_exception_only()
     )
     assert "s3cr3t" not in text
+    for frame, _ in list(traceback.walk_tb(caught.value.__traceback__))[1:]:  # but this test's
+        assert "s3cr3t" not in repr(list(frame.f_locals.values()))
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 

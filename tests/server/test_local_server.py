@@ -66,6 +66,16 @@ def test_password_does_not_show(server: LocalServer) -> None:
         assert password not in text
 
 
+def test_its_configuration_is_its_owners_only(tmp_path: Path) -> None:
+    """Settings are written for their owner, also over files that others could read."""
+    conf = tmp_path / "conf"
+    with LocalServer(tmp_path):
+        (conf / "iotdb-system.properties").chmod(0o644)
+    with LocalServer(tmp_path):
+        names = ("iotdb-system.properties", "logback.xml")
+        assert [(conf / name).stat().st_mode & 0o777 for name in names] == [0o600, 0o600]
+
+
 def test_server_is_out_of_reach_of_ctrl_c(server: LocalServer) -> None:
     """It is in a session of its own, so that a signal to our process group does not reach it."""
     assert os.getsid(server.pid) != os.getsid(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 import random
 import threading
 import time
@@ -678,6 +679,20 @@ def test_options_hide_the_password() -> None:
     """No password in a repr, wherever it was given."""
     assert "secret" not in repr(IoTDBOptions(host="h", password="secret"))
     assert "secret" not in repr(IoTDBOptions(url="iotdb://root:secret@h"))
+
+
+def test_options_travel_without_their_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle holds the password only where that was asked for."""
+    monkeypatch.setenv("IOTDB_PASSWORD", "theirs")
+    for options in (
+        IoTDBOptions(host="h", password="s3cr3t"),
+        IoTDBOptions(url="iotdb://root:s3cr3t@h"),
+    ):
+        data = pickle.dumps(options)
+        assert b"s3cr3t" not in data
+        assert pickle.loads(data).password == "theirs"
+    told = IoTDBOptions(host="h", password=iotf.Secret("s3cr3t", travels=True))
+    assert pickle.loads(pickle.dumps(told)).password == "s3cr3t"
 
 
 def test_options_from_a_url(server: LocalServer, connection: Connection, database: str) -> None:
