@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.json as pajson
 
@@ -15,6 +18,7 @@ from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
     Piece,
     Range,
+    Refusal,
     Rows,
     Shaper,
     reading,
@@ -24,6 +28,9 @@ from iotdb_frames.files.pieces import (
 from iotdb_frames.files.sources import SourceFile
 
 _JSON_BYTES = 1 << 20
+_REFUSED = "\0refused"
+"""A column beside those of a JSON file: the text of a line that cannot be read exactly."""
+_EXACT = float(1 << 53)
 
 
 class BatchReader:
@@ -33,15 +40,18 @@ class BatchReader:
         self._file = file
         self._shaper = Shaper(file, options)
         self._unit_bytes = options.unit_bytes
+        self._is_lossy = options.is_lossy
         with reading(file):
             schema = self._open()[0]
+            if _REFUSED in schema.names:
+                schema = schema.remove(schema.get_field_index(_REFUSED))
         self.time = time_label(schema, options.time)
         self._columns = self._shaper.stored(schema.names, self.time)
 
     def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         file = self._file
         if file.format == "json":
-            return self._json_schema, self._json_batches()
+            return self._json_schema.append(_REFUSED_FIELD), self._json_batches()
         if file.format not in ("ipc", "stream"):
             found = pads.dataset(file.path, filesystem=file.filesystem, format=file.format)
             batches = found.scanner(batch_readahead=1, fragment_readahead=1).to_batches()
@@ -63,7 +73,11 @@ class BatchReader:
 
     def _json_batches(self) -> Iterator[pa.RecordBatch]:
         for lines in self._json_lines():
-            yield from _read_json(lines, self._json_schema).to_batches()
+            table = _read_json(lines, self._json_schema)
+            refused = pa.nulls(table.num_rows, pa.string())
+            if not self._is_lossy:
+                refused = _rounded(table, lines)
+            yield from table.append_column(_REFUSED_FIELD, refused).to_batches()
 
     def _json_lines(self) -> Iterator[bytes]:
         """The file in pieces of whole lines."""
@@ -97,10 +111,16 @@ class BatchReader:
                     table = rows.take(stop, self._unit_bytes)
                 if table.num_rows == 0:
                     break
-                data, kept = self._shaper.shape(table.select(self._columns))
                 end = start + table.num_rows
+                n_bytes, (table, whole, refusals) = table.nbytes, _split(table, start)
+                data, kept = self._shaper.shape(table.select(self._columns))
+                if whole is not None:
+                    kept = whole if kept is None else whole[kept]
                 digest = schema_digest(data.schema)
-                yield Piece(start, end, data, n_bytes=table.nbytes, digest=digest, rows=kept)
+                piece = Piece(
+                    start, end, data, n_bytes=n_bytes, digest=digest, rows=kept, refusals=refusals
+                )
+                yield self._shaper.checked(piece, self.time)
                 start = end
                 if end == stop:
                     break
@@ -112,3 +132,39 @@ def _read_json(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
         read_options=pajson.ReadOptions(use_threads=False, block_size=len(lines) + 1),
         parse_options=pajson.ParseOptions(explicit_schema=schema),
     )
+
+
+_REFUSED_FIELD = pa.field(_REFUSED, pa.string())
+
+
+def _rounded(table: pa.Table, lines: bytes) -> pa.Array:
+    """Texts of lines with a whole number that its column of fractions would round; else null."""
+    floats = [f.name for f in table.schema if pa.types.is_float64(f.type)]
+    is_far = np.zeros(table.num_rows, bool)
+    for name in floats:
+        far = pc.greater_equal(pc.abs(table[name]), _EXACT).fill_null(False)
+        is_far |= np.asarray(far)
+    refused = np.full(table.num_rows, None, object)
+    if is_far.any():
+        texts = [line for line in lines.split(b"\n") if line.strip()]
+        for at in np.flatnonzero(is_far).tolist():  # only numbers of 16 digits and more
+            values = json.loads(texts[at])
+            wholes = (v for n in floats if isinstance(v := values.get(n), int))
+            if any(int(float(v)) != v for v in wholes):
+                refused[at] = texts[at].decode("utf-8", "backslashreplace").strip()
+    return pa.array(refused, pa.string())
+
+
+def _split(table: pa.Table, start: int) -> tuple[pa.Table, np.ndarray | None, list[Refusal]]:
+    """Rows that were read exactly, which they are (None: all), and the others."""
+    if _REFUSED not in table.column_names:
+        return table, None, []
+    is_bad = np.asarray(table[_REFUSED].is_valid())
+    texts = table[_REFUSED].combine_chunks()
+    table = table.drop_columns([_REFUSED])
+    if not is_bad.any():
+        return table, None, []
+    at, whole = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
+    why = "has a whole number that DOUBLE does not hold exactly, in a column of fractions"
+    refusal = Refusal(at + start + 1, texts.take(pa.array(at)), why)
+    return table.take(pa.array(whole)), whole, [refusal]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import with_wide_codes
 from iotdb_frames.errors import FrameError
@@ -28,12 +29,13 @@ class Refusal:
     """Rows that could not even be parsed.
 
     lines : int64, shape (n,): their lines in the file, from 1
-    texts : the lines themselves
+    texts : the lines themselves; None: `own` has the rows, as Arrow
     """
 
     lines: np.ndarray
-    texts: pa.Array
+    texts: pa.Array | None
     reason: str
+    own: pa.Table | None = None
 
 
 @dataclass
@@ -172,6 +174,7 @@ class Shaper:
         self._added: list[tuple[str, str | None]] = list(file.partitions)
         if options.file_column is not None:
             self._added.append((options.file_column, file.stem))
+        self._time_unit = options.time_unit
         self._file = file
         # These may be needed though they are not asked for.
         self._always = {options.time, *options.keys}
@@ -220,6 +223,44 @@ class Shaper:
             extra = [n for n in _names_in(self._filter, kept.column_names) if n not in wanted]
             kept = kept.drop_columns(extra)
         return kept, positions
+
+    def checked(self, piece: Piece, time: Hashable | None) -> Piece:
+        """The piece, with rows whose time is in none of the years 1 to 9999 refused."""
+        names = piece.data.column_names
+        is_far = _far_times(piece.data[str(time)], self._time_unit) if time in names else None
+        if is_far is None:
+            return piece
+        at, kept = np.flatnonzero(is_far), np.flatnonzero(~is_far)
+        piece.refusals.append(
+            Refusal(
+                piece.lines(at),
+                None if piece.texts is None else piece.texts(at),
+                f"column {time!r} has a time outside the years 1 to 9999",
+                own=piece.data.take(pa.array(at)) if piece.texts is None else None,
+            )
+        )
+        piece.data = piece.data.take(pa.array(kept))
+        piece.rows = kept if piece.rows is None else piece.rows[kept]
+        return piece
+
+
+_FIRST_S, _END_S = -62_135_596_800, 253_402_300_800
+"""Seconds from 1970 to the year 1, and to the year 10000."""
+_PER_S = {"s": 1, "ms": 10**3, "us": 10**6}
+
+
+def _far_times(times: pa.ChunkedArray, unit: str | None) -> np.ndarray | None:
+    """Which times are in none of the years 1 to 9999 (bool, shape (n,)); None where all are."""
+    if pa.types.is_timestamp(times.type):
+        unit, times = times.type.unit, times.cast(pa.int64())
+    if unit not in _PER_S or not pa.types.is_integer(times.type):
+        return None  # of nanoseconds, all are
+    low, high = _FIRST_S * _PER_S[unit], _END_S * _PER_S[unit]
+    ends = pc.min_max(times).as_py()
+    if ends["min"] is None or (low <= ends["min"] and ends["max"] < high):
+        return None
+    is_far = pc.or_(pc.less(times, low), pc.greater_equal(times, high))
+    return np.asarray(is_far.fill_null(False))
 
 
 def _names_in(expression: Any, names: Sequence[str]) -> list[str]:

@@ -30,9 +30,10 @@ def check_whole(piece: Piece, name: str) -> None:
     """
     if piece.refusals:
         first = min(piece.refusals, key=lambda r: int(r.lines[0]))
+        text = "" if first.texts is None else f": {shorten(first.texts[0].as_py(), 80)}"
+        place = "line" if piece.line else "row"
         raise FrameError(
-            f"{name}, line {first.lines[0]:,}: {first.reason}: "
-            f"{shorten(first.texts[0].as_py(), 80)}",
+            f"{name}, {place} {first.lines[0]:,}: {first.reason}{text}",
             row=int(first.lines[0]),
             hint=LEAVE_OUT,
         )
@@ -57,7 +58,7 @@ def letter_of(piece: Piece, name: str) -> UnitLetter:
     """A letter for a piece of a file, with the rows that could not be read in it."""
     letter = UnitLetter(name, lines_of=piece.lines, texts_of=piece.texts)
     for refusal in piece.refusals:
-        letter.add_lines(refusal.lines, refusal.texts, reason=refusal.reason)
+        letter.add_lines(refusal.lines, refusal.texts, refusal.own, reason=refusal.reason)
     return letter
 
 

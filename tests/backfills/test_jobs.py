@@ -711,3 +711,57 @@ def test_plan_tells_all_and_sends_nothing(place: Place) -> None:
         assert "<table" in plan._repr_html_()
     assert place.is_empty
     assert [p.name for p in place.folder.parent.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("verify", ["count", "values"])
+def test_far_times_are_left_out_and_the_rest_is_proven(place: Place, verify: str) -> None:
+    """A time of the year 50658 is refused by file and line, and what is sent can be verified."""
+    file = place.folder / "f.csv"
+    file.write_text("time,a\n1700000000000,1\n1536000000000000,2\n1700000001000,3\n")
+    with pytest.raises(FrameError, match=r"f.csv, line 3: .* outside the years 1 to 9999"):
+        place.run(time="time", time_unit="ms")
+    assert place.is_empty
+    report = place.run(
+        time="time",
+        time_unit="ms",
+        verify=verify,
+        manifest=place.folder.parent / "other.sqlite",
+        **place.collect,
+    )
+    assert (report.rows_written, report.rows_refused) == (2, 1)
+    assert place.letters() == [("f.csv", 3)]
+    assert place.stored()["a"].tolist() == [1, 3]
+
+
+def test_int96_of_spark_arrives(place: Place) -> None:
+    """Spark's last day, stored as INT96, is the last day there, and is verified by its value."""
+    times = np.array(["9999-12-31", "2024-01-01"], "M8[us]")
+    table = pa.table({"time": times, "a": [1, 2], "seen": times})
+    pq.write_table(table, place.folder / "f.parquet", use_deprecated_int96_timestamps=True)
+    report = place.run(time="time", verify="values")
+    assert report.is_complete
+    sql = f"SELECT a, seen FROM {place.tree}"
+    found = iotf.query(sql, model="tree", connection=place.connection).to_arrow()
+    ticks = times.astype("M8[ms]").astype(int)
+    assert found.column(0).cast("int64").to_pylist() == sorted(ticks.tolist())
+    assert found.column(2).cast("int64").to_pylist() == sorted(ticks.tolist())
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_whole_numbers_beside_fractions_are_exact(place: Place, kind: str) -> None:
+    """9007199254740993 beside 0.5 is refused by its line and never rounded."""
+    stamps = ["2024-03-01T00:00:00", "2024-03-01T00:00:01", "2024-03-01T00:00:02"]
+    values = ["0.5", "9007199254740993", "9007199254740992"]
+    file = place.folder / f"f.{kind}"
+    if kind == "csv":
+        rows = ["time,a", *(f"{t},{v}" for t, v in zip(stamps, values, strict=True))]
+    else:
+        rows = [f'{{"time": "{t}", "a": {v}}}' for t, v in zip(stamps, values, strict=True)]
+    file.write_text("\n".join(rows) + "\n")
+    with pytest.raises(FrameError, match=rf"f.{kind}, (line 3|row 2): .*DOUBLE does not hold"):
+        place.run(time="time")
+    other = place.folder.parent / "other.sqlite"
+    report = place.run(time="time", verify="values", manifest=other, **place.collect)
+    assert (report.rows_written, report.rows_refused) == (2, 1)
+    assert place.letters() == [(f"f.{kind}", 3 if kind == "csv" else 2)]
+    assert place.stored()["a"].tolist() == [0.5, 2.0**53]

@@ -18,6 +18,7 @@ import pytest
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.readers import open_reader
+from iotdb_frames.files.refusals import check_whole
 from iotdb_frames.files.sources import find_files
 
 TREE = (
@@ -284,3 +285,63 @@ def test_broken_files_are_named(kind: str, tmp_path: Path) -> None:
         file.write_bytes(broken)
         with pytest.raises(FrameError, match=r"^f\."):
             read(file, [(0, None, 0)], time="time")
+
+
+def test_whole_numbers_of_json_lines_are_exact(tmp_path: Path) -> None:
+    """A whole number that a column of fractions would round is refused by its row."""
+    file = tmp_path / "f.jsonl"
+    values = ["0.5", "9007199254740993", "9007199254740992", "18446744073709551615", "1e300"]
+    rows = [f'{{"time": {i}, "v": {v}}}' for i, v in enumerate(values)]
+    file.write_text("\n".join(rows) + "\n")
+    (piece,) = read(file, [(0, None, 0)], time="time", time_unit="s")
+    assert piece.data["v"].to_pylist() == [0.5, 2.0**53, 1e300]
+    assert piece.lines(np.arange(3)).tolist() == [1, 3, 5]
+    (refusal,) = piece.refusals
+    assert refusal.lines.tolist() == [2, 4]
+    assert refusal.texts.to_pylist() == [rows[1], rows[3]]
+    (lossy,) = read(file, [(0, None, 0)], time="time", time_unit="s", is_lossy=True)
+    assert len(lossy.data) == 5
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "csv", "jsonl"])
+def test_times_outside_all_years_are_refused(kind: str, tmp_path: Path) -> None:
+    """A time of the year 50658, microseconds among milliseconds, is refused by its line or row."""
+    file = tmp_path / f"f.{kind}"
+    ticks = [1_700_000_000_000, 1_536_000_000_000_000, 253_402_300_799_999, -62_135_596_800_001]
+    table = pa.table({"time": ticks, "a": range(4)})
+    if kind == "jsonl":
+        table.to_pandas().to_json(file, orient="records", lines=True)
+    else:
+        store(table, file)
+    (piece,) = read(file, [(0, None, 0)], time="time", time_unit="ms")
+    assert piece.data["a"].to_pylist() == [0, 2]
+    (refusal,) = piece.refusals
+    first = 2 if kind == "csv" else 1
+    assert refusal.lines.tolist() == [1 + first, 3 + first]
+    assert piece.lines(np.arange(2)).tolist() == [first, 2 + first]
+    with pytest.raises(FrameError, match=rf"f.{kind}, (line|row) {1 + first}: .*1 to 9999"):
+        check_whole(piece, file.name)
+
+
+@pytest.mark.parametrize("texts", [["9999-12-31 00:00:00"], ["2024-01-01 00:00:00.123456789"]])
+def test_int96_keeps_its_times(texts: list[str], tmp_path: Path) -> None:
+    """Times of INT96, as Spark writes them, are what they were, far or fine."""
+    file = tmp_path / "f.parquet"
+    times = np.array([*texts, "2024-01-01"], "M8[ns]" if "." in texts[0] else "M8[us]")
+    table = pa.table({"time": times, "a": range(2)})
+    pq.write_table(table, file, use_deprecated_int96_timestamps=True)
+    (piece,) = read(file, [(0, None, 0)], time="time")
+    assert (piece.data["time"].to_numpy() == times).all()
+
+
+def test_far_and_fine_int96_are_refused(tmp_path: Path) -> None:
+    """A file whose INT96 times fit no one unit is refused, and neither half of it wraps."""
+    file = tmp_path / "f.parquet"
+    far, fine = (
+        np.array(["9999-12-31"], "M8[us]"),
+        np.array(["2024-01-01T00:00:00.1234567"], "M8[ns]"),
+    )
+    table = pa.table({"time": far, "seen": fine})
+    pq.write_table(table, file, use_deprecated_int96_timestamps=True)
+    with pytest.raises(FrameError, match="outside the years 1677 to 2262"):
+        read(file, [(0, None, 0)], time="time")

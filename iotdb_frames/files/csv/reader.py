@@ -164,7 +164,7 @@ class CsvReader:
         at = rows.at
         if kept is not None:
             at = kept if at is None else at[kept]
-        return CsvPiece(
+        piece = CsvPiece(
             block,
             self.dialect,
             data,
@@ -173,6 +173,7 @@ class CsvReader:
             notes=notes,
             digest=schema_digest(data.schema),
         )
+        return self._shaper.checked(piece, self.time)
 
     # --- parsing -------------------------------------------------------------------------------
 
