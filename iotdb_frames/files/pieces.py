@@ -145,7 +145,7 @@ def time_label(schema: pa.Schema, wish: Hashable | None) -> Hashable | None:
     """The time column of a file where none is named.
 
     It is the column ``time``, else the index that pandas stored, else the one column of
-    timestamps; None where that is not one.
+    timestamps, else that of dates; None where that is not one.
     """
     if wish is not None:
         return wish
@@ -153,15 +153,13 @@ def time_label(schema: pa.Schema, wish: Hashable | None) -> Hashable | None:
         return "time"
     stored = (schema.metadata or {}).get(b"pandas")
     index = json.loads(stored).get("index_columns", []) if stored else []
-    for labels in ([n for n in index if isinstance(n, str)], schema.names):
-        times = [n for n in labels if n in schema.names and _is_time(schema.field(n).type)]
-        if len(times) == 1:
-            return times[0]
+    stored_names = [n for n in index if isinstance(n, str)]
+    for is_time in (pa.types.is_timestamp, pa.types.is_date):
+        for labels in (stored_names, schema.names):
+            times = [n for n in labels if n in schema.names and is_time(schema.field(n).type)]
+            if len(times) == 1:
+                return times[0]
     return None
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(kind))
 
 
 class Shaper:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.frames.card import Card, count, duration, plural
+from iotdb_frames.frames.labelled import plain_times
 from iotdb_frames.stream.assembly import build_ledger
 from iotdb_frames.stream.clock import (
     UNITS_PER_S,
@@ -262,6 +264,8 @@ def _times_of(data: pd.DataFrame, time: str | None) -> pd.DatetimeIndex:
     if time is not None and time not in data.columns:
         raise TimeIndexError(f"there is no column {time!r}", column=time)
     labels = data.index if time is None else pd.Index(data[time])
+    if pd.api.types.infer_dtype(labels, skipna=True) == "date":
+        labels = pd.DatetimeIndex(np.asarray(plain_times(from_pandas(labels, time)).data))
     if not isinstance(labels, pd.DatetimeIndex):
         dates = [str(name) for name in data.select_dtypes(["datetime", "datetimetz"])]
         hint = f"time={dates[0]!r}" if dates else "df.set_index(pd.to_datetime(…)), or time="
