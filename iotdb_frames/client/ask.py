@@ -13,7 +13,7 @@ import pandas as pd
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.select import AGGREGATES
 from iotdb_frames.codec.names import Target, parse_target
-from iotdb_frames.codec.times import moment, rescale
+from iotdb_frames.codec.times import moment, rescale, to_timedelta
 from iotdb_frames.errors import OptionsError
 
 _PATTERN = re.compile(r"(?P<base>.+?)\.(?P<pattern>\*\*?)")
@@ -152,7 +152,7 @@ def _ticks(every: Any, precision: Any) -> int:
     try:
         if isinstance(every, int | float | np.number):
             raise TypeError("a number has no unit")
-        length = pd.Timedelta(every)
+        length = to_timedelta(every)
         if pd.isna(length) or length <= pd.Timedelta(0):
             raise ValueError("it must be more than 0")
         ns = length.value

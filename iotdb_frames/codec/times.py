@@ -7,12 +7,15 @@ arithmetic only: through float, 12 % of ns stamps end one ms early.
 from __future__ import annotations
 
 import datetime as dt
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.frequencies import to_offset
 
 from iotdb_frames.errors import OptionsError
 
@@ -195,3 +198,22 @@ def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
     if ticks.is_bad is not None:
         raise OptionsError(f"{name}={value!r} {ticks.why}")
     return int(ticks.values[0])
+
+
+def to_timedelta(span: Any) -> pd.Timedelta:
+    """A length of time, as ``"10min"``, a timedelta or what else pandas takes for one.
+
+    Raises
+    ------
+    ValueError, TypeError : it is not one, or not to all of pandas: "1MS" is a millisecond to
+        `Timedelta`, and the start of a month to `date_range`.
+    """
+    if isinstance(span, str):
+        other = None
+        with warnings.catch_warnings(), suppress(ValueError):
+            warnings.simplefilter("ignore")  # older spellings
+            other = to_offset(span)
+        fixed = pd.offsets.Tick | pd.offsets.Day | pd.offsets.Week
+        if other is not None and not isinstance(other, fixed):
+            raise ValueError(f"to pandas it is the frequency {span!r}, which has no fixed length")
+    return pd.Timedelta(span)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from iotdb_frames.codec.times import to_timedelta
 from iotdb_frames.errors import OptionsError, TimeIndexError
 
 Ints = npt.NDArray[np.int64]
@@ -58,7 +59,7 @@ def to_seconds(span: Any, *, name: str) -> float:
     """
     try:
         is_number = isinstance(span, (int, float, np.number)) and not isinstance(span, bool)
-        seconds = float(span) if is_number else pd.Timedelta(span).total_seconds()
+        seconds = float(span) if is_number else to_timedelta(span).total_seconds()
     except (ValueError, TypeError) as exc:
         raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"') from exc
     if not math.isfinite(seconds):

@@ -22,9 +22,11 @@ from iotdb_frames.codec.times import (
     localize,
     moment,
     rescale,
+    to_timedelta,
 )
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import TSDataType
+from iotdb_frames.stream.clock import to_seconds
 
 UNITS = st.sampled_from(get_args(Unit))
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -194,3 +196,17 @@ def test_what_is_no_moment(value: Any, zone: str) -> None:
     """A float has no unit, a span no date: each that is no time is refused by its option."""
     with pytest.raises(OptionsError, match="start="):
         moment(value, name="start", zone=zone, precision="ms")
+
+
+@pytest.mark.parametrize("span", ["1ms", "500ms", "1D", "1h30min", "2 hours", "00:00:05", "1W"])
+def test_spans_are_those_of_pandas(span: str) -> None:
+    """A span is as long as pandas says."""
+    assert to_timedelta(span) == pd.Timedelta(span)
+
+
+def test_a_span_that_is_a_month_to_pandas_is_refused() -> None:
+    """ "1MS" begins a month for `date_range`, and is no millisecond."""
+    with pytest.raises(ValueError, match="no fixed length"):
+        to_timedelta("1MS")
+    with pytest.raises(OptionsError, match="'1MS'"):
+        to_seconds("1MS", name="every")
