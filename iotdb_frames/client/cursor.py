@@ -33,6 +33,10 @@ T = TypeVar("T")
 _LIFE_MS = 7 * 86_400_000
 _KILL_TIMEOUT_S = 5.0
 _DRAIN_WAIT_S = 0.05
+NO_MEMORY = 719
+"""The code of a query that the server has no memory for: now, or at all."""
+MEMORY_WAIT_S = 3.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.8
 
 
 class Cursor:
@@ -167,6 +171,32 @@ class Cursor:
             return session
 
 
+def wait_for_memory(
+    call: Callable[[], T],
+    *,
+    limit_s: float = MEMORY_WAIT_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """The result of `call`, tried again for at most `limit_s` seconds while there is no memory.
+
+    Queries that overlap take it from each other, and give it back within a second or so.
+
+    Raises
+    ------
+    QueryError : the last one, unchanged.
+    """
+    deadline, wait_s = clock() + limit_s, _FIRST_WAIT_S
+    while True:
+        try:
+            return call()
+        except QueryError as exc:
+            if exc.code != NO_MEMORY or clock() + wait_s > deadline:
+                raise
+        sleep(wait_s)
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
 def open_cursor(
     connection: Connection,
     sql: str,
@@ -174,6 +204,7 @@ def open_cursor(
     model: Model,
     is_idempotent: bool = True,
     is_qualified: bool = False,
+    memory_wait_s: float = MEMORY_WAIT_S,
 ) -> Cursor | None:
     """Run a statement; None where it has no result.
 
@@ -181,6 +212,7 @@ def open_cursor(
     ----------
     is_idempotent : False: a statement that may have reached the server is not sent again
     is_qualified : see `Session.execute`
+    memory_wait_s : how long an idempotent one is tried again while the server has no memory for it
 
     Raises
     ------
@@ -205,7 +237,10 @@ def open_cursor(
             return None
         return Cursor(connection, pool, session, header=header, life_ms=life_ms)
 
-    return connection.try_again(once, pool=pool, is_idempotent=is_idempotent)
+    def run() -> Cursor | None:
+        return connection.try_again(once, pool=pool, is_idempotent=is_idempotent)
+
+    return wait_for_memory(run, limit_s=memory_wait_s) if is_idempotent else run()
 
 
 def _is_timeout(exc: BaseException) -> bool:

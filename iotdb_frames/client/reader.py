@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from iotdb_frames.client.ask import check_count
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.cursor import open_cursor
+from iotdb_frames.client.cursor import MEMORY_WAIT_S, open_cursor
 from iotdb_frames.client.explain import explain
 from iotdb_frames.client.result import QueryResult
 from iotdb_frames.codec.params import bind
@@ -43,12 +43,13 @@ def run_sql(
     model: Model,
     is_idempotent: bool = True,
     is_qualified: bool = False,
+    memory_wait_s: float = MEMORY_WAIT_S,
 ) -> QueryResult | None:
     """Run a statement as it is; None where it has no result.
 
     Parameters
     ----------
-    is_idempotent, is_qualified : see `open_cursor`
+    is_idempotent, is_qualified, memory_wait_s : see `open_cursor`
 
     Raises
     ------
@@ -57,7 +58,12 @@ def run_sql(
     """
     try:
         cursor = open_cursor(
-            connection, sql, model=model, is_idempotent=is_idempotent, is_qualified=is_qualified
+            connection,
+            sql,
+            model=model,
+            is_idempotent=is_idempotent,
+            is_qualified=is_qualified,
+            memory_wait_s=memory_wait_s,
         )
     except QueryError as exc:
         raise explain(exc, sql, model=model) from exc

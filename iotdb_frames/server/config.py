@@ -11,6 +11,7 @@ import random
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal
 
 from iotdb_frames.errors import LaunchError
 from iotdb_frames.server.java import Java
@@ -24,6 +25,10 @@ PORT_NAMES = (
     "cn_internal_port",
     "cn_consensus_port",
 )
+
+SchemaLog = Literal["simple", "ratis"]
+"""How a server logs its schema: in a plain file for each database, or in a Raft log of one member,
+whose buffers take 10 MB for each. IoTDB cannot change it later."""
 
 _FIXED = {
     "cluster_name": "iotdb-frames",
@@ -39,9 +44,13 @@ _FIXED = {
     "heartbeat_interval_in_ms": "100",
     "dn_join_cluster_retry_interval_ms": "100",
     "wal_buffer_size_in_byte": str(1 << 20),
-    # counted against the direct memory for every database: with the usual 16 MB it holds half as
-    # many. What the server logs of new series in one request must fit.
-    "schema_region_ratis_log_appender_buffer_size_max": str(8 << 20),
+    # A query is refused (719) by an estimate of its memory: a page per series, a buffer per sort.
+    # With small ones, and half of the memory for queries given to their operators, 3,000 columns
+    # and a handful of clients fit a heap of 1 GiB. Consensus and pipes have nothing to do here.
+    "page_size_in_byte": str(16 << 10),
+    "sort_buffer_size_in_bytes": str(8 << 20),
+    "datanode_memory_proportion": "6:8:2:1:1:2",
+    "chunk_timeseriesmeta_free_memory_proportion": "1:100:150:50:500:100:50:50",
     "cn_metric_level": "OFF",
     "dn_metric_level": "OFF",
     "cn_selector_thread_nums_of_client_manager": "1",
@@ -49,6 +58,16 @@ _FIXED = {
     "load_active_listening_enable": "false",
     # by default a server turns read-only when 5 % of the disk are left, which is 50 GB of a laptop
     "disk_space_warning_threshold": "0.001",
+}
+
+_SCHEMA_LOGS: Mapping[SchemaLog, Mapping[str, str]] = {
+    "simple": {
+        "schema_region_consensus_protocol_class": (
+            "org.apache.iotdb.consensus.simple.SimpleConsensus"
+        )
+    },
+    # What the server logs of new series in one request must fit the buffer.
+    "ratis": {"schema_region_ratis_log_appender_buffer_size_max": str(8 << 20)},
 }
 
 _LOGBACK = """\
@@ -110,6 +129,7 @@ def write_config(
     *,
     ports: Mapping[str, int],
     timestamp_precision: str,
+    schema_log: SchemaLog,
     durable: bool,
     properties: Mapping[str, str],
 ) -> None:
@@ -117,10 +137,12 @@ def write_config(
     seed = f"127.0.0.1:{ports['cn_internal_port']}"
     settings = {
         **_FIXED,
+        **_SCHEMA_LOGS[schema_log],
         "cn_seed_config_node": seed,
         "dn_seed_config_node": seed,
         "timestamp_precision": timestamp_precision,
         "wal_mode": "SYNC" if durable else "ASYNC",
+        "sync_mlog_period_in_ms": "0" if durable else "100",
         **{name: str(port) for name, port in ports.items()},
         **properties,
     }

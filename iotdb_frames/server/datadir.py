@@ -1,7 +1,7 @@
 """A server's directory: who uses it, what it was made with, its ports and its password.
 
 lock                 held as long as a server runs on it
-iotdb-frames.json    version, precision and ports; some of them IoTDB cannot change later
+iotdb-frames.json    version, precision, ports and schema log; some IoTDB cannot change later
 password             of `root`; mode 0600
 conf/ logs/ tmp/     written anew at each start, but for the logs
 data/                IoTDB's own
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from iotdb_frames.errors import LaunchError
-from iotdb_frames.server.config import PORT_NAMES, free_ports, is_free
+from iotdb_frames.server.config import PORT_NAMES, SchemaLog, free_ports, is_free
 from iotdb_frames.server.locking import Locked, hold
 from iotdb_frames.server.processes import ProcessIdentity
 
@@ -89,8 +89,17 @@ class DataDir:
                 hint=f"make room for {LEAST_FREE_BYTES >> 20} MiB, or name another directory",
             )
 
-    def settle(self, *, version: str, timestamp_precision: str, port: int | None) -> dict[str, int]:
+    def settle(
+        self,
+        *,
+        version: str,
+        timestamp_precision: str,
+        port: int | None,
+        schema_log: SchemaLog = "simple",
+    ) -> dict[str, int]:
         """Fix version, precision and ports, or compare them with those of the first start.
+
+        The schema log stays that of the first start.
 
         Returns
         -------
@@ -126,7 +135,12 @@ class DataDir:
                 if port in taken
                 else f"the data in {self.path} is bound to it; end that program and start again",
             )
-        self._write_meta(version=version, timestamp_precision=timestamp_precision, ports=ports)
+        self._write_meta(
+            version=version,
+            timestamp_precision=timestamp_precision,
+            ports=ports,
+            schema_log=self.schema_log if made else schema_log,
+        )
         for name in ("logs", "tmp"):
             (self.path / name).mkdir(exist_ok=True)
         return ports
@@ -156,6 +170,11 @@ class DataDir:
     def timestamp_precision(self) -> str:
         """What the data was made with; "ms" where there is none yet."""
         return str(self.meta.get("timestamp_precision", "ms"))
+
+    @property
+    def schema_log(self) -> SchemaLog:
+        """How the data logs its schema; directories older than this note do so by "ratis"."""
+        return "simple" if self.meta.get("schema_log") == "simple" else "ratis"
 
     @property
     def has_data(self) -> bool:

@@ -229,11 +229,14 @@ class LocalServer:
             version=installation.version,
             timestamp_precision=self._precision or directory.timestamp_precision,
             port=self._wanted_port,
+            # A Raft log is synced once a request, a simple one for every new series.
+            schema_log="ratis" if self._durable else "simple",
         )
         write_config(
             directory.path,
             ports=ports,
             timestamp_precision=directory.timestamp_precision,
+            schema_log=directory.schema_log,
             durable=self._durable,
             properties=self._properties,
         )
