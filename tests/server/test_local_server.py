@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import socket
@@ -16,9 +17,12 @@ import pytest
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.reader import execute
+from iotdb_frames.client.show import show
 from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.server import LocalServer, config, datadir, probe
 from iotdb_frames.server.processes import ProcessIdentity
+
+EXISTS = 501  # a series or database that is there
 
 OWNER = """
 import os, sys, time
@@ -121,13 +125,43 @@ def test_killed_server_starts_again_on_its_data() -> None:
 
 
 @pytest.mark.server
-def test_server_holds_many_databases(server: LocalServer) -> None:
-    """More than the dozen that the direct memory has room for with the usual buffers."""
-    with Connection(lambda: server.options, label="many") as connection:
-        names = [f"root.many{i}" for i in range(30)]
-        for name in names:
+def test_server_holds_many_databases() -> None:
+    """200 databases take no direct memory each, and at most 2 MiB of the machine's."""
+    with LocalServer() as server, Connection(lambda: server.options, label="many") as connection:
+        names = [f"root.many{i}" for i in range(200)]
+        execute(f"CREATE TIMESERIES {names[0]}.d.s DOUBLE", connection=connection)
+        before = psutil.Process(server.pid).memory_info().rss
+        for name in names[1:]:
             execute(f"CREATE TIMESERIES {name}.d.s DOUBLE", connection=connection)
-        execute(f"DELETE DATABASE {', '.join(names)}", connection=connection)
+        assert len(show("databases", connection=connection)) >= len(names)
+        assert psutil.Process(server.pid).memory_info().rss - before < 200 * (2 << 20)
+
+
+@pytest.mark.server
+def test_directory_keeps_its_schema_log(tmp_path: Path) -> None:
+    """A directory made before the schema log was written down is started with the log it has."""
+    with LocalServer(tmp_path, durable=True) as server:
+        assert run(server, "CREATE TIMESERIES root.log.d.s DOUBLE")[0] == probe.SUCCESS
+    meta = tmp_path / "iotdb-frames.json"
+    made = json.loads(meta.read_text())
+    assert made.pop("schema_log") == "ratis"
+    meta.write_text(json.dumps(made))
+    with LocalServer(tmp_path) as server:
+        assert run(server, "CREATE TIMESERIES root.log.d.s DOUBLE")[0] == EXISTS
+        assert json.loads(meta.read_text())["schema_log"] == "ratis"
+
+
+@pytest.mark.server
+def test_schema_survives_a_crash() -> None:
+    """Series that were created are there after a SIGKILL and a restart."""
+    with LocalServer() as server:
+        for i in range(50):
+            sql = f"CREATE TIMESERIES root.crash{i % 3}.d{i}.s DOUBLE"
+            assert run(server, sql)[0] == probe.SUCCESS
+        server.kill()
+        server.start()
+        with Connection(lambda: server.options, label="crash") as connection:
+            assert len(show("timeseries", "root.crash*.**", connection=connection)) == 50
 
 
 def test_kept_data_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
