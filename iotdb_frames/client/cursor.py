@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.pool import SessionPool
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.sql import quote_string
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import ConnectionLost, QueryError, QueryTimeout
@@ -175,8 +176,7 @@ def wait_for_memory(
     call: Callable[[], T],
     *,
     limit_s: float = MEMORY_WAIT_S,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Clock = CLOCK,
 ) -> T:
     """The result of `call`, tried again for at most `limit_s` seconds while there is no memory.
 
@@ -186,14 +186,15 @@ def wait_for_memory(
     ------
     QueryError : the last one, unchanged.
     """
-    deadline, wait_s = clock() + limit_s, _FIRST_WAIT_S
+    deadline, wait_s = clock.now() + limit_s, _FIRST_WAIT_S
     while True:
         try:
             return call()
         except QueryError as exc:
-            if exc.code != NO_MEMORY or clock() + wait_s > deadline:
+            left_s = deadline - clock.now()
+            if exc.code != NO_MEMORY or left_s <= 0:
                 raise
-        sleep(wait_s)
+        clock.sleep(min(wait_s, left_s))
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
@@ -240,7 +241,9 @@ def open_cursor(
     def run() -> Cursor | None:
         return connection.try_again(once, pool=pool, is_idempotent=is_idempotent)
 
-    return wait_for_memory(run, limit_s=memory_wait_s) if is_idempotent else run()
+    if not is_idempotent:
+        return run()
+    return wait_for_memory(run, limit_s=memory_wait_s, clock=connection.clock)
 
 
 def _is_timeout(exc: BaseException) -> bool:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clock import FakeClock
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.cursor import NO_MEMORY, wait_for_memory
 from iotdb_frames.client.explain import explain
 from iotdb_frames.client.reader import run_sql
-from iotdb_frames.client.rpc import Model
 from iotdb_frames.client.writer import write
 from iotdb_frames.errors import QueryError
+from iotdb_frames.wire.answers import Model
 
 N_COLUMNS = 3000
 INDEX = pd.date_range("2024-01-01", periods=20, freq="s", unit="ms", name="time")
@@ -71,36 +72,23 @@ def test_small_sorts(connection: Connection, database: str) -> None:
     assert shapes == [(60, 3)] * 8
 
 
-class Clock:
-    """A clock that only a sleep moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.mark.parametrize("free_after_s", [0.0, 1.0, 2.5])
 def test_memory_that_comes_free(free_after_s: float) -> None:
     """A query that finds no memory runs as soon as there is some, within 3 s."""
-    clock = Clock()
+    clock = FakeClock(runs=True)
 
     def call() -> str:
-        if clock.now < 100.0 + free_after_s:
+        if clock.now() < 100.0 + free_after_s:
             raise QueryError("no memory", code=NO_MEMORY)
         return "rows"
 
-    assert wait_for_memory(call, clock=clock, sleep=clock.sleep) == "rows"
-    assert clock.now <= 100.0 + free_after_s + 0.8
+    assert wait_for_memory(call, clock=clock) == "rows"
+    assert clock.now() <= 100.0 + free_after_s + 0.8
 
 
 def test_memory_that_does_not() -> None:
     """A query that never finds memory fails with the server's error within 3 s; others at once."""
-    clock = Clock()
+    clock = FakeClock(runs=True)
     calls: list[int] = []
 
     def call(code: int) -> None:
@@ -108,13 +96,13 @@ def test_memory_that_does_not() -> None:
         raise QueryError("no", code=code)
 
     with pytest.raises(QueryError) as caught:
-        wait_for_memory(lambda: call(NO_MEMORY), clock=clock, sleep=clock.sleep)
+        wait_for_memory(lambda: call(NO_MEMORY), clock=clock)
     assert caught.value.code == NO_MEMORY
     assert len(calls) > 3
-    assert 102.0 < clock.now <= 103.0
+    assert 102.0 < clock.now() <= 103.0
     calls.clear()
     with pytest.raises(QueryError):
-        wait_for_memory(lambda: call(701), clock=clock, sleep=clock.sleep)
+        wait_for_memory(lambda: call(701), clock=clock)
     assert calls == [701]
 
 
