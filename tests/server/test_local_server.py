@@ -22,7 +22,7 @@ from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.server import LocalServer, config, datadir, probe
 from iotdb_frames.server.processes import ProcessIdentity
 
-EXISTS = 501  # a series or database that is there
+EXISTS = 503  # a series that is there
 
 OWNER = """
 import os, sys, time
