@@ -20,7 +20,7 @@ from iotdb_frames.wire.rpc import Session
 
 FEW_DEVICES = 16
 """Up to here devices are asked for and created one by one, beyond with one request for all."""
-_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _EXISTS = 500, 550, {503}
+_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _EXISTS = 500, 550, {503, 527}
 
 DEFAULT_ENCODING = {
     TSDataType.BOOLEAN: TSEncoding.RLE,
@@ -104,23 +104,28 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
     PermissionDenied : the user may not look.
     """
     paths = devices if len(devices) <= FEW_DEVICES else [_common_prefix(devices) + ".**"]
+    wanted = set(devices)
     aligned: dict[str, bool] = {}
+    templates: dict[str, str] = {}
     for path in paths:
         found = query_table(connection, f"SHOW DEVICES {path}", model="tree")
-        aligned.update(
-            zip(
-                _respelled(found["Device"], lambda path: join_path(split_path(path))),
-                pc.equal(found["IsAligned"], "true").to_pylist(),
-                strict=True,
-            )
-        )
-    wanted = set(devices)
-    aligned = {device: flag for device, flag in aligned.items() if device in wanted}
-    if len(aligned) < len(wanted):
-        _check_rights(connection, wanted - aligned.keys())
-    if not aligned:
-        return Existing(was_seen=True)
+        there = _respelled(found["Device"], _as_path)
+        is_aligned = pc.equal(found["IsAligned"], "true").to_pylist()
+        for device, flag, name in zip(
+            there, is_aligned, found["Template"].to_pylist(), strict=True
+        ):
+            if device in wanted:
+                aligned[device] = flag
+                if name is not None:
+                    templates[device] = quote_path_node(name)
     types: dict[tuple[str, str], TSDataType] = {}
+    if new := wanted - aligned.keys():
+        _check_rights(connection, new)
+        for device, (template, its_types) in _template_of(connection, new).items():
+            templates[device] = template
+            types.update({(device, name): kind for name, kind in its_types.items()})
+    if not aligned:
+        return Existing(types=types, templates=templates, was_seen=True)
     aliases: dict[tuple[str, str], str] = {}
     for path in paths:
         pattern = path if path.endswith("**") else path + ".*"
@@ -128,8 +133,8 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
         paths_there = found["Timeseries"].combine_chunks()
         node = pc.extract_regex(paths_there, r"^(?P<d>.*)\.(?P<m>`(?:[^`]|``)+`|[^.`]+)$")
         columns = (
-            _respelled(node.field("d"), lambda path: join_path(split_path(path))),
-            _respelled(node.field("m"), lambda name: quote_path_node(split_path(name)[0])),
+            _respelled(node.field("d"), _as_path),
+            _respelled(node.field("m"), _as_node),
             found["DataType"].to_pylist(),
             found["Alias"].to_pylist(),
         )
@@ -137,9 +142,44 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
             if device in wanted:
                 types[device, name] = TSDataType[kind]
                 if alias:  # as good a name to write to
-                    aliases[device, quote_path_node(split_path(alias)[0])] = name
+                    aliases[device, _as_node(alias)] = name
     types |= {(d, alias): types[d, name] for (d, alias), name in aliases.items()}
-    return Existing(types=types, aligned=aligned, aliases=aliases, was_seen=True)
+    return Existing(
+        types=types, aligned=aligned, aliases=aliases, templates=templates, was_seen=True
+    )
+
+
+def _as_path(path: str) -> str:
+    return join_path(split_path(path))
+
+
+def _as_node(name: str) -> str:
+    return quote_path_node(split_path(name)[0])
+
+
+def _template_of(
+    connection: Connection, devices: Iterable[str]
+) -> dict[str, tuple[str, dict[str, TSDataType]]]:
+    """The device template that new devices are below, and its series: by device.
+
+    Their first rows activate such a device as its template says, whatever a tablet says of its
+    alignment; its series cannot be created. Source: IoTDB 2.0.10.
+    """
+    names = query_table(connection, "SHOW DEVICE TEMPLATES", model="tree")["TemplateName"]
+    out: dict[str, tuple[str, dict[str, TSDataType]]] = {}
+    for name in map(quote_path_node, names.to_pylist()):
+        sql = f"SHOW PATHS SET DEVICE TEMPLATE {name}"
+        paths = query_table(connection, sql, model="tree")["Paths"].to_pylist()
+        prefixes = tuple(_as_path(path) + "." for path in paths)
+        below = [device for device in devices if f"{device}.".startswith(prefixes)]
+        if not below:
+            continue
+        sql = f"SHOW NODES IN DEVICE TEMPLATE {name}"
+        nodes = query_table(connection, sql, model="tree")
+        kinds = map(TSDataType.__getitem__, nodes["DataType"].to_pylist())
+        types = dict(zip(map(_as_node, nodes["ChildNodes"].to_pylist()), kinds, strict=True))
+        out.update(dict.fromkeys(below, (name, types)))
+    return out
 
 
 def _check_rights(connection: Connection, devices: Iterable[str]) -> None:
@@ -186,18 +226,41 @@ def ddl(plan: WritePlan) -> list[str]:
     missing = plan.missing()
     if plan.target.model == "table":
         return _table_ddl(plan, [c for _, c in missing])
-    lines = []
+    lines = _template_ddl(plan, missing)
     for device, planned in missing:
-        assert planned.data_type is not None
-        encoding, compression = planned.encoding, planned.compression  # 0 is a member of both
-        encoding = DEFAULT_ENCODING[planned.data_type] if encoding is None else encoding
-        compression = CompressionType.LZ4 if compression is None else compression
+        if device in plan.existing.templates:
+            continue
+        kind, encoding, compression = _stored_as(planned)
         lines.append(
-            f"CREATE TIMESERIES {device}.{planned.column.name} WITH "
-            f"DATATYPE={planned.data_type.name}, ENCODING={encoding.name}, "
-            f"COMPRESSOR={compression.name}" + (" -- aligned" if plan.is_aligned(device) else "")
+            f"CREATE TIMESERIES {device}.{planned.column.name} WITH DATATYPE={kind.name}, "
+            f"ENCODING={encoding.name}, COMPRESSOR={compression.name}"
+            + (" -- aligned" if plan.is_aligned(device) else "")
         )
     return lines
+
+
+def _stored_as(planned: PlannedColumn) -> tuple[TSDataType, TSEncoding, CompressionType]:
+    kind, encoding, compression = planned.data_type, planned.encoding, planned.compression
+    assert kind is not None
+    return (
+        kind,
+        DEFAULT_ENCODING[kind] if encoding is None else encoding,  # 0 is a member, too
+        CompressionType.LZ4 if compression is None else compression,
+    )
+
+
+def _template_ddl(plan: WritePlan, missing: Sequence[tuple[str, PlannedColumn]]) -> list[str]:
+    """How templates get the columns that they lack, each once for all devices below."""
+    templates = plan.existing.templates
+    lines = []
+    for device, planned in missing:
+        if device in templates:
+            kind, encoding, compression = _stored_as(planned)
+            lines.append(
+                f"ALTER DEVICE TEMPLATE {templates[device]} ADD ({planned.column.name} "
+                f"{kind.name} ENCODING={encoding.name} COMPRESSOR={compression.name})"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
@@ -231,7 +294,10 @@ def create(
             for sql in _table_ddl(plan, [c for _, c in missing]):
                 _run(connection, sql, "table")
         else:
-            _create_series(connection, plan, missing)
+            for sql in _template_ddl(plan, missing):
+                _ignore_existing(lambda text=sql: _run(connection, text, "tree"))
+            templates = plan.existing.templates
+            _create_series(connection, plan, [m for m in missing if m[0] not in templates])
     except PermissionDenied as exc:
         return [f"nothing was created up front, the server may refuse the rows: {exc.message}"]
     return []
@@ -253,16 +319,11 @@ def _create_series(
     plain = [(d, c) for d, c in missing if not plan.is_aligned(d)]
 
     def columns(some: Sequence[PlannedColumn]) -> dict[str, list[int]]:
-        kinds = [c.data_type for c in some if c.data_type is not None]
+        kinds = [_stored_as(c) for c in some]
         return {
-            "types": [int(kind) for kind in kinds],
-            "encodings": [
-                int(DEFAULT_ENCODING[kind] if c.encoding is None else c.encoding)
-                for c, kind in zip(some, kinds, strict=True)
-            ],
-            "compressors": [
-                int(CompressionType.LZ4 if c.compression is None else c.compression) for c in some
-            ],
+            "types": [int(kind) for kind, _, _ in kinds],
+            "encodings": [int(encoding) for _, encoding, _ in kinds],
+            "compressors": [int(compression) for _, _, compression in kinds],
         }
 
     def call(session: Session) -> None:

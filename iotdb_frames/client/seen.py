@@ -25,6 +25,7 @@ class SeenSchema:
         self._types: dict[str, dict[str, TSDataType]] = {}
         self._aligned: dict[str, bool] = {}
         self._aliases: dict[tuple[str, str], str] = {}
+        self._templates: dict[str, str] = {}
         self._note: str | None = None
         self._seen: dict[tuple[str, ...], set[str]] = {}
 
@@ -39,6 +40,7 @@ class SeenSchema:
             self._keep(self._looked.types)
             self._aligned.update(self._looked.aligned)
             self._aliases.update(self._looked.aliases)
+            self._templates.update(self._looked.templates)
             for names, devices in _wanted(found):
                 self._seen.setdefault(names, set()).update(devices)
         here = set().union(*(devices for _, devices in _wanted(found)))
@@ -47,6 +49,7 @@ class SeenSchema:
             types={(d, n): kind for d in here for n, kind in self._types.get(d, {}).items()},
             aligned={d: self._aligned[d] for d in here & self._aligned.keys()},
             aliases={key: name for key, name in self._aliases.items() if key[0] in here},
+            templates={d: self._templates[d] for d in here & self._templates.keys()},
         )
         return existing, self._note
 

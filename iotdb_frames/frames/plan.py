@@ -41,6 +41,7 @@ class Existing:
     categories : category of each column of an existing table
     time : name of an existing table's time column
     aliases : measurement that an alias stands for, by (device, alias as on the wire)
+    templates : device template that a device is below, activated or not, by device
     was_seen : False where the user may not look, or nobody asked
     """
 
@@ -50,6 +51,7 @@ class Existing:
     categories: Mapping[str, Category] = field(default_factory=dict)
     time: str = "time"
     aliases: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
     was_seen: bool = False
 
     @classmethod

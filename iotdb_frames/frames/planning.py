@@ -196,9 +196,26 @@ def plan_layout(
         is_empty=is_empty,
         starts_small=not is_stream,
     )
-    if not options.create and (missing := whole.missing()):
+    missing = whole.missing()
+    if not options.create and missing:
         whole.problems += (_not_there(found, missing),)
+    elif existing.templates:
+        whole.notes += tuple(_extended_templates(existing, missing))
     return whole
+
+
+def _extended_templates(
+    existing: Existing, missing: Sequence[tuple[str, PlannedColumn]]
+) -> Iterator[str]:
+    """Columns that go into a device template, and so into all devices that have it."""
+    new: dict[str, dict[str, None]] = {}
+    for device, planned in missing:
+        if (template := existing.templates.get(device)) is not None:
+            new.setdefault(template, {})[str(planned.column.source.label)] = None
+    for template, labels in new.items():
+        more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+        shown = ", ".join(list(labels)[:5])
+        yield f"device template {template} gets {shown}{more}, for all of its devices"
 
 
 def _not_there(found: Layout, missing: Sequence[tuple[str, PlannedColumn]]) -> FrameError:

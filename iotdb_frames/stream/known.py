@@ -41,10 +41,16 @@ def wire_names(measurements: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass
 class _Device:
-    """types : by measurement as on the wire; is_aligned : None where the device is new."""
+    """What is known of a device.
+
+    types : by measurement as on the wire
+    is_aligned : None where the device is new
+    template : device template that it is below
+    """
 
     types: dict[str, TSDataType] = field(default_factory=dict)
     is_aligned: bool | None = None
+    template: str | None = None
     was_seen: bool = True
 
 
@@ -141,7 +147,12 @@ class KnownSeries:
             _log.warning("types are not compared with the server's: %s", exc.message)
             found = Existing()
         looked = {
-            d: _Device(is_aligned=found.aligned.get(d), was_seen=found.was_seen) for d in devices
+            d: _Device(
+                is_aligned=found.aligned.get(d),
+                template=found.templates.get(d),
+                was_seen=found.was_seen,
+            )
+            for d in devices
         }
         for (device, name), kind in found.types.items():
             looked[device].types[name] = kind
@@ -214,6 +225,9 @@ class KnownSeries:
                     d: known.is_aligned
                     for d, known in devices.items()
                     if known.is_aligned is not None
+                },
+                templates={
+                    d: known.template for d, known in devices.items() if known.template is not None
                 },
                 was_seen=all(known.was_seen for known in devices.values()),
             )
