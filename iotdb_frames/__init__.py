@@ -43,16 +43,16 @@ from iotdb_frames.options import (
 if TYPE_CHECKING:
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.client.connection import Connection, connect, use
-    from iotdb_frames.client.delete import delete, drop
     from iotdb_frames.client.read import read
     from iotdb_frames.client.reader import execute, query, read_sql
     from iotdb_frames.client.result import QueryResult
     from iotdb_frames.client.show import show
+    from iotdb_frames.client.undo import delete, drop
     from iotdb_frames.client.writer import plan, write
     from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
     from iotdb_frames.frames.plan import WritePlan
-    from iotdb_frames.frames.report import WriteReport
+    from iotdb_frames.frames.report import DeleteReport, WriteReport
     from iotdb_frames.server import LocalServer
     from iotdb_frames.stream import signals
     from iotdb_frames.stream.faults import Fault
@@ -78,6 +78,7 @@ _HOME = {
     "Connection": "client.connection",
     "CsvDialect": "files.csv.dialect",
     "DefaultIoTSerializationSchema": "stream.serializer",
+    "DeleteReport": "frames.report",
     "Device": "stream.sensors",
     "DeviceColumns": "stream.serializer",
     "Fault": "stream.faults",
@@ -94,8 +95,8 @@ _HOME = {
     "WriteReport": "frames.report",
     "backfill": "backfills.job",
     "connect": "client.connection",
-    "delete": "client.delete",
-    "drop": "client.delete",
+    "delete": "client.undo",
+    "drop": "client.undo",
     "execute": "client.reader",
     "plan": "client.writer",
     "plan_backfill": "backfills.job",
@@ -123,6 +124,7 @@ __all__ = [
     "ConnectionLost",
     "CsvDialect",
     "DefaultIoTSerializationSchema",
+    "DeleteReport",
     "Device",
     "DeviceColumns",
     "Fault",

@@ -1,19 +1,20 @@
-"""Undo: delete values of a time range, drop series and tables, and what ``replace=True`` clears."""
+"""DELETE and DROP statements of both models, and what ``replace=True`` clears before a write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.schema import look_at_table
-from iotdb_frames.codec.names import Target, is_utf8, parse_target
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node, quote_string
-from iotdb_frames.codec.times import moment
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.schema import query_table
+from iotdb_frames.codec.names import Target, join_path, split_path
+from iotdb_frames.codec.sql import quote_identifier, quote_string
 from iotdb_frames.errors import OptionsError, PermissionDenied
 from iotdb_frames.frames.plan import WritePlan
 
 PATHS_A_STATEMENT = 500
+_PLAIN = re.compile(r"\w+")
 
 
 def delete_sql(
@@ -72,19 +73,108 @@ def drop_sql(target: Target) -> str:
     return f"DELETE TIMESERIES {target.path}.**"
 
 
-def replace_sql(plan: WritePlan) -> Iterator[str]:
-    """What ``replace=True`` runs before the write: the plan's columns, each device's time range."""
+def flush(connection: Connection, target: Target, *, devices: Iterable[str] = ()) -> None:
+    """Have the server write out what the target's database holds in memory.
+
+    Parameters
+    ----------
+    devices : the tree model's, each in whichever database it is
+
+    Raises
+    ------
+    PermissionDenied : the user lacks the right to flush.
+    """
+    if target.model == "table":
+        names = [quote_identifier(target.database)]
+    else:
+        wanted = [f"{device}." for device in devices]
+        there = query_table(connection, "SHOW DATABASES", model="tree")["Database"].to_pylist()
+        ours = [join_path(split_path(name)) for name in there]
+        names = [name for name in ours if any(d.startswith(f"{name}.") for d in wanted)]
+    sql = f"FLUSH {', '.join(names)}"  # of all, where the user may not see which
+    connection.run(lambda session: session.execute(sql, is_qualified=True), model=target.model)
+
+
+def delete_values(
+    connection: Connection,
+    target: Target,
+    statements: Sequence[str],
+    *,
+    devices: Iterable[str],
+    on_delete: Callable[[], None] = lambda: None,
+) -> None:
+    """Run statements of `delete_sql`, after a FLUSH where they would hit other values without.
+
+    While rows are in memory, IoTDB 2.0.10 takes the name of a column in a DELETE for a pattern:
+    ``temp.avg`` matches temp-avg, ``a|b`` not itself. And in a table it loses values of other rows,
+    or moves them, in columns that have nulls. Rows that were flushed are deleted as they should be;
+    what somebody else writes between the FLUSH and the DELETE is not.
+
+    Parameters
+    ----------
+    devices : those of which a column `is_pattern`
+    on_delete : told before the first of them is sent
+
+    Raises
+    ------
+    PermissionDenied : the user may delete, and not flush; nothing is deleted.
+    """
+    devices = list(devices)
+    if statements and (target.model == "table" or devices):
+        try:
+            flush(connection, target, devices=devices)
+        except PermissionDenied as exc:
+            what = "rows of a table" if target.model == "table" else "values of such a column"
+            exc.hint = (
+                f"{what} are deleted after a FLUSH, or the server would delete others, too: "
+                "GRANT SYSTEM … TO USER …"
+            )
+            raise
+    if statements:
+        on_delete()
+    run_all(connection, statements, target)
+
+
+def is_pattern(column: str) -> bool:
+    """Whether a DELETE takes a measurement, quoted or not, for a pattern while it is in memory."""
+    return _PLAIN.fullmatch(column.strip("`")) is None
+
+
+def run_all(connection: Connection, statements: Sequence[str], target: Target) -> None:
+    """Run statements that are safe to repeat."""
+    for sql in statements:
+        connection.run(
+            lambda session, text=sql: session.execute(text, is_qualified=True),  # type: ignore[misc]
+            model=target.model,
+        )
+
+
+def replace(connection: Connection, plan: WritePlan, *, on_delete: Callable[[], None]) -> None:
+    """Delete what ``replace=True`` clears: the plan's columns, in each device's time range.
+
+    Parameters
+    ----------
+    on_delete : see `delete_values`
+    """
+    statements, devices = [], set()
     if plan.target.model == "table":
-        yield from _replace_table(plan)
-        return
+        statements = list(_replace_table(plan))
+    else:
+        for device, columns, start, end in _tree_ranges(plan):
+            one = Target("tree", path=device)
+            statements += delete_sql(one, columns=columns, start=start, end=end)
+            devices |= {device} if any(map(is_pattern, columns)) else set()
+    delete_values(connection, plan.target, statements, devices=devices, on_delete=on_delete)
+
+
+def _tree_ranges(plan: WritePlan) -> Iterator[tuple[str, list[str], int, int]]:
+    """Device, columns that are there, first and last tick."""
     for device, start, end, _ in _groups(plan):
         for part in plan.parts:
             path = part.device or device
             there = _existing(plan, path, [c.column.name for c in part.written])
             if there:
-                yield from delete_sql(
-                    Target("tree", path=path), columns=there, start=start, end=end
-                )
+                yield path, there, start, end
 
 
 def _existing(plan: WritePlan, device: str, names: Sequence[str]) -> list[str]:
@@ -126,99 +216,3 @@ def _replace_table(plan: WritePlan) -> Iterator[str]:
         yield from delete_sql(
             plan.target, columns=None, start=start, end=end, where=where, time=time
         )
-
-
-def run_all(connection: Connection, statements: Sequence[str], target: Target) -> None:
-    """Run statements that are safe to repeat.
-
-    Before rows of a table are deleted it is flushed: IoTDB 2.0.10 loses values of other rows, or
-    moves them, where it deletes rows that it still holds in memory. Source: seen on 2.0.10, with
-    columns that have nulls; the tree model, and rows that were flushed, are not touched by it.
-
-    Raises
-    ------
-    PermissionDenied : the user may delete, and not flush.
-    """
-    if target.model == "table" and any(sql.startswith("DELETE FROM") for sql in statements):
-        try:
-            connection.run(lambda session: session.execute("FLUSH"), model=target.model)
-        except PermissionDenied as exc:
-            exc.hint = "a table is flushed before rows of it go: the server would lose others"
-            raise
-    for sql in statements:
-        connection.run(lambda session, text=sql: session.execute(text), model=target.model)  # type: ignore[misc]
-
-
-def delete(
-    target: str,
-    *,
-    columns: Sequence[str] | None = None,
-    start: Any = None,
-    end: Any = None,
-    connection: Connection | str | None = None,
-) -> None:
-    """Delete values, to undo a wrong write; the series or the table stay.
-
-    Parameters
-    ----------
-    target : a device or a prefix of devices (tree model), or ``database.table``; ``.**`` at the
-        end changes nothing
-    columns : measurements of the device (tree model); None: all, of all devices below it, too. A
-        table deletes whole rows
-    start, end : first time that goes, and first that stays; None: no bound. Naive times are in
-        the connection's `time_zone`
-    connection : a Connection or a URL; None: see `use`
-
-    Raises
-    ------
-    OptionsError, QueryError, PermissionDenied
-    """
-    conn = resolve_connection(connection)
-    goal = _undo_target(target, conn)
-    bounds = [
-        None
-        if value is None
-        else moment(value, name=name, zone=conn.options.time_zone, precision=conn.server.precision)
-        for name, value in (("start", start), ("end", end))
-    ]
-    if isinstance(columns, str):
-        raise OptionsError(f"columns={columns!r} must be a list", hint=f"columns=[{columns!r}]")
-    names = None if columns is None else list(columns) if isinstance(columns, Iterable) else [None]
-    if names is not None and not all(isinstance(name, str) and is_utf8(name) for name in names):
-        raise OptionsError(f"columns={columns!r} must be names of measurements")
-    is_bounded = goal.model == "table" and bounds != [None, None]
-    statements = delete_sql(
-        goal,
-        columns=None if names is None else [quote_path_node(name) for name in names],
-        start=bounds[0],
-        end=None if bounds[1] is None else bounds[1] - 1,
-        time=quote_identifier(look_at_table(conn, goal).time) if is_bounded else "time",
-    )
-    run_all(conn, statements, goal)
-
-
-def drop(target: str, *, connection: Connection | str | None = None) -> None:
-    """Drop a table, or every series of a device or below a prefix, with all their values.
-
-    Parameters
-    ----------
-    target : as of `delete`
-    connection : a Connection or a URL; None: see `use`
-
-    Raises
-    ------
-    OptionsError, QueryError, PermissionDenied
-    """
-    conn = resolve_connection(connection)
-    goal = _undo_target(target, conn)
-    run_all(conn, [drop_sql(goal)], goal)
-
-
-def _undo_target(target: str, connection: Connection) -> Target:
-    """What to delete from; all that is below a path is meant anyway."""
-    text = target.rstrip().removesuffix(".**") if isinstance(target, str) else target
-    if isinstance(text, str) and text.endswith(".*"):
-        raise OptionsError(
-            f"{target!r} is a pattern", hint=f"all below it goes anyway: {text[:-2]!r}"
-        )
-    return parse_target(text, database=connection.options.database)

@@ -21,7 +21,7 @@ from iotdb_frames.client.select import (
 )
 from iotdb_frames.client.shape import DEVICE, Reading
 from iotdb_frames.codec.names import split_path
-from iotdb_frames.errors import OptionsError, QueryError
+from iotdb_frames.errors import OptionsError, QueryError, nearest
 
 _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
 
@@ -132,7 +132,7 @@ def _check_columns(ask: Ask, found: Iterable[str]) -> None:
     if missing:
         raise QueryError(
             f"{ask.target} has no {', '.join(map(repr, missing))}",
-            hint=f"there are {', '.join(sorted(there)[:20])}" if there else None,
+            hint=nearest(missing[0], sorted(there)),
         )
 
 

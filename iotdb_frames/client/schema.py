@@ -120,7 +120,7 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
                     templates[device] = quote_path_node(name)
     types: dict[tuple[str, str], TSDataType] = {}
     if new := wanted - aligned.keys():
-        _check_rights(connection, new)
+        check_rights(connection, new)
         for device, (template, its_types) in _template_of(connection, new).items():
             templates[device] = template
             types.update({(device, name): kind for name, kind in its_types.items()})
@@ -182,7 +182,7 @@ def _template_of(
     return out
 
 
-def _check_rights(connection: Connection, devices: Iterable[str]) -> None:
+def check_rights(connection: Connection, devices: Iterable[str]) -> None:
     """Raise where it is not sure that the user would see these devices if they were there.
 
     What a user may not see, SHOW leaves out, without an error. Source: IoTDB 2.0.10.

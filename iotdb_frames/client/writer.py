@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.delete import replace_sql, run_all
+from iotdb_frames.client.delete import replace
 from iotdb_frames.client.progress import Progress, open_progress
 from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
@@ -282,10 +282,11 @@ class FrameWriter:
             if not notes:  # they say that nothing was made
                 self._seen.remember(planned, missing)
         if self._options.replace:
-            statements = list(replace_sql(planned))
-            self._has_deleted = self._has_deleted or bool(statements)
-            run_all(self._connection, statements, self._target)
+            replace(self._connection, planned, on_delete=self._on_delete)
         return requests
+
+    def _on_delete(self) -> None:
+        self._has_deleted = True
 
     def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
         planned, pending = frame.planned, frame.pending

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
 
 State = Literal["refused", "partly stored", "in doubt"]
-MAX_FAILURES = 1_000
+MAX_FAILURES = MAX_SERIES = 1_000
 
 
 def empty_rows(n_rows: int) -> str:
@@ -142,3 +144,42 @@ class WriteReport(Shown):
         is_stored = self.rows_written or not self.rows_in
         status = "ok" if self.is_complete else "warn" if is_stored else "bad"
         return Card("write", self.target, status, facts, grids, self.notes)
+
+
+@dataclass(repr=False)
+class DeleteReport(Shown):
+    """What a `delete` or a `drop` took; how many rows that were, the server does not say.
+
+    did : "delete" or "drop"
+    target : device, prefix of devices, or table
+    series : paths of the series (tree model), the first 1,000; `n_series` counts all
+    n_series : series, or 1 for a table; 0: there was nothing; None: the user may not see them
+    start, end : first tick that went, and first that stayed; None: no bound
+    precision : unit of the ticks
+    notes : what the user should know
+    """
+
+    did: Literal["delete", "drop"]
+    target: str
+    series: tuple[str, ...] = ()
+    n_series: int | None = None
+    start: int | None = None
+    end: int | None = None
+    precision: Literal["ms", "us", "ns"] = "ms"
+    notes: tuple[str, ...] = ()
+
+    def card(self) -> Card:
+        """Its summary card."""
+        facts: list[tuple[str, Any]] = []
+        if self.series:
+            shown = ", ".join(self.series[:3]) + ", …" * (len(self.series) > 3)
+            facts.append(("series", (count(self.n_series or len(self.series)), shown)))
+        if self.did == "delete":
+            low, high = (
+                "" if tick is None else f"{np.datetime64(tick, self.precision)}Z"
+                for tick in (self.start, self.end)
+            )
+            facts.append(("from", low or "the first row"))
+            facts.append(("to", f"{high}, left out" if high else "the last row"))
+        notes = [*self.notes, *["there was nothing of that name"] * (self.n_series == 0)]
+        return Card(self.did, self.target, "warn" if notes else "ok", facts, notes=notes)

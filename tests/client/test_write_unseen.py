@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.delete import delete, drop
 from iotdb_frames.client.read import read
+from iotdb_frames.client.undo import delete, drop
 from iotdb_frames.client.writer import plan, write
 from iotdb_frames.errors import FrameError, OptionsError, PartialWriteError, QueryError
 from iotdb_frames.options import ConnectionOptions, RetryPolicy, TimeseriesOption
