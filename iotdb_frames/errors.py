@@ -31,9 +31,11 @@ from traceback import extract_tb
 from typing import Any
 
 RETRYABLE_CODES = frozenset(
-    {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721, 902, 904, 906, 1001, 1103}
+    {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721}
+    | {901, 904, 906, 907, 1003, 1103, 2206, 2207}
 )
-"""Server codes after which the same request may succeed. Source: the Java client of 2.0.10."""
+"""Server codes after which the same request may succeed. Source: the Java client of 2.0.10; those
+of a schema region that a restart has not brought back yet (2206, 2207) were seen there."""
 
 _STOPPING = "WALFlushListener"
 """In the 305 that a server gives to what it had not logged yet when it stopped. Source: seen on
@@ -178,15 +180,25 @@ class ConnectionLost(ServerError, ConnectionError):
     ----------
     was_sent : bool
         Whether the request may have reached the server.
+    may_pass : bool
+        False where nothing but another option helps: a certificate that is not accepted.
     """
 
-    def __init__(self, message: str, *, was_sent: bool = False, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        was_sent: bool = False,
+        may_pass: bool = True,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.was_sent = was_sent
+        self.may_pass = may_pass
 
     @property
     def is_retryable(self) -> bool:
-        return True
+        return self.may_pass
 
 
 class AuthenticationError(ServerError):

@@ -22,6 +22,7 @@ class Proxy:
     answer_cuts : as many answers in turn are swallowed, and their connection cut: requests that
         the server carried out and the client hears nothing of
     rewrite : what becomes of a piece of an answer
+    drip_s : where not 0, bytes from the server go on one by one, so many seconds apart
     is_held : while set, nothing from the server goes through
     is_closed : while set, new connections are cut at once
     n_connections, n_sent : connections, and bytes that clients sent
@@ -35,6 +36,7 @@ class Proxy:
         self.cuts: deque[int] = deque()
         self.answer_cuts = 0
         self.rewrite: Callable[[bytes], bytes] = lambda data: data
+        self.drip_s = 0.0
         self.is_held = threading.Event()
         self.is_closed = threading.Event()
         self.n_connections = 0
@@ -79,8 +81,10 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 data, is_end = change(source, data)
-                if data:
-                    sink.sendall(data)
+                step = 1 if self.drip_s and change == self._answered else max(1, len(data))
+                for at in range(0, len(data), step):
+                    sink.sendall(data[at : at + step])
+                    threading.Event().wait(self.drip_s if step == 1 else 0)
                 if is_end:
                     break
         for end in (source, sink):

@@ -126,7 +126,7 @@ def test_rpc_exceptions_are_mapped(kind: type[Exception], server: LocalServer) -
     raised = kind()
 
     class Failing:
-        def executeStatementV2(self, _: object) -> object:  # noqa: N802 - Thrift's name
+        def send_executeStatementV2(self, _: object) -> object:  # noqa: N802 - Thrift's name
             raise raised
 
     session._channel._client = Failing()

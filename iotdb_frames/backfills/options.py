@@ -21,7 +21,7 @@ from iotdb_frames.options import (
 )
 from iotdb_frames.options.write import F
 
-PATIENCE = RetryPolicy(attempts=1_000, first_wait_s=0.2, longest_wait_s=5.0, total_s=600.0)
+PATIENCE = RetryPolicy(first_wait_s=0.2, total_s=600.0)
 """A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
 SHARES = 32
 """A unit takes this part of the budget: one is read, one planned, some are on the wire, and Arrow

@@ -9,17 +9,17 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from iotdb_frames.client.pool import SessionPool
+from iotdb_frames.client.pool import SessionPool, closed
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.errors import ConnectionLost, OptionsError, PoolClosed, ServerError
+from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.frames.card import Card
 from iotdb_frames.options import (
-    NO_RETRY,
     ConnectionOptions,
     RetryPolicy,
     Secret,
@@ -65,6 +65,8 @@ class Connection:
         self._version: str | None = None
         self._first_host = 0
         self._is_closed = False
+        self._closed = threading.Event()
+        self._told_closed = weakref.WeakSet([self._closed])
         weakref.finalize(self, _close_pools, self._pools)  # at the end of the process, too
 
     def __repr__(self) -> str:
@@ -95,9 +97,15 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close every session; a later use raises PoolClosed."""
+        """Close every session, also those in use; who waits for the server raises PoolClosed."""
         self._is_closed = True
+        for event in self._told_closed:
+            event.set()
         _close_pools(self._pools)
+
+    def tell_closed(self, event: threading.Event) -> None:
+        """Have `close` set an event on which somebody waits who needs the server."""
+        self._told_closed.add(event)
 
     @property
     def options(self) -> ConnectionOptions:
@@ -130,29 +138,29 @@ class Connection:
         """The pool of one dialect."""
         with self._lock:
             if self._is_closed:
-                raise PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")
+                raise closed()
             if model not in self._pools:
                 options = self.options
                 self._pools[model] = SessionPool(
-                    lambda: call_with_retry(
-                        lambda: self.open_session(model),
-                        policy=self._open_policy,
-                        clock=self.clock,
-                    ),
+                    lambda: self.open_session(model),
                     size=options.pool_size,
                     timeout_s=options.pool_timeout_s,
                     clock=self.clock,
                 )
             return self._pools[model]
 
-    @property
-    def _open_policy(self) -> RetryPolicy:
-        return self._retry if self._server else NO_RETRY
+    def open_session(self, model: Model, *, limit_s: float | None = None) -> Session:
+        """A session outside the pool, on the first host that answers; the last good one first.
 
-    def open_session(self, model: Model) -> Session:
-        """A session outside the pool, on the first host that answers; the last good one first."""
+        Parameters
+        ----------
+        limit_s : ask the last good host only, and for so long; None: see `ConnectionOptions`
+        """
         options = self._resolve()
         hosts, errors = options.hosts, []
+        if limit_s is not None:
+            hosts = (hosts[self._first_host % len(hosts)],)
+            options = replace(options, hosts=hosts, connect_timeout_s=limit_s)
         for i in range(len(hosts)):
             at = (self._first_host + i) % len(hosts)
             try:
@@ -166,12 +174,15 @@ class Connection:
             except BaseException:
                 session.close()
                 raise
-            self._first_host, self._options, self._server = at, options, session.info
+            if limit_s is None:
+                self._first_host, self._options, self._server = at, options, session.info
             return session
         if len(errors) == 1:
             raise errors[0]
         raise ConnectionLost(
-            "no host can be reached: " + "; ".join(e.message for e in errors), hint=errors[0].hint
+            "no host can be reached: " + "; ".join(e.message for e in errors),
+            hint=errors[0].hint,
+            may_pass=any(e.may_pass for e in errors),
         ) from errors[0]
 
     def run(
@@ -213,9 +224,18 @@ class Connection:
                 if is_first or (exc.was_sent and not is_idempotent):
                     raise exc
 
-        return call_with_retry(
-            once, policy=policy or self._retry, on_retry=on_retry, clock=self.clock
-        )
+        try:
+            return call_with_retry(
+                once,
+                policy=policy or self._retry,
+                on_retry=on_retry,
+                give_up=self._closed,
+                clock=self.clock,
+            )
+        except ServerError as exc:
+            if self._is_closed and exc.is_retryable:
+                raise closed() from exc
+            raise
 
 
 def _close_pools(pools: dict[Model, SessionPool]) -> None:
@@ -232,7 +252,7 @@ def read_version(session: Session) -> str:
         raise ServerError(f"{session.address} does not tell its version")
     try:
         table = decode_blocks(header.blocks, header, precision=session.info.precision)
-        version = str(table.column(0)[0].as_py())
+        version = str(table.column(0)[0].as_py()) if table.num_rows else "unknown"
     finally:
         session.close_query(header.query_id)
     match = re.match(r"(\d+)\.", version)

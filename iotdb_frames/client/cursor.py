@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _LIFE_MS = 7 * 86_400_000
 _KILL_TIMEOUT_S = 5.0
+_INTERRUPT_S = 1.0
+"""Limits of ending a query from another session; who interrupts does not wait long."""
 _DRAIN_WAIT_S = 0.05
 NO_MEMORY = 719
 """The code of a query that the server has no memory for: now, or at all."""
@@ -128,7 +130,7 @@ class Cursor:
             self.close()
             raise
         except BaseException:
-            self.cancel()
+            self.cancel(limit_s=_INTERRUPT_S)
             raise
 
     def close(self) -> None:
@@ -151,11 +153,11 @@ class Cursor:
         finally:
             self._pool.give_back(session)
 
-    def cancel(self) -> None:
+    def cancel(self, *, limit_s: float = _KILL_TIMEOUT_S) -> None:
         """End the query now, from any thread; who reads it gets a QueryError."""
         self._is_cancelled = True
         if self.abandon() and self._is_asked:
-            _kill(self._connection, self._model, self._life_ms)
+            _kill(self._connection, self._model, self._life_ms, limit_s=limit_s)
 
     def abandon(self) -> bool:
         """Drop the session without a word; whether there was one."""
@@ -228,9 +230,10 @@ def open_cursor(
             header = session.execute(sql, timeout_s=life_ms / 1000, is_qualified=is_qualified)
         except BaseException as exc:
             pool.give_back(session)
-            if _is_timeout(exc) or not isinstance(exc, Exception):
-                _kill(connection, model, life_ms)
+            if not isinstance(exc, Exception):
+                _kill(connection, model, life_ms, limit_s=_INTERRUPT_S)
             if _is_timeout(exc):
+                _kill(connection, model, life_ms)
                 raise _timeout_error(connection) from exc
             raise
         if header is None:
@@ -257,13 +260,15 @@ def _timeout_error(connection: Connection) -> QueryTimeout:
     )
 
 
-def _kill(connection: Connection, model: Model, life_ms: int) -> None:
+def _kill(
+    connection: Connection, model: Model, life_ms: int, *, limit_s: float = _KILL_TIMEOUT_S
+) -> None:
     """Let the server end the query with this time limit, if it still runs; never raises."""
-    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    deadline = time.monotonic() + limit_s
     with suppress(Exception):
-        session = connection.open_session(model)
+        session = connection.open_session(model, limit_s=limit_s)
         try:
-            session.set_timeout(_KILL_TIMEOUT_S)
+            session.limit_all(deadline - time.monotonic())
             while time.monotonic() < deadline:
                 try:
                     _kill_once(session, life_ms)
@@ -272,7 +277,7 @@ def _kill(connection: Connection, model: Model, life_ms: int) -> None:
                 else:
                     return
         finally:
-            session.close()
+            session.abandon()
 
 
 def _kill_once(session: Session, life_ms: int) -> None:

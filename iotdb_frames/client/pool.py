@@ -59,6 +59,7 @@ class SessionPool:
         self._pid = os.getpid()
         self._condition = threading.Condition()
         self._idle: list[Session] = []
+        self._lent: set[Session] = set()
         self._n_out = 0
         self._is_closed = False
         self._stats = PoolStats()
@@ -69,7 +70,7 @@ class SessionPool:
     def _after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's sessions alone."""
         if self._pid != os.getpid():
-            for session in self._idle:
+            for session in [*self._idle, *self._lent]:
                 session.disown()
             self._reset()
 
@@ -92,8 +93,9 @@ class SessionPool:
             session = self._take_idle()
             self._n_out += 1
             self._stats.checkouts += 1
-        if session is not None:
-            return session
+            if session is not None:
+                self._lent.add(session)
+                return session
         try:
             session = self._open_session()
         except BaseException:
@@ -101,6 +103,11 @@ class SessionPool:
             raise
         with self._condition:
             self._stats.opened += 1
+            self._lent.add(session)
+            is_closed = self._is_closed
+        if is_closed:  # meanwhile
+            self.give_back(session)
+            raise closed()
         return session
 
     def _take_idle(self) -> Session | None:
@@ -108,7 +115,7 @@ class SessionPool:
         started = self._clock.now()
         while True:
             if self._is_closed:
-                raise PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")
+                raise closed()
             while self._idle:
                 session = self._idle.pop()
                 if session.is_usable:
@@ -140,6 +147,7 @@ class SessionPool:
             session.disown()
             return
         with self._condition:
+            self._lent.discard(session)
             keep = not self._is_closed and not session.is_broken
             if keep:
                 self._idle.append(session)
@@ -159,17 +167,30 @@ class SessionPool:
             self.give_back(session)
 
     def drop_idle(self) -> None:
-        """Forget idle sessions, for instance after one of them was found lost."""
+        """Forget idle sessions, after one of them was found lost."""
+        for session in self._take_all_idle():
+            session.abandon()
+
+    def _take_all_idle(self) -> list[Session]:
         self._after_fork()
         with self._condition:
             idle, self._idle = self._idle, []
-        for session in idle:
-            session.close()
+        return idle
 
     def close(self) -> None:
-        """Close idle sessions now and lent ones when they come back; borrowers that wait raise."""
+        """Close every session, also the lent ones; borrowers that wait, for one or for an answer,
+        raise."""
         self._after_fork()
         with self._condition:
             self._is_closed = True
+            lent = list(self._lent)
             self._condition.notify_all()
-        self.drop_idle()
+        for session in lent:
+            session.abandon()
+        for session in self._take_all_idle():
+            session.close()
+
+
+def closed() -> PoolClosed:
+    """The error for a use after `close`."""
+    return PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")

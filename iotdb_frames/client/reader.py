@@ -66,7 +66,8 @@ def run_sql(
             memory_wait_s=memory_wait_s,
         )
     except QueryError as exc:
-        raise explain(exc, sql, model=model) from exc
+        explained = explain(exc, sql, model=model)
+        raise explained from (exc.__cause__ if explained is exc else exc)
     if cursor is None:
         return None
     return QueryResult(cursor, sql=sql, model=model, time_zone=connection.options.time_zone)

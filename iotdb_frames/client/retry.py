@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -16,12 +17,17 @@ T = TypeVar("T")
 log = logging.getLogger("iotdb_frames")
 
 
+TELL_AFTER_S = 1.0
+TELL_EVERY_S = 30.0
+
+
 def call_with_retry(
     call: Callable[[], T],
     *,
     policy: RetryPolicy,
     on_retry: Callable[[ServerError], None] = lambda _: None,
     give_up: threading.Event | None = None,
+    is_told: bool = True,
     clock: Clock = CLOCK,
 ) -> T:
     """The result of `call`, tried again as `policy` says.
@@ -30,24 +36,31 @@ def call_with_retry(
     ----------
     on_retry : told each error that is about to be tried again; may raise to give up
     give_up : once set, nothing is tried again, and a wait ends at once
+    is_told : log as a warning, which a terminal and a notebook show, what is waited for where it
+        takes more than a moment; False where `on_retry` says it
 
     Raises
     ------
     ServerError : the last one, unchanged.
     """
     started = clock.now()
-    attempt = 0
+    attempt, tell_at = 0, started + TELL_AFTER_S
     while True:
         try:
             return call()
         except ServerError as exc:
             attempt += 1
             wait_s = policy.wait_s(attempt - 1, random.random())  # noqa: S311 - jitter, no secret
-            too_late = clock.now() + wait_s - started > policy.total_s
-            if not exc.is_retryable or attempt >= policy.attempts or too_late:
+            is_last = policy.attempts is not None and attempt >= policy.attempts
+            until = clock.now() + wait_s
+            if not exc.is_retryable or is_last or until - started > policy.total_s:
                 raise
             on_retry(exc)
-            log.info("try %d in %.2f s: %s", attempt + 1, wait_s, exc.message)
+            level = logging.INFO
+            if is_told and until > tell_at:
+                level, tell_at = logging.WARNING, until + TELL_EVERY_S
+            limit = f", at most {policy.total_s:g} s in all" if policy.total_s < math.inf else ""
+            log.log(level, "waiting for the server%s: %s", limit, exc.message)
             if give_up is None:
                 clock.sleep(wait_s)
             elif clock.wait(give_up, wait_s):

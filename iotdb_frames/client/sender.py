@@ -20,13 +20,16 @@ from typing import Literal
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
-from iotdb_frames.errors import ConnectionLost, ServerError
+from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError
 from iotdb_frames.frames.chunks import Request
 from iotdb_frames.options import RetryPolicy
+from iotdb_frames.wire.transport import end_wait
 
 QUEUE = 2
 HALVE_FROM_BYTES = 1 << 20
 """A drop on a request this large may be the server's frame limit: it is tried in halves."""
+GRACE_S = 1.0
+"""How long an interrupt waits for the answer to what is on the wire."""
 LOSSES = 5
 """So often a request that large may be lost where it cannot be cut, before it is given up."""
 
@@ -58,7 +61,8 @@ class Sender:
     policy : how a request is tried again
     stop_on_error : after the first failed request nothing more is sent (its error is `error`);
         "lost": only after one that might have succeeded at another time (nobody there, no memory)
-    on_trouble : told in a lane's thread of each error after which a request is tried again
+    on_trouble : told in a lane's thread of each error after which a request is tried again; None:
+        a wait is logged
 
     Attributes
     ----------
@@ -73,7 +77,7 @@ class Sender:
         n_lanes: int = 1,
         policy: RetryPolicy,
         stop_on_error: bool | Literal["lost"] = True,
-        on_trouble: Callable[[ServerError], None] = lambda _: None,
+        on_trouble: Callable[[ServerError], None] | None = None,
     ) -> None:
         self._connection = connection
         self._policy = policy
@@ -81,6 +85,7 @@ class Sender:
         self._stop_on_error = stop_on_error
         self._stop = threading.Event()
         self._abort = threading.Event()
+        connection.tell_closed(self._abort)
         self.error: BaseException | None = None
         self.is_warm = False
         self._queues: list[queue.Queue[_Item | None]] = [queue.Queue(QUEUE) for _ in range(n_lanes)]
@@ -97,6 +102,9 @@ class Sender:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self.give_up()
+            return
         if kind is not None:
             self._stop.set()
         self.close()
@@ -161,6 +169,19 @@ class Sender:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.abort()
 
+    def give_up(self) -> None:
+        """End within two seconds, whatever the server does: what it has not answered is in doubt.
+
+        For an interrupt: nothing more is sent, no thread and no lent session is left.
+        """
+        self._stop.set()
+        self.close(timeout_s=GRACE_S)
+        deadline = time.monotonic() + GRACE_S
+        while any(t.is_alive() for t in self._threads) and time.monotonic() < deadline:
+            for thread in self._threads:
+                end_wait(thread)
+                thread.join(0.02)
+
     def _run(self, q: queue.Queue[_Item | None]) -> None:
         while (item := q.get()) is not None:
             try:
@@ -220,6 +241,8 @@ class Sender:
         most_losses = LOSSES if request.halve is None else 1
 
         def once() -> None:
+            if self._abort.is_set():
+                raise ConnectionLost("given up before it was sent")
             with pool.session() as session:
                 if target.model == "table":
                     session.use(target.database)
@@ -228,7 +251,8 @@ class Sender:
         def on_retry(exc: ServerError) -> None:
             nonlocal retries, losses
             retries += 1
-            self._on_trouble(exc)
+            if self._on_trouble is not None:
+                self._on_trouble(exc)
             if isinstance(exc, ConnectionLost):
                 pool.drop_idle()
                 losses += exc.was_sent
@@ -236,7 +260,19 @@ class Sender:
                     raise exc  # lost in mid-request again: halves rather than the same once more
 
         try:
-            call_with_retry(once, policy=self._policy, on_retry=on_retry, give_up=self._abort)
+            call_with_retry(
+                once,
+                policy=self._policy,
+                on_retry=on_retry,
+                give_up=self._abort,
+                is_told=self._on_trouble is None,
+            )
+        except PoolClosed as exc:
+            if not losses:
+                raise
+            lost = ConnectionLost("the connection was closed before an answer came", was_sent=True)
+            lost.__cause__ = exc
+            return retries, lost
         except ServerError as exc:
             if isinstance(exc, ConnectionLost) and losses:
                 exc.was_sent = True  # an earlier try may have been stored

@@ -84,9 +84,10 @@ def plan_frame(
         existing, note = seen.look(found)
     else:
         with ThreadPoolExecutor(1) as pool:
-            looking = pool.submit(seen.look, found)
-            rows = sort_rows(found, rules)  # while the server looks up its schema
-            existing, note = looking.result()
+            sorting = pool.submit(sort_rows, found, rules)
+            # This thread is the one that waits for the server: an interrupt ends its wait.
+            existing, note = seen.look(found)
+            rows = sorting.result()
     planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
     if note:
         planned.notes = (*planned.notes, note)
@@ -274,9 +275,9 @@ class FrameWriter:
         requests = lanes(planned)
         if missing := planned.missing():
             with ThreadPoolExecutor(1) as pool:
-                creating = pool.submit(schema.create, self._connection, planned, missing)
-                firsts = [list(islice(lane, 1)) for lane in requests]
-                notes = creating.result()
+                encoding = pool.submit(lambda: [list(islice(lane, 1)) for lane in requests])
+                notes = schema.create(self._connection, planned, missing)
+                firsts = encoding.result()
             requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
             self._note(notes)
             if not notes:  # they say that nothing was made
@@ -374,10 +375,13 @@ class FrameWriter:
         PartialWriteError : some rows are stored and others are not, or in doubt.
         ServerError : nothing is stored.
         """
-        if error is not None and not isinstance(error, Exception):
-            self._sender.stop()
-        if self._has_own_sender:
+        is_interrupt = error is not None and not isinstance(error, Exception)
+        if self._has_own_sender and is_interrupt:
+            self._sender.give_up()
+        elif self._has_own_sender:
             self._sender.close()
+        elif is_interrupt:
+            self._sender.stop()
         self._progress.close(is_complete=error is None and self._sender.error is None)
         unkept = self._finish_files()
         failed = self._sender.error or unkept
@@ -385,7 +389,8 @@ class FrameWriter:
         if self._has_deleted and (error or failed or not self.report.is_complete):
             self._note(["replace=True had deleted what stood in the rows' time range"])
         if error is None and failed is not None:
-            raise self._explain(failed) from failed
+            explained = self._explain(failed)
+            raise explained from (failed.__cause__ if explained is failed else failed)
         if isinstance(error, IoTDBFramesError):
             error.report = self.report
         elif error is not None:

@@ -17,7 +17,7 @@ Source: `org.apache.tsfile.read.common.block.column` of IoTDB 2.0.10, checked ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -33,8 +33,11 @@ Bools = npt.NDArray[np.bool_]
 
 TIME = "time"
 BITS, INT32, INT64, BINARY, RUN_LENGTH = range(5)
-MAX_ROWS = 1 << 22
-"""Of a block; the server makes about 1,000. A run of more, in a few bytes, fills the memory."""
+FREE_BYTES = 1 << 26
+MOST_GROWTH = 1 << 14
+"""What the blocks of a fetch may become in memory: so many bytes, or so many times their own size.
+A run-length column says any number of rows in five bytes; but a block of the server's has about
+1,000 rows (``max_tsblock_line_number``), so none of them grows that much."""
 
 _TYPES: dict[str, tuple[pa.DataType, int, str]] = {
     "BOOLEAN": (pa.bool_(), BITS, "?"),
@@ -107,8 +110,20 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
             slot: walk.step(slot, is_wanted=slot in slots) for slot in range(-1, walk.n_columns)
         }
         walk.check_end()
+        return _to_table(walk, columns, slots, types, schema)
+    except FrameError:  # a ValueError, too
+        raise
     except (IndexError, ValueError) as exc:
         raise ServerError(f"the result holds no blocks of IoTDB's: {exc}") from exc
+
+
+def _to_table(
+    walk: _Walk,
+    columns: Mapping[int, _Column | None],
+    slots: Sequence[int],
+    types: Sequence[str],
+    schema: pa.Schema,
+) -> pa.Table:
     if not walk.n_rows.size:
         return schema.empty_table()
     arrays: dict[tuple[int, str], pa.Array] = {}
@@ -152,9 +167,10 @@ class _Walk:
         self.n_columns = int(int32s[0]) if blocks else 0
         if (int32s[starts] != self.n_columns).any():
             raise ValueError("blocks of different width")
+        if (starts + 9 + 2 * self.n_columns > self.ends).any():
+            raise ValueError(f"{self.n_columns:,} columns in {len(self.data):,} bytes")
         self.n_rows = int32s[starts + 4 + self.n_columns].astype(np.int64)
-        if ((self.n_rows < 0) | (self.n_rows > MAX_ROWS)).any():
-            raise ValueError(f"a block of {self.n_rows.min():,} to {self.n_rows.max():,} rows")
+        self.check_growth(int(self.n_rows.sum()) * (self.n_columns + 1) * 8)
         has_rows = self.n_rows > 0
         starts, self.ends, self.n_rows = (
             starts[has_rows],
@@ -164,6 +180,11 @@ class _Walk:
         encodings_at = starts + 8 + self.n_columns
         self._encodings = self.bytes[encodings_at[:, None] + np.arange(self.n_columns + 1)]
         self._cursor = encodings_at + self.n_columns + 1
+
+    def check_growth(self, n_bytes: int, *, most: int = MOST_GROWTH) -> None:
+        """Raise where the blocks would take `n_bytes` in memory and cannot mean that."""
+        if n_bytes > max(FREE_BYTES, most * len(self.data)):
+            raise ValueError(f"{len(self.data):,} bytes hold rows that would take {n_bytes:,}")
 
     def check_end(self) -> None:
         """Raise unless every block was walked to its last byte."""
@@ -181,15 +202,19 @@ class _Walk:
             encodings = np.where(is_run, self.bytes[at], encodings)
             at = at + is_run
         n_cells = np.where(is_run, 1, self.n_rows)
+        self.check_growth(8 * int(n_cells.max()) * len(n_cells), most=64)  # of blocks side by side
         has_nulls = self.bytes[at] != 0
         at = at + 1
         is_null, n_values = None, n_cells
         if has_nulls.any():
+            bitmap_end = at + has_nulls * ((n_cells + 7) // 8)
+            if (bitmap_end > self.ends).any():
+                raise ValueError("a bitmap goes on behind its block")
             is_null = np.zeros(n_cells.sum(), bool)
             is_null[np.repeat(has_nulls, n_cells)] = self.bits(at[has_nulls], n_cells[has_nulls])
             first_cell = np.cumsum(n_cells) - n_cells
             n_values = n_cells - np.add.reduceat(is_null, first_cell, dtype=np.int64)
-            at = at + has_nulls * ((n_cells + 7) // 8)
+            at = bitmap_end
         encoding = int(encodings[0])
         if (encodings != encoding).any() or encoding not in (BITS, INT32, INT64, BINARY):
             raise ValueError(f"unknown encodings {sorted(set(encodings.tolist()))}")
@@ -257,6 +282,8 @@ def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> 
     if type_name == "DATE":
         values = _to_days(values, field.name)
     values, is_null = _repeat_runs(column, walk.n_rows, values)
+    if encoding == BINARY and column.is_run.any() and len(column.text_at):
+        walk.check_growth(int((column.text_end - column.text_at)[values // 2].sum()))
     valid = None
     if is_null is not None:
         valid = pa.py_buffer(np.packbits(~is_null, bitorder="little"))

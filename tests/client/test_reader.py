@@ -20,7 +20,8 @@ from iotdb_frames.client.reader import execute, query, read_sql
 from iotdb_frames.client.writer import write
 from iotdb_frames.codec.sql import Identifier
 from iotdb_frames.codec.tablet import Tablet
-from iotdb_frames.errors import FrameError, OptionsError, QueryError
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError, QueryError
+from iotdb_frames.options import RetryPolicy
 from iotdb_frames.server import LocalServer
 
 TYPES = {
@@ -407,3 +408,26 @@ def test_other_precisions(precision: str) -> None:
         big = pd.DataFrame({"b": [blob]}, index=frame.index[2:3])
         write(big, "root.p.big", connection=own)
         assert read_sql("SELECT b FROM root.p.big", connection=own).iloc[0, 0] == blob
+
+
+def test_no_error_is_its_own_cause(connection: Connection, device: str) -> None:
+    """However a statement or a write fails, the chain of causes of its error ends."""
+    raised: list[BaseException] = []
+    for sql in ("SELECT nothing FROM nowhere", "SELEC", "CREATE DATABASE root.a.`*`"):
+        with pytest.raises(IoTDBFramesError) as caught:
+            execute(sql, connection=connection)
+        raised.append(caught.value)
+    once = RetryPolicy(attempts=1)
+    frame = pd.DataFrame({"a": [1.0]}, pd.DatetimeIndex([0]))
+    options = replace(connection.options, user="nobody_here")
+    with Connection(lambda: options, label="stranger") as own:
+        with pytest.raises(IoTDBFramesError) as caught:
+            write(frame, device, connection=own, retry=once)
+        raised.append(caught.value)
+    for error in raised:
+        seen: list[BaseException | None] = []
+        link: BaseException | None = error
+        while link is not None:
+            assert link not in seen
+            seen.append(link)
+            link = link.__cause__

