@@ -5,12 +5,14 @@ from __future__ import annotations
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.errors import OptionsError, ServerError
+from iotdb_frames.wire.answers import understood
 
 
 def cluster_of(connection: Connection) -> str | None:
     """The cluster's id; None where the server does not say."""
     try:
-        return str(query_table(connection, "SHOW CLUSTERID", model="tree").column(0)[0].as_py())
+        with understood("its id"):
+            return str(query_table(connection, "SHOW CLUSTERID", model="tree").column(0)[0].as_py())
     except ServerError as exc:
         if exc.is_retryable:
             raise
@@ -23,12 +25,13 @@ def wal_mode(connection: Connection) -> str | None:
     None where the server does not say (it does from 2.0.6, to users who may ask).
     """
     try:
-        table = query_table(connection, "SHOW CONFIGURATION", model="table").to_pydict()
+        with understood("its configuration"):
+            table = query_table(connection, "SHOW CONFIGURATION", model="table").to_pydict()
+            found = dict(zip(table["name"], table["value"], strict=True)).get("wal_mode")
     except ServerError as exc:
         if exc.is_retryable:
             raise
         return None
-    found = dict(zip(table["name"], table["value"], strict=True)).get("wal_mode")
     return None if found is None else str(found).upper()
 
 

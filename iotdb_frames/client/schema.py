@@ -15,7 +15,7 @@ from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.frames.layout import Category, Layout
 from iotdb_frames.frames.plan import Existing, PlannedColumn, WritePlan
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
-from iotdb_frames.wire.answers import Model
+from iotdb_frames.wire.answers import Model, understood
 from iotdb_frames.wire.rpc import Session
 
 FEW_DEVICES = 16
@@ -67,6 +67,7 @@ def look(connection: Connection, layout: Layout) -> tuple[Existing, str | None]:
         )
 
 
+@understood("the columns of a table")
 def look_at_table(connection: Connection, target: Target) -> Existing:
     """What the server has of a table."""
     try:
@@ -96,6 +97,7 @@ def _look_at_tree(connection: Connection, layout: Layout) -> Existing:
     return look_at_devices(connection, [path for path in layout.device.paths if path])
 
 
+@understood("devices and their series")
 def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
     """What the server has of some devices of the tree model.
 

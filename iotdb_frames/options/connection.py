@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from iotdb_frames.errors import OptionsError
 
 DEFAULT_PORT = 6667
+LONGEST_S = 10**9
+"""Some thirty years: what sockets and the server's milliseconds have room for."""
 
 
 class Secret(str):
@@ -85,8 +87,10 @@ class ConnectionOptions:
         don't know the server's; a client certificate where the server asks for one
     time_zone : of naive times, and of dates in SQL
     fetch_size : rows a fetch
-    connect_timeout_s, timeout_s, pool_timeout_s : limits of opening a connection, of one request
-        and of waiting for a session, in seconds
+    connect_timeout_s, pool_timeout_s : limits of opening a session on a host, login included, and
+        of waiting for a free one, in seconds
+    timeout_s : limit of the wait for the first byte of an answer, and for each fetch of a result
+        anew, in seconds; the rest of an answer has as long again, and its size at 64 KiB/s
     """
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
@@ -117,8 +121,10 @@ class ConnectionOptions:
         if self.fetch_size < 1:
             raise OptionsError(f"fetch_size={self.fetch_size} must be at least 1")
         for name in ("connect_timeout_s", "timeout_s", "pool_timeout_s"):
-            if not getattr(self, name) > 0:
-                raise OptionsError(f"{name}={getattr(self, name)} must be more than 0")
+            if not 0 < getattr(self, name) < LONGEST_S:
+                raise OptionsError(
+                    f"{name}={getattr(self, name)} must be more than 0, and below {LONGEST_S:,}"
+                )
         if (self.cert_file is None) != (self.key_file is None):
             raise OptionsError("cert_file and key_file go together")
         if (self.ca_file or self.cert_file) and not self.tls:

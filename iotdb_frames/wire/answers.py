@@ -5,12 +5,15 @@ Source: status codes observed on IoTDB 2.0.10.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from iotdb_frames.errors import (
     AuthenticationError,
     ConnectionLost,
+    IoTDBFramesError,
     PermissionDenied,
     QueryTimeout,
     ServerError,
@@ -53,6 +56,21 @@ class ResultHeader:
     block_columns: tuple[int, ...]
     blocks: tuple[bytes, ...]
     has_more: bool
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """In here an answer is taken apart; one that is not as expected leaves as a ServerError.
+
+    Broken bytes can make any label, number or type of it another one; a newer server may have new
+    ones.
+    """
+    try:
+        yield
+    except IoTDBFramesError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError) as exc:
+        raise ServerError(f"the server's answer about {what} is not understood: {exc!r}") from exc
 
 
 def _text(status: Any) -> str:

@@ -4,8 +4,9 @@
   is one, too. The transport is our own: it reads frames of any size (the stock one stops at
   16,384,000 bytes), sends header and body without gluing them, and knows whether a request may have
   reached the server when it breaks.
-- A limit holds for a whole answer, however slowly its bytes come: so many seconds to its first
-  byte, from its header on as many again plus its size at `SLOWEST_BYTES_PER_S`.
+- A limit holds for a whole answer, however slowly its bytes come: so many seconds to its header,
+  from there on as many again plus what has come at `SLOWEST_BYTES_PER_S`. (Plus the size that the
+  header claims, a peer could hold a call for hours.)
 - No length that an answer claims is believed: room is made as its bytes come, and no text or list
   in it is longer than the answer.
 - Every exception of the RPC library and of the socket leaves this module as one of ours.
@@ -39,7 +40,7 @@ FIRST_BYTES = 1 << 24
 LARGE_BYTES = 1 << 14
 """Buffers from here go to the socket by themselves, smaller ones are joined."""
 SLOWEST_BYTES_PER_S = 1 << 16
-"""What a request or an answer may take longer for its size."""
+"""A request or an answer may take longer for its size, as if the line were so slow."""
 
 
 _waiting: dict[int, Transport] = {}
@@ -76,11 +77,9 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._limit_s = seconds
         self._end = self._clock.now() + seconds if in_all else math.inf
 
-    def _until(self, n_bytes: int = 0) -> float:
-        """When a message of `n_bytes` that begins now must be over."""
-        return min(self._end, self._clock.now() + self._limit_s + n_bytes / SLOWEST_BYTES_PER_S)
-
-    def _wait_at_most(self, until: float) -> None:
+    def _wait_at_most(self, until: float, *, n_bytes: int = 0) -> None:
+        """Limit the next call of the socket; a message of `n_bytes` may be later than `until`."""
+        until = min(self._end, until + n_bytes / SLOWEST_BYTES_PER_S)
         left_s = until - self._clock.now()
         if left_s <= 0:
             raise TimeoutError("timed out")
@@ -129,47 +128,49 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         small = [struct.pack("!i", n_bytes)]
         self.was_sent = True
         with self._using():
-            until = self._until(n_bytes)
+            until = self._clock.now() + self._limit_s
+
+            def send(data: bytes | memoryview) -> None:
+                self._wait_at_most(until, n_bytes=n_bytes)
+                self.sock.sendall(data)  # its time-out is that of all of `data`
+
             for part in parts:
                 if len(part) < LARGE_BYTES:
                     small.append(bytes(part))
                     continue
-                self._send(b"".join(small), until)
-                self._send(part, until)
+                send(b"".join(small))
+                send(part)
                 small = []
             if small:
-                self._send(b"".join(small), until)
+                send(b"".join(small))
 
-    def _send(self, data: bytes | memoryview, until: float) -> None:
-        self._wait_at_most(until)
-        self.sock.sendall(data)  # its time-out is that of all of `data`
-
-    def _receive(self, view: memoryview, until: float) -> None:
-        while view:
-            self._wait_at_most(until)
-            n = self.sock.recv_into(view)
-            if not n:
+    def _receive(self, view: memoryview, until: float, *, n_held: int = 0) -> None:
+        n = 0
+        while n < len(view):
+            self._wait_at_most(until, n_bytes=n_held + n)
+            n_more = self.sock.recv_into(view[n:])
+            if not n_more:
                 raise ConnectionResetError("the server closed the connection")
-            view = view[n:]
+            n += n_more
 
     def receive_frame(self) -> int:
         """Wait for an answer and hold it for `read`; its size."""
         with self._using():
             header = bytearray(4)
-            self._receive(memoryview(header), self._until())
+            self._receive(memoryview(header), self._clock.now() + self._limit_s)
             (n_bytes,) = struct.unpack("!i", header)
             if not 0 <= n_bytes <= MAX_FRAME_BYTES:
                 is_tls = n_bytes >> 16 in (0x1503, 0x1603)
                 kind = "a TLS server" if is_tls else "not an IoTDB server"
                 raise ConnectionAbortedError(f"this is {kind}: its answer is not a frame of IoTDB")
-            until = self._until(n_bytes)
+            until = self._clock.now() + self._limit_s
             frame, n_held = BytesIO(), 0
             while n_held < n_bytes:
                 # Make room and receive into it: no second copy of what may be megabytes.
                 n_room = min(n_bytes, max(FIRST_BYTES, 2 * n_held))
                 frame.seek(n_room - 1)
                 frame.write(b"\0")
-                self._receive(frame.getbuffer()[n_held:], until)
+                self._receive(frame.getbuffer()[n_held:], until, n_held=n_held)
                 n_held = n_room
             frame.seek(0)
         self._in = frame

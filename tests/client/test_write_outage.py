@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -116,6 +117,27 @@ def test_nobody_there_from_the_first(line: tuple[Proxy, Connection], device: str
     with pytest.raises(ConnectionLost) as caught:
         write(frame(10), device, connection=broken, retry=QUICK)
     assert not caught.value.was_sent
+
+
+def test_a_server_that_restarts_in_mid_write() -> None:
+    """A node that is killed and comes back costs a write time, and no row."""
+    with LocalServer() as server, Connection(lambda: server.options, label="own") as own:
+        write(frame(1), "root.restart.d", connection=own)
+        restarting: list[threading.Thread] = []
+
+        def restart(n_done: int, _: int) -> None:
+            if n_done >= 5_000 and not restarting:
+                server.kill()
+                restarting.append(threading.Thread(target=server.start))
+                restarting[0].start()
+
+        report = write(frame(), "root.restart.d", connection=own, chunk=1_000, progress=restart)
+        restarting[0].join()
+        assert report.is_complete
+        assert report.retries > 6
+        rest = frame().iloc[10_000:]  # what was acknowledged before the kill may be gone
+        found = read("root.restart.d", connection=own)
+        assert_frame_equal(found[found.index >= rest.index[0]], rest)
 
 
 def test_a_request_over_the_server_s_limit_is_halved(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pytest
 import thrift
 from iotdb.thrift.common.ttypes import TSStatus
@@ -15,6 +16,8 @@ from thrift.protocol.TProtocol import TProtocolException
 from thrift.Thrift import TApplicationException, TException
 from thrift.transport.TTransport import TTransportException
 
+from iotdb_frames import delete, plan, read, read_sql, show, write
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import (
     RETRYABLE_CODES,
     AuthenticationError,
@@ -27,7 +30,7 @@ from iotdb_frames.errors import (
     ServerError,
     WriteRejected,
 )
-from iotdb_frames.options import ConnectionOptions
+from iotdb_frames.options import NO_RETRY, ConnectionOptions
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
 from iotdb_frames.wire.rpc import Session
@@ -197,6 +200,19 @@ def test_answers_cut_anywhere_are_lost_connections(
     assert 0 < login < whole
 
 
+class Flip:
+    """Turns one bit of what comes, so many bytes on."""
+
+    def __init__(self, at: int, bit: int) -> None:
+        self.left, self.bit = at, bit
+
+    def __call__(self, data: bytes) -> bytes:
+        at, self.left = self.left, self.left - len(data)
+        if not 0 <= at < len(data):
+            return data
+        return data[:at] + bytes([data[at] ^ self.bit]) + data[at + 1 :]
+
+
 def test_answers_with_any_byte_wrong_are_errors_of_ours(
     proxy: Proxy, options: ConnectionOptions
 ) -> None:
@@ -205,21 +221,54 @@ def test_answers_with_any_byte_wrong_are_errors_of_ours(
     seen = set()
     quick = replace(options, timeout_s=0.3, connect_timeout_s=0.3)
     for _ in range(100):
-        at, bit = rng.randrange(500), 1 << rng.randrange(8)
-        left = [at]
-
-        def flip(data: bytes, left: list[int] = left, bit: int = bit) -> bytes:
-            position, left[0] = left[0], left[0] - len(data)
-            if not 0 <= position < len(data):
-                return data
-            return data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :]
-
-        proxy.rewrite = flip
+        proxy.rewrite = Flip(rng.randrange(500), 1 << rng.randrange(8))
         try:
             ask(proxy.port, quick)
             seen.add("fine")
         except IoTDBFramesError as exc:
             seen.add(type(exc).__name__)
+    assert {"fine", "ConnectionLost"} <= seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_whole_calls_with_any_byte_wrong_raise_errors_of_ours(
+    server: LocalServer, connection: Connection, database: str, seed: int, model: str
+) -> None:
+    """Reading, planning, showing and deleting through answers with wrong bytes end in our tree."""
+    target = f"root.{database}.d" if model == "tree" else f"{database}.t"
+    index = pd.date_range("2024-01-01", periods=50, freq="s", name="time")
+    frame = pd.DataFrame({"a": range(50), "b": ["x", None] * 25, "c": [True, False] * 25}, index)
+    write(frame, target, connection=connection)
+    rng = random.Random(seed)
+    seen = set()
+    with proxy_to(server.port) as proxy:
+        options = replace(
+            server.options,
+            hosts=(("127.0.0.1", proxy.port),),
+            timeout_s=0.5,
+            connect_timeout_s=0.5,
+        )
+        calls: list[Callable[[Connection], object]] = [
+            lambda c: read(target, connection=c),
+            lambda c: read_sql(f"SELECT count(a) FROM {target}", model=model, connection=c),
+            lambda c: plan(frame, target, connection=c),
+            lambda c: write(frame, target, retry=NO_RETRY, progress=False, connection=c),
+            lambda c: show("devices" if model == "tree" else "tables", connection=c),
+            lambda c: delete(target, start="2030-01-01", connection=c),
+        ]
+        for call in calls * 8:
+            with Connection(lambda: options, label="wrong", retry=NO_RETRY) as own:
+                read_sql("SHOW VERSION", connection=own)
+                at, bit = rng.randrange(600), 1 << rng.randrange(8)
+                proxy.rewrite = Flip(at, bit)
+                try:
+                    call(own)
+                    seen.add("fine")
+                except IoTDBFramesError as exc:
+                    seen.add(type(exc).__name__)
+                finally:
+                    proxy.rewrite = lambda data: data
     assert {"fine", "ConnectionLost"} <= seen
 
 

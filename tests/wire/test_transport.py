@@ -12,7 +12,7 @@ import pytest
 
 from clock import FakeClock
 from iotdb_frames.errors import ConnectionLost
-from iotdb_frames.wire.transport import FIRST_BYTES, SLOWEST_BYTES_PER_S, Channel, Transport
+from iotdb_frames.wire.transport import FIRST_BYTES, Channel, Transport
 
 
 class Ticking(FakeClock):
@@ -55,16 +55,29 @@ def test_a_limit_holds_for_a_whole_answer(
                 transport.receive_frame()
 
 
-def test_a_large_answer_has_longer(pair: tuple[socket.socket, socket.socket]) -> None:
-    """From its header on an answer has the time that its size takes on a slow line."""
-    clock = FakeClock()
-    transport = Transport(pair[0], clock=clock)
-    transport.limit(10)
-    assert transport._until() == clock.now() + 10
-    assert transport._until(60 * SLOWEST_BYTES_PER_S) == clock.now() + 70
-    transport.limit(10, in_all=True)
-    clock.advance(4)
-    assert transport._until(60 * SLOWEST_BYTES_PER_S) == clock.now() + 6
+class Slow(socket.socket):
+    """Gives eleven bytes at a time."""
+
+    def recv_into(self, buffer: memoryview, *_: int) -> int:  # type: ignore[override]
+        return super().recv_into(buffer[:11])
+
+
+@pytest.mark.parametrize("in_all", [False, True])
+def test_a_large_answer_has_longer(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, in_all: bool
+) -> None:
+    """An answer that keeps coming has the time its size takes on a slow line; a login has not."""
+    monkeypatch.setattr("iotdb_frames.wire.transport.SLOWEST_BYTES_PER_S", 10)
+    ours, theirs = pair
+    theirs.sendall(struct.pack("!i", 1000) + bytes(1000))  # 91 seconds
+    with Slow(ours.family, ours.type, fileno=ours.detach()) as slow:
+        transport = Transport(slow, clock=Ticking())
+        transport.limit(20, in_all=in_all)
+        if in_all:
+            with pytest.raises(TimeoutError):
+                transport.receive_frame()
+        else:
+            assert transport.receive_frame() == 1000
 
 
 def test_a_claimed_size_is_not_believed(pair: tuple[socket.socket, socket.socket]) -> None:
