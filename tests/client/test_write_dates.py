@@ -15,8 +15,8 @@ import pytest
 
 from iotdb_frames.backfills.job import backfill
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.delete import delete
 from iotdb_frames.client.read import read
+from iotdb_frames.client.undo import delete
 from iotdb_frames.client.writer import write
 from iotdb_frames.errors import OptionsError, TimeIndexError
 from iotdb_frames.server import LocalServer
