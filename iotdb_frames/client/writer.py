@@ -17,6 +17,7 @@ import pyarrow as pa
 from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.delete import replace
+from iotdb_frames.client.expired import Expired, is_out_of_ttl
 from iotdb_frames.client.progress import Progress, open_progress
 from iotdb_frames.client.seen import SeenSchema
 from iotdb_frames.client.sender import Sender
@@ -174,6 +175,7 @@ class FrameWriter:
         self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
         self._has_own_sender = sender is None
         self._has_deleted = False
+        self._expired = Expired()
         self._sender = sender or Sender(
             connection,
             n_lanes=options.workers,
@@ -329,8 +331,15 @@ class FrameWriter:
         def on_end() -> None:
             pending.end(is_sent=is_answered)
 
+        def on_refused(request: Request, error: ServerError) -> Sequence[Request]:
+            if self._options.on_error == "raise" or not is_out_of_ttl(error):
+                return ()
+            return self._expired.pieces(request)
+
         pending.begin()
-        is_queued = self._sender.submit(lane, self._target, request, on_done, on_end=on_end)
+        is_queued = self._sender.submit(
+            lane, self._target, request, on_done, on_refused=on_refused, on_end=on_end
+        )
         if not is_queued:
             pending.end(is_sent=False)
         return is_queued
@@ -346,6 +355,8 @@ class FrameWriter:
         state: State = "refused"
         if isinstance(error, ConnectionLost):
             state = "in doubt" if error.was_sent else "refused"
+        elif is_out_of_ttl(error) and self._options.on_error == "collect":
+            state = "refused"  # the others of these rows went out again, without them
         elif codes & _PARTLY_STORED or (len(request.tablets) > 1 and error.sub_codes):
             state = "partly stored"
         self.report.add_failure(

@@ -6,7 +6,7 @@ A lane is a sequence of requests that must go out in order; a device's rows are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise, zip_longest
 
 import numpy as np
@@ -145,9 +145,13 @@ def encode(
     the request has no tablets where that is all of them.
     """
     rows = plan.order.frame_rows(start, stop)
+    ticks = plan.order.ticks[start:stop]
+    places = _oldest_first(plan, start, stop)
+    if places is not None:
+        rows = np.arange(start, stop) if isinstance(rows, slice) else rows
+        rows, ticks = rows[places], ticks[places]
     if isinstance(rows, np.ndarray):
         rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
-    ticks = plan.order.ticks[start:stop]
     cells = [_cells(plan, c, rows) for c in columns]
     if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
         cells = [c.filter(is_kept) for c in cells]
@@ -169,6 +173,26 @@ def encode(
         end=int(ticks.max()) if len(ticks) else 0,
         is_whole=len(plan.parts) == 1 and len(columns) == len(part.written),
         halve=_halver(plan, part, columns, start, stop),
+    )
+
+
+def _oldest_first(plan: WritePlan, start: int, stop: int) -> np.ndarray | None:
+    """Positions, from `start`, with the device of the oldest row first, where it is not already.
+
+    Of a table's rows that are out of its time to live the server tells only where the first device
+    of a tablet has some; with another in its place it drops them with 200. Source: IoTDB 2.0.10.
+    """
+    bounds = plan.order.bounds
+    if plan.target.model == "tree" or len(bounds) < 3 or stop <= start:
+        return None
+    oldest = start + int(plan.order.ticks[start:stop].argmin())
+    group = int(np.searchsorted(bounds, oldest, side="right"))
+    first, last = max(int(bounds[group - 1]), start), min(int(bounds[group]), stop)
+    if first == start:
+        return None
+    places = np.arange(stop - start)
+    return np.concatenate(
+        [places[first - start : last - start], places[: first - start], places[last - start :]]
     )
 
 
@@ -232,10 +256,9 @@ def _halver(
     keys = [c for c in columns if c.column.category != "field"]
     others = [c for c in columns if c.column.category == "field"]
     if stop - start > 1:
-        middle = (start + stop) // 2
         return lambda: [
-            encode(plan, part, columns, start, middle),
-            encode(plan, part, columns, middle, stop),
+            encode(some, part, columns, first, last)
+            for some, first, last in _halves(plan, start, stop)
         ]
     if len(others) > 1:
         half = len(others) // 2
@@ -244,6 +267,25 @@ def _halver(
             encode(plan, part, [*keys, *others[half:]], start, stop),
         ]
     return None
+
+
+def _halves(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[WritePlan, int, int]]:
+    """Positions of a plan's order in halves, the earlier rows of a device first.
+
+    Those of a table with tags are halved by time, all devices at once.
+    """
+    ticks, order = plan.order.ticks[start:stop], plan.order
+    middle = np.partition(ticks, len(ticks) // 2)[len(ticks) // 2]
+    is_early = ticks < middle if (ticks < middle).any() else ticks == middle
+    if plan.target.model == "tree" or len(order.bounds) < 3 or is_early.all():
+        cut = (start + stop) // 2
+        yield from ((plan, start, cut), (plan, cut, stop))
+        return
+    for is_half in (is_early, ~is_early):
+        is_kept = np.zeros(len(order), bool)
+        is_kept[start:stop] = is_half
+        half = replace(plan, order=order.keep(is_kept))
+        yield half, 0, len(half.order)
 
 
 def _many_parts(plan: WritePlan, parts: Sequence[PlannedPart]) -> Iterator[Request]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from iotdb_frames.client.expired import Expired, is_out_of_ttl
 from iotdb_frames.codec.sources import is_missing
 from iotdb_frames.errors import FrameError, IoTDBFramesError, ServerError
 from iotdb_frames.frames.chunks import Request, lanes
@@ -46,6 +47,7 @@ class Batch:
         self._n_parts = 1  # requests that are not answered for, and one while there may be more
         self._groups: list[Group] = []
         self._replanned: list[Request] = []
+        self._expired = Expired()
         self._unfit: list[tuple[np.ndarray, IoTDBFramesError]] = []
 
     def part_begins(self) -> None:
@@ -147,10 +149,11 @@ class Batch:
         requests = self._plan(group.part(rows, without=without))
         return (replace(r, rows=rows[r.rows], halve=None) for r in requests)
 
-    def in_place_of(self, group: Group, request: Request) -> Sequence[Request]:
+    def in_place_of(self, group: Group, request: Request, error: ServerError) -> Sequence[Request]:
         """What to send in place of a refused request: its devices apart, or a new plan of it.
 
-        A device is planned anew where the server has it otherwise than it was known.
+        Rows out of their time to live are told from the others by halves. A device is planned anew
+        where the server has it otherwise than it was known.
 
         Raises
         ------
@@ -158,6 +161,8 @@ class Batch:
         """
         if len(request.tablets) > 1 and request.halve is not None:
             return request.halve()
+        if is_out_of_ttl(error):
+            return self._expired.pieces(request)
         device = request.tablets[0].target
         if any(request is known for known in self._replanned):
             return ()

@@ -188,7 +188,7 @@ class Outbox:
 
         def on_refused(sent: Request, error: ServerError) -> Sequence[Request]:
             try:
-                return batch.in_place_of(group, sent)
+                return batch.in_place_of(group, sent, error)
             except ServerError as exc:
                 if exc.is_retryable:
                     raise
