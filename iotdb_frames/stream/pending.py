@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -22,6 +21,7 @@ from typing import Literal
 
 import pandas as pd
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,
@@ -87,6 +87,7 @@ class Pending:
     max_bytes : memory, about, of all of them
     overflow : what happens over that
     spool : where rows are kept across a crash
+    clock : measures the interval, and every wait with a limit
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class Pending:
         max_bytes: int,
         overflow: Overflow,
         spool: Spool | None,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._batch_size = batch_size
         self._interval_s = interval_s
         self._max_bytes = max_bytes
@@ -186,7 +189,7 @@ class Pending:
         if self._n_collected >= self._batch_size:
             self.make_due()
         elif self._deadline == math.inf and entries:
-            self._deadline = time.monotonic() + self._interval_s
+            self._deadline = self._clock.now() + self._interval_s
             self._wake_all()  # whichever is not busy then sees to the deadline
 
     def make_due(self) -> None:
@@ -228,7 +231,7 @@ class Pending:
             for tell in entry.ticket.part_done(error):
                 tell()
         if n_rows:
-            now = time.monotonic()
+            now = self._clock.now()
             if now >= self._say_dropped_at:
                 in_all = plural(self.counters.total.dropped, "row")
                 _log.warning("%s dropped for newer ones%s", in_all, self._because())
@@ -296,7 +299,7 @@ class Pending:
         with self.lock:
             self.make_due()
             last = self._number
-            if not self.changed.wait_for(lambda: self._is_done(last), timeout_s):
+            if not self._wait_for(lambda: self._is_done(last), timeout_s):
                 raise TimeoutError(
                     f"{plural(self.n_rows, 'row')} not acknowledged after {timeout_s} s"
                     + self._because()
@@ -309,11 +312,21 @@ class Pending:
         firsts = [next(lane.entries(), None) for lane in self.lanes]
         return all(entry is None or entry.number > number for entry in firsts)
 
+    def _wait_for(self, is_true: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait, with the lock held, until something is true, at most for so long."""
+        until = math.inf if timeout_s is None else self._clock.now() + timeout_s
+        while not is_true():
+            left_s = until - self._clock.now()
+            if left_s <= 0:
+                return False
+            self._clock.wait(self.changed, None if left_s == math.inf else left_s)
+        return True
+
     def wait_for_room(self) -> None:
         """Wait until something was answered for, or for a second."""
         with self.lock:
             if self._bytes and not self.is_closing:
-                self.changed.wait(1.0)
+                self._clock.wait(self.changed, 1.0)
 
     def drain(self, timeout_s: float | None) -> None:
         """Take nothing more, and wait until all is answered for, at most so long."""
@@ -321,7 +334,7 @@ class Pending:
             self.is_closing = True
             self.make_due()
             self.changed.notify_all()
-            self.changed.wait_for(lambda: not self.n_rows or self._broken is not None, timeout_s)
+            self._wait_for(lambda: not self.n_rows or self._broken is not None, timeout_s)
 
     def end(self) -> bool:
         """Nothing more is prepared; whether anything is left."""
@@ -384,11 +397,11 @@ class Pending:
             while not self.is_over and not (lane.is_due and lane.waiting):
                 if self.is_orphan and not self.n_rows:
                     return None
-                left_s = self._deadline - time.monotonic()
+                left_s = self._deadline - self._clock.now()
                 if left_s <= 0:
                     self.make_due()
                 else:
-                    lane.work.wait(None if left_s == math.inf else left_s)
+                    self._clock.wait(lane.work, None if left_s == math.inf else left_s)
             if self.is_over:
                 return None
             batch = make(self._take_some(lane))
@@ -417,7 +430,7 @@ class Pending:
 
     def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
         """A batch is answered for: its entries leave memory, their tickets are told."""
-        tallies = batch.tallies(time.monotonic())
+        tallies = batch.tallies(self._clock.now())
         # What was refused and could be kept nowhere else stays, for the next start.
         kept = [e for e in batch.entries if e.error is None or not batch.is_unkept]
         self._leave_spool(kept)

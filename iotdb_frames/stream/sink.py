@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.frames.dead_letter import LetterDirectory
 from iotdb_frames.options import parse_bytes
@@ -77,6 +77,7 @@ class IoTDBSink:
         lose precision, e.g. of microseconds on a server of milliseconds
     spool : directory in which rows are kept until they are acknowledged, across a crash of this
         process; they go out at the next start before all new rows
+    clock : measures the interval and the waits; a test may turn it
 
     Raises
     ------
@@ -97,7 +98,9 @@ class IoTDBSink:
         dead_letter: str | os.PathLike[str] | None = None,
         coerce: Literal["safe", "lossy"] = "safe",
         spool: str | os.PathLike[str] | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._opening = Lock()
         self._box: Outbox | None = None
         self._on_refused: OnRefused | None = None
@@ -199,6 +202,7 @@ class IoTDBSink:
                 max_bytes=self._max_bytes,
                 overflow=self._overflow,
                 spool=spool,
+                clock=self._clock,
             )
             for block, place in spool.replay() if spool is not None else ():
                 ticket = Ticket(pending.changed, pending.told)
@@ -345,7 +349,7 @@ class IoTDBSink:
             device, lane = self._lane(str(made.device))
             time_ = made.time if type(made.time) is int else to_time(made.time, made.time_unit)
             row = Row(time_, columns, made.types, made.time_unit)
-            now = time.monotonic()
+            now = self._clock.now()
             return [
                 Entry(ticket, row, device=device, lane=lane, n_rows=1, n_bytes=row.n_bytes, at=now)
             ]
@@ -398,7 +402,7 @@ class IoTDBSink:
             lane=lane,
             n_rows=len(block),
             n_bytes=block.n_bytes,
-            at=time.monotonic(),
+            at=self._clock.now(),
         )
 
     def _lane(self, device: str) -> tuple[str, int]:

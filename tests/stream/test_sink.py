@@ -40,6 +40,7 @@ from iotdb_frames.stream.sink import IoTDBSink
 from iotdb_frames.stream.sink_options import IoTDBOptions
 from iotdb_frames.stream.tickets import Entry, Ticket
 from sinks import T0, options_of, stored
+from turned import TurnedClock
 
 
 @pytest.fixture
@@ -262,14 +263,16 @@ def test_without_a_batch_size_each_event_goes_at_once(options: IoTDBOptions) -> 
 
 
 def test_the_timer(options: IoTDBOptions) -> None:
-    """A row waits no longer than the interval, though nothing follows it; and not much less."""
-    with IoTDBSink(options, batch_size=1_000_000, flush_interval_s=1.0) as sink:
-        sink.send({"device": "d1", "timestamp": T0, "a": 1.0}).wait(30)  # creates the region
+    """A row waits no longer than the interval, though nothing follows it; and no less."""
+    clock = TurnedClock("iotdb-frames-sink")
+    with IoTDBSink(options, batch_size=1_000_000, flush_interval_s=1.0, clock=clock) as sink:
         for i in range(3):
-            time.sleep(0.2 * i)
-            begin = time.monotonic()
-            sink.send({"device": "d1", "timestamp": T0 + i, "a": 1.0}).wait(30)
-            assert 0.99 < time.monotonic() - begin < 2.5
+            clock.turn(0.2 * i)
+            ticket = sink.send({"device": "d1", "timestamp": T0 + i, "a": 1.0})
+            clock.turn(0.99)
+            assert sink.stats.queued == 1
+            clock.turn(0.02)
+            ticket.wait()
 
 
 def test_the_timer_of_a_lane_does_not_wait_for_another() -> None:
