@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from clock import PATIENCE_S, FakeClock, wait_until
 from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.errors import ConnectionLost, PoolClosed, PoolTimeout
 from iotdb_frames.server import LocalServer
@@ -29,9 +29,15 @@ def opener(server: LocalServer, port: int | None = None) -> Callable[[], Session
 
 
 @pytest.fixture
-def pool(server: LocalServer) -> Iterator[SessionPool]:
-    """Two sessions at the most, and little patience."""
-    pool = SessionPool(opener(server), size=2, timeout_s=0.3)
+def clock() -> FakeClock:
+    """Time of the test's own."""
+    return FakeClock()
+
+
+@pytest.fixture
+def pool(server: LocalServer, clock: FakeClock) -> Iterator[SessionPool]:
+    """Two sessions at most, and a borrower waits for half a minute."""
+    pool = SessionPool(opener(server), size=2, timeout_s=30, clock=clock)
     yield pool
     pool.close()
 
@@ -46,44 +52,39 @@ def test_a_session_is_opened_once_and_lent_again(pool: SessionPool) -> None:
     assert (pool.stats.opened, pool.stats.checkouts, pool.stats.waits) == (1, 2, 0)
 
 
-def test_a_borrower_does_not_wait_for_ever(pool: SessionPool) -> None:
+def test_a_borrower_waits_no_longer_than_its_limit(pool: SessionPool, clock: FakeClock) -> None:
     """With all sessions lent a borrower gives up after its time-out, and says what to do."""
-    with pool.session(), pool.session():
-        started = time.monotonic()
-        with pytest.raises(PoolTimeout, match="2 sessions") as caught:
-            pool.take()
-        assert 0.25 < time.monotonic() - started < 2
+    with ThreadPoolExecutor(1) as threads, pool.session(), pool.session():
+        borrower = threads.submit(pool.take)
+        clock.wait_for_waiters()
+        clock.advance(29)
+        assert not borrower.done()
+        clock.advance(1)
+        with pytest.raises(PoolTimeout, match=r"2 sessions were busy for 30 s") as caught:
+            borrower.result(PATIENCE_S)
+    assert clock.slept_s == [30]
     assert isinstance(caught.value, TimeoutError)
     assert "pool_size" in (caught.value.hint or "")
-    assert pool.stats.timeouts == 1
+    assert (pool.stats.timeouts, pool.stats.wait_s) == (1, 30)
     pool.give_back(pool.take())
 
 
-def test_a_waiting_borrower_is_woken(server: LocalServer) -> None:
-    """A session that comes back goes to who waits, at once."""
-    pool = SessionPool(opener(server), size=1, timeout_s=30)
-    lent = pool.take()
-    got: list[float] = []
-
-    def borrow() -> None:
-        with pool.session():
-            got.append(time.monotonic())
-
-    thread = threading.Thread(target=borrow)
-    thread.start()
-    while not pool.stats.waits:
-        time.sleep(0.01)
-    given_back = time.monotonic()
-    pool.give_back(lent)
-    thread.join(10)
-    assert got[0] - given_back < 1
-    assert pool.stats.wait_s > 0
-    pool.close()
+def test_a_waiting_borrower_is_woken(pool: SessionPool, clock: FakeClock) -> None:
+    """A session that comes back goes to who waits, at once: no time has to pass."""
+    with ThreadPoolExecutor(1) as threads, pool.session():
+        lent = pool.take()
+        borrower = threads.submit(pool.take)
+        clock.wait_for_waiters()
+        clock.advance(2)
+        pool.give_back(lent)
+        assert borrower.result(PATIENCE_S) is lent
+        pool.give_back(lent)
+    assert (pool.stats.waits, pool.stats.wait_s, pool.stats.timeouts) == (1, 2, 0)
 
 
 def test_no_more_than_its_size(server: LocalServer) -> None:
     """Twenty threads share three sessions, and no session is in two hands."""
-    pool = SessionPool(opener(server), size=3, timeout_s=30)
+    pool = SessionPool(opener(server), size=3, timeout_s=PATIENCE_S)
     in_use: set[int] = set()
     wrong: list[str] = []
 
@@ -95,14 +96,14 @@ def test_no_more_than_its_size(server: LocalServer) -> None:
                 in_use.add(id(session))
                 if len(in_use) > 3:
                     wrong.append("too many")
-                time.sleep(0.0005)
+                session.execute("SHOW VERSION")  # others run meanwhile
                 in_use.discard(id(session))
 
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert not wrong
     assert pool.stats.opened <= 3
     assert pool.stats.checkouts == 400
@@ -120,11 +121,11 @@ def test_a_broken_session_is_not_lent_again(pool: SessionPool) -> None:
 def test_a_session_that_died_in_the_pool_is_not_lent(server: LocalServer) -> None:
     """A connection that the other side closed meanwhile is seen before it is lent."""
     with proxy_to(server.port) as proxy:
-        pool = SessionPool(opener(server, proxy.port), size=2, timeout_s=5)
-        with pool.session():
+        pool = SessionPool(opener(server, proxy.port), size=2, timeout_s=PATIENCE_S)
+        with pool.session() as session:
             pass
         proxy.close()
-        time.sleep(0.1)
+        wait_until(lambda: not session.is_usable)
         with pytest.raises(ConnectionLost):
             pool.take()
         assert pool.stats.lost == 1
@@ -140,7 +141,7 @@ def test_an_opening_that_fails_gives_its_place_back(server: LocalServer) -> None
             raise ConnectionLost("nobody there")
         return opener(server)()
 
-    pool = SessionPool(open_session, size=1, timeout_s=0.2)
+    pool = SessionPool(open_session, size=1, timeout_s=PATIENCE_S)
     for _ in range(5):
         with pytest.raises(ConnectionLost):
             pool.take()
@@ -151,22 +152,14 @@ def test_an_opening_that_fails_gives_its_place_back(server: LocalServer) -> None
 
 def test_closing_ends_everybody(server: LocalServer) -> None:
     """After `close` a waiting borrower raises, and lent sessions are at their end."""
-    pool = SessionPool(opener(server), size=1, timeout_s=30)
+    pool = SessionPool(opener(server), size=1, timeout_s=PATIENCE_S)
     lent = pool.take()
-    raised: list[Any] = []
-
-    def wait() -> None:
-        with pytest.raises(PoolClosed) as caught:
-            pool.take()
-        raised.append(caught.value)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    while not pool.stats.waits:
-        time.sleep(0.01)
-    pool.close()
-    thread.join(5)
-    assert raised
+    with ThreadPoolExecutor(1) as threads:
+        borrower = threads.submit(pool.take)
+        wait_until(lambda: pool.stats.waits)
+        pool.close()
+        with pytest.raises(PoolClosed):
+            borrower.result(PATIENCE_S)
     assert not lent.is_usable
     pool.give_back(lent)
     assert pool.stats.lost == 1
