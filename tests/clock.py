@@ -17,7 +17,7 @@ def wait_until(is_so: Callable[[], object], *, limit_s: float = PATIENCE_S) -> N
     deadline = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < deadline, f"it did not happen within {limit_s:g} s"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 class FakeClock(Clock):

