@@ -274,7 +274,7 @@ def test_refused_rows_go_to_the_dead_letter(run: Run, tmp_path: Path) -> None:
         (["--device", "cite"], ["'cite'", "did you mean 'site'?"]),
         (["--delimiter", "ab"], ["'ab'"]),
         (["--chunk", "lots"], ["chunk='lots'"]),
-        (["--url", "http://x"], ["no IoTDB URL"]),
+        (["--url", "http://x"], ["not an IoTDB URL"]),
         (["--url", "iotdb://root@127.0.0.1:1"], ["nobody listens at 127.0.0.1:1", "local:"]),
     ],
 )

@@ -28,7 +28,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.reader import query
 from iotdb_frames.codec.cells import to_cells
 from iotdb_frames.codec.names import normal_path
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.errors import QueryError
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan
 from iotdb_frames.options import TSDataType

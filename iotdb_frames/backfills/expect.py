@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.codec.sources import Source, is_missing
-from iotdb_frames.codec.sql import one_of, quote_identifier
+from iotdb_frames.codec.sql import one_of
 from iotdb_frames.frames.layout import dictionary_codes
 from iotdb_frames.frames.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 

@@ -25,7 +25,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.codec.names import Target
-from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.frames.card import plural
 from iotdb_frames.frames.plan import WritePlan

@@ -23,7 +23,7 @@ from typing import TypeVar
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.codec.sql import quote_string
+from iotdb_frames.codec.quotes import quote_string
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import ConnectionLost, QueryError, QueryTimeout
 from iotdb_frames.wire.answers import Model, ResultHeader

@@ -9,7 +9,7 @@ from typing import Any
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.schema import query_table
 from iotdb_frames.codec.names import Target, join_path, split_path
-from iotdb_frames.codec.sql import quote_identifier, quote_string
+from iotdb_frames.codec.quotes import quote_identifier, quote_string
 from iotdb_frames.errors import OptionsError, PermissionDenied
 from iotdb_frames.frames.plan import WritePlan
 

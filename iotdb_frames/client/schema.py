@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target, join_path, split_path
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.frames.layout import Category, Layout

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iotdb_frames.codec.names import Target
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 
 AGGREGATES = {
     "mean": ("AVG", "avg"),

@@ -9,7 +9,7 @@ import pandas as pd
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import check_model, run_query
 from iotdb_frames.codec.names import normal_path, parse_target
-from iotdb_frames.codec.sql import quote_identifier
+from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.frames.schema_frame import SchemaFrame
 from iotdb_frames.wire.answers import Model

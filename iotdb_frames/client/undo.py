@@ -9,7 +9,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.delete import delete_sql, delete_values, drop_sql, is_pattern, run_all
 from iotdb_frames.client.schema import check_rights, look_at_devices, look_at_table, query_table
 from iotdb_frames.codec.names import Target, is_utf8, join_path, parse_target, split_path
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, PermissionDenied, QueryError, nearest
 from iotdb_frames.frames.report import MAX_SERIES, DeleteReport

@@ -24,8 +24,8 @@ from iotdb_frames.codec.names import (
     normal_path,
     split_path,
 )
+from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.codec.sources import Source
-from iotdb_frames.codec.sql import quote_path_node
 from iotdb_frames.codec.types import kind_of
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.frames.labelled import (

@@ -18,8 +18,8 @@ from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target, join_path, split_path
+from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.codec.sources import from_arrow
-from iotdb_frames.codec.sql import quote_path_node
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.frames.layout import Column, Layout, Part
 from iotdb_frames.frames.plan import Existing, WritePlan

@@ -9,15 +9,18 @@ import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from iotdb.thrift.rpc import ttypes
 
-from iotdb_frames.codec.sql import quote_identifier
-from iotdb_frames.codec.tablet import Tablet
+from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import PermissionDenied, QueryError, WriteRejected
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ResultHeader, check
 from iotdb_frames.wire.login import log_in
+
+if TYPE_CHECKING:
+    from iotdb_frames.codec.tablet import Tablet  # loads pandas, which a server's keeper must not
 
 _GOODBYE_S = 1.0
 _SERVER_SHARE = 0.9

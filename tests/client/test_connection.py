@@ -203,7 +203,7 @@ def test_a_server_that_falls_silent_is_given_up(server: LocalServer) -> None:
         version(own)
 
         def ask(session: Session) -> None:
-            session.set_timeout(0.3)
+            session.limit_all(0.3)
             session.execute("SHOW VERSION")
 
         proxy.is_held.set()

@@ -11,7 +11,7 @@ import pytest
 
 import iotdb_frames as iotf
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.codec.sql import quote_path_node
+from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server import LocalServer
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.reader import read_sql
 from iotdb_frames.client.writer import plan, write
-from iotdb_frames.codec.sql import quote_identifier, quote_path_node
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.frames.report import WriteReport
 from iotdb_frames.server import LocalServer

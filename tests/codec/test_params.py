@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotdb_frames.codec.params import bind, place_names
-from iotdb_frames.codec.sql import Identifier, exact, quote_string
+from iotdb_frames.codec.quotes import quote_string
+from iotdb_frames.codec.sql import Identifier, exact
 from iotdb_frames.errors import OptionsError
 
 Model = Literal["tree", "table"]

@@ -10,14 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iotdb_frames.codec.sql import (
-    Identifier,
-    exact,
-    literal,
-    one_of,
-    quote_identifier,
-    quote_path_node,
-)
+from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
+from iotdb_frames.codec.sql import Identifier, exact, literal, one_of
 from iotdb_frames.errors import OptionsError
 
 Model = Literal["tree", "table"]

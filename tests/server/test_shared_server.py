@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -95,7 +96,7 @@ def test_unused_server_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     options = ensure_local(home)
     keeper = local_status(home).keeper
     assert keeper is not None
-    with probe._connect(options.hosts[0][1], tls=False, timeout_s=5):
+    with socket.create_connection(options.hosts[0], timeout=5):
         assert not keeper.wait_gone(timeout_s=4)
     assert keeper.wait_gone(timeout_s=20)
     assert not (home / "server.json").exists()
