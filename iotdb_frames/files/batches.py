@@ -146,13 +146,30 @@ def _rounded(table: pa.Table, lines: bytes) -> pa.Array:
         is_far |= np.asarray(far)
     refused = np.full(table.num_rows, None, object)
     if is_far.any():
-        texts = [line for line in lines.split(b"\n") if line.strip()]
+        texts = _objects(lines, table.num_rows)
         for at in np.flatnonzero(is_far).tolist():  # only numbers of 16 digits and more
             values = json.loads(texts[at])
             wholes = (v for n in floats if isinstance(v := values.get(n), int))
             if any(int(float(v)) != v for v in wholes):
-                refused[at] = texts[at].decode("utf-8", "backslashreplace").strip()
+                refused[at] = texts[at]
     return pa.array(refused, pa.string())
+
+
+def _objects(lines: bytes, n_objects: int) -> list[str]:
+    """The text of each object: mostly a line, but one may span lines, or a line hold several."""
+    text = lines.decode("utf-8", "backslashreplace")
+    found = [stripped for line in text.split("\n") if (stripped := line.strip())]
+    if len(found) == n_objects and all(t[0] == "{" and t[-1] == "}" for t in found):
+        return found
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        _, end = decoder.raw_decode(text, at)
+        found.append(text[at:end])
+        at = end
+    return found
 
 
 def _split(table: pa.Table, start: int) -> tuple[pa.Table, np.ndarray | None, list[Refusal]]:

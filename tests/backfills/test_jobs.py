@@ -765,3 +765,17 @@ def test_whole_numbers_beside_fractions_are_exact(place: Place, kind: str) -> No
     assert (report.rows_written, report.rows_refused) == (2, 1)
     assert place.letters() == [(f"f.{kind}", 3 if kind == "csv" else 2)]
     assert place.stored()["a"].tolist() == [0.5, 2.0**53]
+
+
+@pytest.mark.parametrize("layout", ["{}\n{}\n{}\n", "{} {}\n{}\n", "{}\n\n{}{}\n"])
+def test_objects_of_json_may_stand_as_they_like(place: Place, layout: str) -> None:
+    """The number that a double would round is refused where objects share lines, or span them."""
+    values = ["9007199254740993", "0.5", "9007199254740995"]
+    objects = [
+        f'{{"time":\n"2024-03-01T00:00:0{i}", "a": {value}}}' for i, value in enumerate(values)
+    ]
+    (place.folder / "f.jsonl").write_text(layout.format(*objects))
+    report = place.run(time="time", verify="values", **place.collect)
+    assert (report.rows_written, report.rows_refused) == (1, 2)
+    assert place.letters() == [("f.jsonl", 1), ("f.jsonl", 3)]
+    assert place.stored()["a"].tolist() == [0.5]
