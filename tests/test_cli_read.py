@@ -15,6 +15,7 @@ from pyarrow import csv
 from typer.testing import CliRunner
 
 import iotdb_frames as iotf
+from full_disk import full_disk
 from iotdb_frames.cli import app
 from iotdb_frames.cli import read as read_command
 from iotdb_frames.client.connection import Connection
@@ -148,3 +149,17 @@ def test_bad_requests_leave_nothing(
     assert result.exit_code == 1
     assert said in result.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "csv", "csv.gz"])
+def test_a_full_disk_is_told(run: Run, tmp_path: Path, ending: str) -> None:
+    """A file that the disk has no room for is named with a remedy, and nothing of it is left."""
+    out = tmp_path / f"x.{ending}"
+    with full_disk(20_000):
+        result = run(SQL, "--out", out)
+    assert result.exit_code == 1
+    assert "x." in result.output
+    assert "cannot be written: File too large" in result.output
+    assert "--out" in result.output
+    assert not list(tmp_path.iterdir())
+    assert run(SQL, "--out", out).exit_code == 0

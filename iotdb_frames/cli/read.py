@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from iotdb_frames.cli import screen
-from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,12 +90,24 @@ def read(
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole, and else goes away."""
+    """A file that gets its name when it is whole, and else goes away.
+
+    Raises
+    ------
+    IoTDBFramesError : it cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as stream:
             yield stream
         part.replace(path)
+    except OSError as exc:
+        if isinstance(exc, IoTDBFramesError):  # ConnectionLost is an OSError
+            raise
+        raise IoTDBFramesError(
+            f"{path} cannot be written: {exc.strerror or exc}",
+            hint="make room, or name a file elsewhere: --out",
+        ) from exc
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
