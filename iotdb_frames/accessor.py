@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
-from iotdb_frames.options import WriteArgs, show_options
+from iotdb_frames.options import WriteArgs, hide_url, show_options
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
@@ -38,6 +38,7 @@ class IoTDBAccessor:
         **options: Unpack[WriteArgs],
     ) -> WriteReport:
         """Write the frame; see `iotdb_frames.write`."""
+        connection = hide_url(connection)
         from iotdb_frames.client.writer import write
 
         return write(self._data, target, connection=connection, **options)
@@ -52,6 +53,7 @@ class IoTDBAccessor:
         **options: Unpack[WriteArgs],
     ) -> WritePlan:
         """Everything `write` would do, and nothing sent; see `iotdb_frames.plan`."""
+        connection = hide_url(connection)
         from iotdb_frames.client.writer import plan
 
         return plan(self._data, target, offline=offline, connection=connection, **options)

@@ -10,10 +10,12 @@ import ssl
 import struct
 import subprocess
 import sys
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from thrift.protocol import TProtocol
 from thrift.Thrift import TApplicationException, TException
@@ -221,3 +223,36 @@ def _accessor() -> Any:
 def test_installed_package_is_typed() -> None:
     """Type checkers of users find our types."""
     assert (Path(iotf.__file__).parent / "py.typed").exists()
+
+
+_TAKERS = [
+    name
+    for name in iotf.__all__
+    if inspect.isfunction(call := getattr(iotf, name))
+    and "connection" in inspect.signature(call).parameters
+]
+_METHODS = {
+    "df.iotdb.write": pd.DataFrame().iotdb.write,
+    "df.iotdb.plan": pd.DataFrame().iotdb.plan,
+    "SensorSource.stream": iotf.SensorSource().stream,
+}
+
+
+@pytest.mark.parametrize("name", [*_TAKERS, *_METHODS])
+def test_a_password_in_a_url_is_in_no_variable(name: str) -> None:
+    """An error about a URL shows its password in no variable of a call that takes one."""
+    call = _METHODS.get(name) or getattr(iotf, name)
+    needed = [p for p in inspect.signature(call).parameters.values() if p.default is p.empty]
+    given = {"data": pd.DataFrame(), "what": "version", "to": "root.a", "sources": "nowhere.csv"}
+    args = {
+        p.name: given.get(p.name, "root.a")
+        for p in needed
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != "connection"
+    }
+    url = "iotdb://root:" + "s3cr3t" + "@127.0.0.1:1/?no_such_option=1"
+    with pytest.raises(errors.OptionsError) as caught:
+        call(**args, connection=url)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in shown.stack if "iotdb_frames" in Path(frame.filename).parts[-3:-1]]
+    assert ours
+    assert not [f.name for f in ours if "s3cr3t" in repr(f.locals)]

@@ -17,10 +17,11 @@ from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
 from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
+from iotdb_frames.options import hide_url
 
 
 class BackfillJob:
@@ -59,6 +60,7 @@ class BackfillJob:
 
         Parameters and errors are those of `backfill`.
         """
+        connection = hide_url(connection)
         manifest = Manifest(self._path)
         try:
             sources, asked = manifest.get("sources"), manifest.get("asked")
@@ -85,7 +87,10 @@ class BackfillJob:
         )
 
     def __repr__(self) -> str:
-        return self.status().card().text()
+        try:
+            return self.status().card().text()
+        except IoTDBFramesError as exc:  # a repr never raises
+            return f"<BackfillJob: {exc.message}>"
 
     def _repr_html_(self) -> str:
         return self.status().card().html()
@@ -132,6 +137,7 @@ def backfill(
         written. ``on_error="collect"`` leaves such rows to the dead letter and goes on.
     ServerError, PartialWriteError : the server said no, or was gone for longer than `retry` waits.
     """
+    connection = hide_url(connection)
     progress = options.pop("progress", "auto")
     return _backfill(
         sources,
@@ -161,6 +167,7 @@ def plan_backfill(
     offline : do not ask the server; its schema is unknown then, and its precision taken for ms
     sources, target, connection, options : as in `backfill`; files only
     """
+    connection = hide_url(connection)
     chosen = make_options({k: v for k, v in options.items() if k != "progress"})
     if not is_files(sources):
         raise OptionsError("frames are planned one by one: df.iotdb.plan(…)")
@@ -200,6 +207,7 @@ def _backfill(
     options: BackfillOptions,
     progress: Any,
 ) -> BackfillReport:
+    connection = hide_url(connection)
     if changed not in ("raise", "again"):
         raise OptionsError(f"changed={changed!r} is none of 'raise', 'again'")
     conn = resolve_connection(connection)

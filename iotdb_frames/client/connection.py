@@ -25,6 +25,7 @@ from iotdb_frames.options import (
     Secret,
     check_retry,
     default_url,
+    hide_url,
     parse_url,
 )
 from iotdb_frames.wire.answers import Model, ServerInfo
@@ -339,6 +340,7 @@ def use(connection: Connection | str | None) -> Connection | None:
 
     None forgets it: the environment, the profile and the default address count again.
     """
+    connection = hide_url(connection)
     global _current
     _current = connect(connection) if isinstance(connection, str) else connection
     return _current
@@ -346,6 +348,7 @@ def use(connection: Connection | str | None) -> Connection | None:
 
 def resolve_connection(connection: Connection | str | None) -> Connection:
     """The connection of a call: its argument, `use`, environment, profile, the default address."""
+    connection = hide_url(connection)
     if isinstance(connection, Connection):
         return connection
     if connection is None and _current is not None:

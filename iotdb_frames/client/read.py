@@ -14,6 +14,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.client.reader import frames
 from iotdb_frames.client.reading import open_reading
 from iotdb_frames.frames.normal import DtypeBackend, check_form
+from iotdb_frames.options import hide_url
 
 
 @overload
@@ -104,6 +105,7 @@ def read(
     QueryError : an unknown path, table or column; QueryTimeout, PermissionDenied, ConnectionLost,
         OptionsError, FrameError
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     check_form(tz=tz, dtype_backend=dtype_backend)
     ask = check_ask(

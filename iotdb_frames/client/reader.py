@@ -19,6 +19,7 @@ from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.frames.normal import DtypeBackend, check_form
+from iotdb_frames.options import hide_url
 from iotdb_frames.wire.answers import Model
 
 Params = Mapping[str, Any] | Sequence[Any] | None
@@ -104,6 +105,7 @@ def query(
     QueryError : the server's words and the place in `sql`; or no series is there to select from.
     QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     model = check_model(model) or conn.default_model
     text = _bind(sql, params, conn, model)
@@ -131,6 +133,7 @@ def execute(
     the connection broke is not sent again. USE, SET SQL_DIALECT and prepared statements are
     refused: they would change one session of several.
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     model = check_model(model) or conn.default_model
     return run_sql(conn, _bind(sql, params, conn, model), model=model, is_idempotent=False)
@@ -186,6 +189,7 @@ def read_sql(
     FrameError : a column that cannot be held exactly in what was asked for.
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
     """
+    connection = hide_url(connection)
     check_count(chunk_rows, name="chunk_rows")
     check_form(tz=tz, dtype_backend=dtype_backend)
     result = query(sql, params=params, model=model, connection=connection)

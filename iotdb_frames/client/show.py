@@ -12,6 +12,7 @@ from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.frames.schema_frame import SchemaFrame
+from iotdb_frames.options import hide_url
 from iotdb_frames.wire.answers import Model
 
 
@@ -83,6 +84,7 @@ def show(
     ------
     OptionsError, QueryError, PermissionDenied, ConnectionLost
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     known = {"tree": _TREE, "table": _TABLE}
     if not isinstance(what, str) or what not in {*_TREE, *_TABLE, *_BOTH}:

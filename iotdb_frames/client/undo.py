@@ -13,6 +13,7 @@ from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, PermissionDenied, QueryError, nearest
 from iotdb_frames.frames.report import MAX_SERIES, DeleteReport
+from iotdb_frames.options import hide_url
 
 
 def delete(
@@ -46,6 +47,7 @@ def delete(
     OptionsError, QueryError, PermissionDenied : nothing was deleted. QueryError: there is no such
         series or table; its hint has the nearest names.
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     goal = _undo_target(target, conn)
     bounds = [
@@ -97,6 +99,7 @@ def drop(
     ------
     OptionsError, QueryError, PermissionDenied : as of `delete`.
     """
+    connection = hide_url(connection)
     conn = resolve_connection(connection)
     goal = _undo_target(target, conn)
     report = DeleteReport("drop", str(goal), precision=conn.server.precision)

@@ -38,7 +38,7 @@ from iotdb_frames.frames.plan import Existing, Refused, WritePlan
 from iotdb_frames.frames.planning import layout_of, plan_layout
 from iotdb_frames.frames.refused import of_one_row
 from iotdb_frames.frames.report import ChunkFailure, State, WriteReport
-from iotdb_frames.options import WriteArgs, WriteOptions, show_options, write_options
+from iotdb_frames.options import WriteArgs, WriteOptions, hide_url, show_options, write_options
 
 _PARTLY_STORED = {507, 607}
 
@@ -524,6 +524,7 @@ def write(
     OptionsError, FrameError, TimeIndexError, ColumnTypeError : nothing of the frame was sent.
     ServerError, PartialWriteError : `.report` says what was acknowledged, refused and in doubt.
     """
+    connection = hide_url(connection)
     chosen = write_options(options)
     conn = resolve_connection(connection)
     if is_stream(data):
@@ -564,6 +565,7 @@ def plan(
     -------
     WritePlan
     """
+    connection = hide_url(connection)
     chosen = write_options(options)
     if is_stream(data):
         _check_stream(chosen)

@@ -5,6 +5,7 @@ from iotdb_frames.options.connection import (
     ConnectionOptions,
     Secret,
     default_url,
+    hide_url,
     parse_url,
     zone_name,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "as_enum",
     "check_retry",
     "default_url",
+    "hide_url",
     "parse_bytes",
     "parse_url",
     "show_options",

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,8 @@ from iotdb_frames.errors import OptionsError
 DEFAULT_PORT = 6667
 LONGEST_S = 10**9
 """Some thirty years: what sockets and the server's milliseconds have room for."""
+
+C = TypeVar("C")
 
 
 class Secret(str):
@@ -54,6 +56,14 @@ def _arrived(value: str) -> Secret:
 
 def _secret_of_here() -> Secret:
     return Secret(os.environ.get("IOTDB_PASSWORD", ""))
+
+
+def hide_url(connection: C) -> C:
+    """A URL as a `Secret`, so that no traceback that shows variables shows its password.
+
+    The first thing that a call does with its `connection`; what is no text stays as it is.
+    """
+    return Secret(connection) if isinstance(connection, str) else connection  # type: ignore[return-value]
 
 
 def zone_name(zone: Any, *, option: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from iotdb_frames.frames.card import Card, Grid, count, duration, rate
-from iotdb_frames.options import WriteArgs, show_options
+from iotdb_frames.options import WriteArgs, hide_url, show_options
 from iotdb_frames.views import load_view
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Streamable:
         ------
         OptionsError : an invalid option, or one that a stream cannot have.
         """
+        connection = hide_url(connection)
         from iotdb_frames.stream.target import stream
 
         return stream(
@@ -120,6 +121,7 @@ class Streamable:
         ------
         MissingExtraError : the extra ``[notebook]`` is needed and not installed.
         """
+        connection = hide_url(connection)
         return load_view("panel")(
             self,
             to=to,
@@ -162,6 +164,7 @@ def watch(
     OptionsError : an option that cannot be meant.
     MissingExtraError : the extra ``[notebook]`` is needed and not installed.
     """
+    connection = hide_url(connection)
     return load_view("watch")(
         target, every=every, last=last, columns=columns, connection=connection, capacity=capacity
     )

@@ -29,6 +29,7 @@ from iotdb_frames.options import (
     TSDataType,
     WriteArgs,
     WriteOptions,
+    hide_url,
     write_options,
 )
 from iotdb_frames.stream.playing import Playable, State, StreamStats
@@ -64,6 +65,7 @@ def stream(
     ------
     OptionsError : an option that cannot be meant, or not for a stream.
     """
+    connection = hide_url(connection)
     if isinstance(to, str):
         conn = resolve_connection(connection)
         target = parse_target(to, database=conn.options.database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,3 +64,8 @@ def test_a_filter_of_a_program_stays_there() -> None:
     options = make_options({"filter": pc.field("a") > 1})
     with pytest.raises(OptionsError, match="filter that only its program knows"):
         read_asked(json.loads(json.dumps(options.asked())))
+
+
+def test_a_job_without_a_manifest_has_a_repr(tmp_path: Path) -> None:
+    """The repr of a job says that its manifest is not there, and does not raise."""
+    assert "there is no manifest" in repr(iotf.BackfillJob(tmp_path / "nowhere.sqlite"))

@@ -97,7 +97,8 @@ class LivePanel:
         return snapshot.card(self.feed, **self._still())
 
     def __repr__(self) -> str:
-        return self.card().text()
+        # A traceback with locals also shows a panel that did not open.
+        return self.card().text() if "view" in vars(self) else object.__repr__(self)
 
     def _repr_html_(self) -> str:
         self._bring_up_to_date()

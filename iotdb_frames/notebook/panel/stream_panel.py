@@ -14,6 +14,7 @@ from iotdb_frames.notebook.panel.counters import Rates, Totals, tiles
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.followed import Followed, keys_of, units_of
 from iotdb_frames.notebook.panel.shown import LivePanel, now, spans_of
+from iotdb_frames.options import hide_url
 from iotdb_frames.stream.playing import Playable, StreamStats, checked_speed
 from iotdb_frames.stream.runner import Runner
 from iotdb_frames.stream.source import SensorSource
@@ -53,6 +54,7 @@ class StreamPanel(LivePanel):
         capacity: int = 10_000,
         **options: Any,
     ) -> None:
+        connection = hide_url(connection)
         self.source = source
         self._sink = None if isinstance(to, str) else to
         self._options = {"duration": duration, "now": now, "connection": connection, **options}

@@ -17,6 +17,7 @@ from iotdb_frames.errors import FrameError, OptionsError, QueryError
 from iotdb_frames.notebook.panel.counters import Rates, number
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
+from iotdb_frames.options import hide_url
 from iotdb_frames.stream.clock import to_seconds
 
 _UNWATCHED = 10
@@ -39,6 +40,7 @@ class Watch(LivePanel):
         connection: Connection | str | None,
         capacity: int,
     ) -> None:
+        connection = hide_url(connection)
         self._every_s = to_seconds(every, name="every")
         self._last_s = to_seconds(last, name="last")
         if not self._every_s > 0 or not self._last_s > 0:
