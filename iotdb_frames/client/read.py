@@ -11,8 +11,11 @@ import pyarrow as pa
 
 from iotdb_frames.client.ask import check_ask
 from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.cursor import NO_MEMORY
 from iotdb_frames.client.reader import frames
 from iotdb_frames.client.reading import open_reading
+from iotdb_frames.client.slices import can_slice, read_slices
+from iotdb_frames.errors import QueryError
 from iotdb_frames.frames.normal import DtypeBackend, check_form
 from iotdb_frames.options import hide_url
 
@@ -92,7 +95,8 @@ def read(
         ``write(…, device=)`` takes it (tree model, several devices); None: ``device``
     wide : columns (device, measurement) and one row a time instead (tree model)
     tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
-    dtype_backend, chunk_rows : see `read_sql`
+    dtype_backend, chunk_rows : see `read_sql`. Without `chunk_rows`, columns that the server has
+        no memory to read at once are read in slices; rows written meanwhile may then be partial
     connection : a Connection or a URL; None: see `use`
 
     Returns
@@ -122,7 +126,13 @@ def read(
         wide=wide,
         chunk_rows=chunk_rows,
     )
-    reading = open_reading(conn, ask)
+    try:
+        reading = open_reading(conn, ask)
+    except QueryError as exc:
+        if exc.code != NO_MEMORY or chunk_rows is not None or not can_slice(ask):
+            raise
+        reading, table = read_slices(conn, ask, exc)
+        return reading.finish(table, tz=tz, dtype_backend=dtype_backend)
     if chunk_rows is None:
         return reading.whole(tz=tz, dtype_backend=dtype_backend)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -31,6 +31,7 @@ class Reading:
     attributes : which of the names are attributes of a table
     base : prefix to cut from the paths in the device column, where there is one
     windows : None: rows as they are stored
+    all_types : IoTDB types of the names, where they are those of several results
     """
 
     result: QueryResult
@@ -41,29 +42,47 @@ class Reading:
     attributes: Sequence[str] = ()
     base: str | None = None
     windows: Windows | None = None
+    all_types: Mapping[str, str] | None = None
+
+    @property
+    def types(self) -> dict[str, str]:
+        """IoTDB types of the names, but for the time and a column of devices' paths."""
+        if self.all_types is not None:
+            return dict(self.all_types)
+        header = self.result.header
+        types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
+        n_left_out = 1 + (self.n_keys if self.base is not None else 0)
+        named = zip(self.names[n_left_out:], self.places[n_left_out:], strict=True)
+        return {name: types[place] for name, place in named}
 
     def whole(self, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
         """All rows as one frame."""
         if self.ask.wide or self.ask.fill is not None:
             return self.frame(self.result.to_arrow(), tz=tz, dtype_backend=dtype_backend)
         builder = FrameBuilder(
-            self._pick(self.result.schema.empty_table()).schema,
+            self.pick(self.result.schema.empty_table()).schema,
             index=0,
             time_zone=self.result.time_zone,
             tz=tz,
             dtype_backend=dtype_backend,
         )
         for batch in self.result.batches():
-            builder.add(self._pick(pa.Table.from_batches([batch])))
+            builder.add(self.pick(pa.Table.from_batches([batch])))
         return self._claim(builder.finish())
 
     def frame(
         self, rows: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
     ) -> pd.DataFrame:
         """Rows of the result as a frame."""
-        ask = self.ask
-        table = self._pick(rows)
+        table = self.pick(rows)
         del rows
+        return self.finish(table, tz=tz, dtype_backend=dtype_backend)
+
+    def finish(
+        self, table: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
+    ) -> pd.DataFrame:
+        """Picked rows as a frame."""
+        ask = self.ask
         if self.windows is not None and ask.fill is not None:
             table = fill_windows(
                 table,
@@ -85,7 +104,7 @@ class Reading:
             frame.columns = pd.MultiIndex.from_tuples(labels, names=[DEVICE, "measurement"])
         return self._claim(frame)
 
-    def _pick(self, rows: pa.Table) -> pa.Table:
+    def pick(self, rows: pa.Table) -> pa.Table:
         """The frame's columns of the result's, under their labels."""
         table = pa.Table.from_arrays([rows.column(i) for i in self.places], list(self.names))
         if self.base is None:
@@ -94,21 +113,16 @@ class Reading:
         return table.set_column(1, self.names[1], below)
 
     def _claim(self, frame: pd.DataFrame) -> pd.DataFrame:
-        frame.attrs["iotdb"] = self._attrs()
+        frame.attrs["iotdb"] = self._attrs() | _zone_of(frame.index)
         return frame
 
     def _attrs(self) -> dict[str, Any]:
         """What the frame says of itself: plain values, so that Parquet and pickle keep them."""
-        ask, header = self.ask, self.result.header
-        types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
+        ask = self.ask
         keys = list(self.names[1 : 1 + self.n_keys])
         attrs: dict[str, Any] = {
             "target": str(ask.target),
-            "types": {
-                name: types[place]
-                for name, place in zip(self.names[1:], self.places[1:], strict=True)
-                if not (self.base is not None and name in keys)
-            },
+            "types": self.types,
             "precision": ask.precision,
         }
         if self.base is not None and not ask.wide:
@@ -120,3 +134,8 @@ class Reading:
             attrs["every"] = f"{self.windows.every}{ask.precision}"
             attrs["agg"] = dict(zip(self.names[1 + self.n_keys :], self.windows.words, strict=True))
         return attrs
+
+
+def _zone_of(index: pd.Index) -> dict[str, str]:
+    zone = getattr(index, "tz", None)
+    return {} if zone is None else {"tz": str(zone)}

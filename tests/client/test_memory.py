@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from clock import FakeClock
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.cursor import NO_MEMORY, wait_for_memory
 from iotdb_frames.client.explain import explain
+from iotdb_frames.client.read import read
 from iotdb_frames.client.reader import run_sql
 from iotdb_frames.client.writer import write
 from iotdb_frames.errors import QueryError
+from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import Model
 
 N_COLUMNS = 3000
@@ -120,3 +123,34 @@ def test_hint_fits_the_query(sql: str, remedy: str) -> None:
     hint = explain(QueryError("no memory", code=NO_MEMORY), sql, model="table").hint
     assert hint is not None
     assert remedy in hint
+
+
+def test_wider_than_the_memory() -> None:
+    """What a server has no memory to read at once comes in slices: the same frame, and limits."""
+    stock = {"page_size_in_byte": str(64 << 10), "datanode_memory_proportion": "3:3:1:1:1:1"}
+    numbers = np.arange(len(INDEX) * N_COLUMNS, dtype=float).reshape(len(INDEX), N_COLUMNS)
+    numbers[numbers % 3 == 0] = np.nan
+    numbers[5, : N_COLUMNS // 2] = np.nan  # a row that some slices do not have
+    names = sorted(f"c{i}" for i in range(N_COLUMNS))
+    frame = pd.DataFrame(numbers, index=pd.DatetimeIndex(INDEX, freq=None), columns=names)
+    frame[names[0]] = pd.array([None, 2**53 + 1] * (len(INDEX) // 2), "Int64")
+    fleet = pd.concat([frame[:15].assign(device="a"), frame[5:].assign(device="b")])
+    with (
+        LocalServer(properties=stock) as server,
+        Connection(lambda: server.options, label="stock") as own,
+    ):
+        write(frame, "root.wide.d", connection=own)
+        write(fleet, "root.fleet", device="device", connection=own)
+        with pytest.raises(QueryError) as caught:
+            shape_at_once(own, "SELECT * FROM root.wide.d")
+        assert caught.value.code == NO_MEMORY
+        found = read("root.wide.d", connection=own)
+        assert_frame_equal(found, frame)
+        assert list(found.attrs["iotdb"]["types"]) == names
+        some = names[:1] + names[:0:-1]
+        assert_frame_equal(
+            read("root.wide.d", columns=some, limit=7, connection=own), frame[some][:7]
+        )
+        found = read("root.fleet.**", connection=own)
+        assert found["device"].tolist() == ["a"] * 15 + ["b"] * 15
+        assert_frame_equal(found[names], fleet[names])

@@ -476,3 +476,21 @@ def test_a_table_without_tags(connection: Connection, database: str) -> None:
     assert found.to_dict("list") == {"a b": [1.5], "n": [2]}
     assert found.dtypes.astype(str).tolist() == ["float64", "Int32"]
     assert pa.array(found.index).cast(pa.int64()).to_pylist() == [5]
+
+
+def test_order_and_zone_come_back(connection: Connection, database: str) -> None:
+    """Columns come in the order and times in the zone that a frame's attributes tell, or a call."""
+    target = f"root.{database}.d"
+    made = pd.DataFrame(
+        {"z": [1.5, 2.5], "a": pd.array([1, 2], "Int32"), "m": pd.array(["x", "y"], TEXT_DTYPE)},
+        index=pd.DatetimeIndex(["2024-03-31 00:30", "2024-03-31 01:30"], tz="UTC", name="time")
+        .tz_convert("Europe/Berlin")
+        .as_unit("ms"),
+    )
+    write(made, target, connection=connection)
+    first = read(target, columns=list(made), tz=made.index.tz, connection=connection)
+    assert_frame_equal(first, made)
+    told = first.attrs["iotdb"]
+    again = read(target, columns=list(told["types"]), tz=told["tz"], connection=connection)
+    assert_frame_equal(again, made)
+    assert list(read(target, connection=connection)) == ["a", "m", "z"]
