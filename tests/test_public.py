@@ -11,8 +11,11 @@ import struct
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -23,6 +26,8 @@ from thrift.transport import TTransport
 
 import iotdb_frames as iotf
 from iotdb_frames import errors, options
+from iotdb_frames.accessor import IoTDBAccessor
+from iotdb_frames.client import connection
 from iotdb_frames.frames.report import ChunkFailure, WriteReport
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
@@ -225,34 +230,76 @@ def test_installed_package_is_typed() -> None:
     assert (Path(iotf.__file__).parent / "py.typed").exists()
 
 
-_TAKERS = [
-    name
-    for name in iotf.__all__
-    if inspect.isfunction(call := getattr(iotf, name))
-    and "connection" in inspect.signature(call).parameters
-]
-_METHODS = {
-    "df.iotdb.write": pd.DataFrame().iotdb.write,
-    "df.iotdb.plan": pd.DataFrame().iotdb.plan,
-    "SensorSource.stream": iotf.SensorSource().stream,
+_SECRET = "s3cr3t"
+_HAS_PLACE = {"connection", "url"}
+_ARGUMENTS = {"data": pd.DataFrame({"v": [1.0]}), "sources": "nowhere.csv", "to": "root.a"}
+_OBJECTS = {
+    "BackfillJob": lambda: iotf.BackfillJob("nowhere.sqlite"),
+    "IoTDBAccessor": lambda: pd.DataFrame().iotdb,
+    "SensorSource": iotf.SensorSource,
 }
+"""How a method's object is made, for classes with methods that take a connection."""
 
 
-@pytest.mark.parametrize("name", [*_TAKERS, *_METHODS])
-def test_a_password_in_a_url_is_in_no_variable(name: str) -> None:
+def _takes_place(call: Any) -> bool:
+    return callable(call) and not _HAS_PLACE.isdisjoint(inspect.signature(call).parameters)
+
+
+def _takers() -> dict[str, Callable[..., Any]]:
+    """Everything public that is given a URL: calls, classes, and methods of classes."""
+    takers: dict[str, Callable[..., Any]] = {"IoTDBSink": lambda url: iotf.IoTDBSink(url)}
+    takers["StreamPanel.start"] = lambda url: iotf.SensorSource().panel(connection=url).start()
+    for name in (*iotf.__all__, "IoTDBAccessor"):
+        thing = getattr(iotf, name, IoTDBAccessor)
+        if isinstance(thing, ModuleType):
+            continue
+        if _takes_place(thing):
+            takers[name] = thing
+        if inspect.isclass(thing):
+            for method, call in inspect.getmembers(thing, inspect.isfunction):
+                if method[0] != "_" and method != "panel" and _takes_place(call):
+                    takers[f"{name}.{method}"] = _bound(name, method)
+    return takers
+
+
+def _bound(name: str, method: str) -> Callable[..., Any]:
+    return getattr(_OBJECTS[name](), method)  # type: ignore[no-any-return]
+
+
+def _variables(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Where each frame of an error is, and what a traceback with variables shows of it."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename != __file__:
+            for name, value in frame.f_locals.items():
+                with suppress(AttributeError):  # an object that is not made yet has no repr
+                    yield f"{frame.f_code.co_qualname}:{line} {name}", repr(value)
+
+
+@pytest.mark.parametrize("rest", ["@127.0.0.1:1/?no_such_option=1", "@[::1", "/x@127.0.0.1:1"])
+@pytest.mark.parametrize("name", _takers())
+def test_a_password_in_a_url_is_in_no_variable(name: str, rest: str) -> None:
     """An error about a URL shows its password in no variable of a call that takes one."""
-    call = _METHODS.get(name) or getattr(iotf, name)
-    needed = [p for p in inspect.signature(call).parameters.values() if p.default is p.empty]
-    given = {"data": pd.DataFrame(), "what": "version", "to": "root.a", "sources": "nowhere.csv"}
+    call = _takers()[name]
+    signature = inspect.signature(call).parameters
     args = {
-        p.name: given.get(p.name, "root.a")
-        for p in needed
-        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != "connection"
+        p.name: _ARGUMENTS.get(p.name, "root.a")
+        for p in signature.values()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
-    url = "iotdb://root:" + "s3cr3t" + "@127.0.0.1:1/?no_such_option=1"
+    args[(_HAS_PLACE & set(signature)).pop()] = "iotdb://root:" + _SECRET + rest
+    with pytest.raises(errors.IoTDBFramesError) as caught:
+        call(**args)
+    shown = list(_variables(caught.value))
+    assert shown
+    assert not [place for place, value in shown if _SECRET in value]
+
+
+def test_the_url_of_the_environment_is_in_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the password of the environment's URL."""
+    monkeypatch.setenv("IOTDB_URL", "iotdb://root:" + _SECRET + "@127.0.0.1:1/?no_such_option=1")
+    monkeypatch.setattr(connection, "_current", None)
     with pytest.raises(errors.OptionsError) as caught:
-        call(**args, connection=url)
-    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    ours = [frame for frame in shown.stack if "iotdb_frames" in Path(frame.filename).parts[-3:-1]]
-    assert ours
-    assert not [f.name for f in ours if "s3cr3t" in repr(f.locals)]
+        iotf.read("root.a")
+    shown = list(_variables(caught.value))
+    assert shown
+    assert not [place for place, value in shown if _SECRET in value]

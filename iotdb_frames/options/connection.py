@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
@@ -18,6 +19,7 @@ LONGEST_S = 10**9
 """Some thirty years: what sockets and the server's milliseconds have room for."""
 
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class Secret(str):
@@ -66,6 +68,24 @@ def hide_url(connection: C) -> C:
     return Secret(connection) if isinstance(connection, str) else connection  # type: ignore[return-value]
 
 
+def hide_fields(*names: str) -> Callable[[type[T]], type[T]]:
+    """The same for a dataclass: its generated ``__init__`` is handed these fields as a `Secret`."""
+
+    def decorate(made: type[T]) -> type[T]:
+        init: Callable[..., None] = made.__init__
+
+        @functools.wraps(init)
+        def hidden(self: T, **given: Any) -> None:
+            for name in given.keys() & set(names):
+                given[name] = hide_url(given[name])
+            init(self, **given)
+
+        setattr(made, "__init__", hidden)  # noqa: B010 - mypy refuses to assign to a method
+        return made
+
+    return decorate
+
+
 def zone_name(zone: Any, *, option: str) -> str:
     """The name of a time zone, from itself or from a tzinfo that has one (ZoneInfo, pytz, UTC).
 
@@ -83,6 +103,7 @@ def zone_name(zone: Any, *, option: str) -> str:
     return str(name)
 
 
+@hide_fields("password")
 @dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
     """Where the server is and how to talk to it; `from_url` reads the same from a URL.
@@ -105,7 +126,7 @@ class ConnectionOptions:
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
     user: str = "root"
-    password: str = field(default="root")
+    password: str = field(default=Secret("root"))
     database: str | None = None
     pool_size: int = 4
     tls: bool = False
@@ -119,7 +140,6 @@ class ConnectionOptions:
     pool_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "password", Secret(self.password))
         object.__setattr__(self, "hosts", tuple((str(h), int(p)) for h, p in self.hosts))
         if not self.hosts:
             raise OptionsError("no host given", hint="iotdb://user@host:6667")
@@ -238,14 +258,14 @@ def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def default_url() -> str | None:
+def default_url() -> Secret | None:
     """The URL of the environment (``IOTDB_URL``), else of the user's profile, else None.
 
     The profile is ``[default] url = "…"`` (or the section ``IOTDB_PROFILE`` names) of
     ``config.toml`` in the user's configuration directory ``iotdb-frames``.
     """
     if os.environ.get("IOTDB_URL"):
-        return os.environ["IOTDB_URL"]
+        return Secret(os.environ["IOTDB_URL"])
     import tomllib
 
     import platformdirs
@@ -263,4 +283,4 @@ def default_url() -> str | None:
         return None
     if not isinstance(profile, dict) or not isinstance(profile.get("url"), str):
         raise OptionsError(f"{file} has no url in [{name}]")
-    return str(profile["url"])
+    return Secret(profile["url"])

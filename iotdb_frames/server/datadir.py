@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from iotdb_frames.errors import LaunchError
+from iotdb_frames.options import Secret
 from iotdb_frames.server.config import PORT_NAMES, SchemaLog, free_ports, is_free
 from iotdb_frames.server.locking import Locked, hold
 from iotdb_frames.server.processes import ProcessIdentity
@@ -181,12 +182,12 @@ class DataDir:
         """Whether a server was started here before."""
         return (self.path / "data").exists()
 
-    def password(self) -> str:
+    def password(self) -> Secret:
         """The password of `root`, made up and written down before the server is told."""
         file = self.path / "password"
         if not file.exists():
             write_private(file, secrets.token_hex(12))
-        return file.read_text("ascii").strip()
+        return Secret(file.read_text("ascii").strip())
 
     def close(self) -> None:
         """Let the directory go; a temporary one is deleted."""

@@ -26,7 +26,8 @@ class Jvm:
         own_session = (
             {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
             if os.name == "nt"
-            else {"start_new_session": True}
+            # what it writes is its owner's, its settings too when it writes them anew
+            else {"start_new_session": True, "umask": 0o077}
         )
         with (directory / "logs" / "jvm.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line

@@ -19,7 +19,7 @@ from typing import Any
 
 from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.frames.card import Card
-from iotdb_frames.options import ConnectionOptions, parse_bytes
+from iotdb_frames.options import ConnectionOptions, Secret, parse_bytes
 from iotdb_frames.server import logs, probe
 from iotdb_frames.server.config import PORT_NAMES, java_command, write_config
 from iotdb_frames.server.datadir import INITIAL_PASSWORD, DataDir
@@ -291,7 +291,7 @@ class LocalServer:
                 if code == SUCCESS:
                     return
                 if code in probe.WRONG_LOGIN:  # the first start: it has everyone's password
-                    sql = f"ALTER USER root SET PASSWORD '{password}'"
+                    sql = Secret(f"ALTER USER root SET PASSWORD '{password}'")
                     _, said = run(port, INITIAL_PASSWORD, sql=sql)
             except OSError as exc:
                 said = str(exc)

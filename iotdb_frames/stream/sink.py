@@ -27,7 +27,7 @@ import pyarrow as pa
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.frames.dead_letter import LetterDirectory
-from iotdb_frames.options import parse_bytes
+from iotdb_frames.options import hide_url, parse_bytes
 from iotdb_frames.stream.aio import AsyncSink
 from iotdb_frames.stream.blocks import Block, Row, to_array, to_block, to_time
 from iotdb_frames.stream.known import KnownSeries
@@ -100,6 +100,7 @@ class IoTDBSink:
         spool: str | os.PathLike[str] | None = None,
         clock: Clock = CLOCK,
     ) -> None:
+        options = hide_url(options)
         self._clock = clock
         self._opening = Lock()
         self._box: Outbox | None = None

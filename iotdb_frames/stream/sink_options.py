@@ -13,12 +13,13 @@ from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import (
     DEFAULT_PORT,
     RetryPolicy,
-    Secret,
     TimeseriesOption,
+    hide_fields,
     parse_url,
 )
 
 
+@hide_fields("url", "password")
 @dataclass(frozen=True, kw_only=True)
 class IoTDBOptions:
     """Where a sink writes, and how its series are stored.
@@ -53,10 +54,7 @@ class IoTDBOptions:
     aligned: bool = False
 
     def __post_init__(self) -> None:
-        if self.password is not None:
-            object.__setattr__(self, "password", Secret(self.password))
         if self.url is not None and not self.url.startswith("local:"):
-            object.__setattr__(self, "url", Secret(self.url))  # shown nowhere while it is read
             self._take_from_url()
         if bool(self.url) + bool(self.host) + bool(self.node_urls) > 1:
             raise OptionsError("host=, node_urls= and url= exclude each other")

@@ -80,6 +80,19 @@ def test_its_configuration_is_its_owners_only(tmp_path: Path) -> None:
         assert [(conf / name).stat().st_mode & 0o777 for name in names] == [0o600, 0o600]
 
 
+def test_what_it_writes_is_its_owners_only(tmp_path: Path) -> None:
+    """Data and settings that the server writes itself are not for others to read."""
+    tmp_path.chmod(0o755)
+    with LocalServer(tmp_path) as server:
+        set_one = "SET CONFIGURATION 'enable_seq_space_compaction'='false'"
+        assert run(server, set_one)[0] == probe.SUCCESS
+        settings = tmp_path / "conf" / "iotdb-system.properties"
+        assert "enable_seq_space_compaction=false" in settings.read_text("utf-8")
+    files = [settings, *(file for file in (tmp_path / "data").rglob("*") if file.is_file())]
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o077 for file in files} == {0}
+
+
 def test_server_is_out_of_reach_of_ctrl_c(server: LocalServer) -> None:
     """It is in a session of its own, so that a signal to our process group does not reach it."""
     assert os.getsid(server.pid) != os.getsid(0)
