@@ -15,6 +15,7 @@ import stat
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 
 APPLICATION_ID = 0x496F5446  # "IoTF"
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -39,6 +40,7 @@ CREATE TABLE units (
     digest TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
     rows INTEGER NOT NULL DEFAULT 0, written INTEGER NOT NULL DEFAULT 0,
     refused INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
+    empty INTEGER NOT NULL DEFAULT 0, lossy TEXT,
     first_tick INTEGER, last_tick INTEGER, expected BLOB, before INTEGER NOT NULL DEFAULT 0,
     began REAL, ended REAL, error TEXT, verdict TEXT, UNIQUE (file, start));
 CREATE INDEX units_by_state ON units (state);
@@ -75,7 +77,7 @@ class UnitRow:
     n_bytes : of the source, about
     digest : of its columns' names and types; of a frame that is no file's, of all of it
     state : "pending", "sending", "written", "verified", "failed"
-    rows, written, refused, points : as in a WriteReport
+    rows, written, refused, points, empty, lossy : as in a WriteReport; `lossy` as JSON
     first_tick, last_tick : its time range, in ticks of the server; None where it has no rows
     expected : what `verify` wants to find, see there
     before : points that were there before it was sent first
@@ -96,6 +98,8 @@ class UnitRow:
     written: int
     refused: int
     points: int
+    empty: int
+    lossy: str | None
     first_tick: int | None
     last_tick: int | None
     expected: bytes | None
@@ -442,11 +446,20 @@ class Manifest:
             yield rows[0][1], rows[0][2]
 
     def totals(self) -> list[tuple[Any, ...]]:
-        """(file, state, units, rows, written, refused, points, n_bytes) of each file and state."""
+        """(file, state, units, rows, written, refused, points, n_bytes, empty) of each pair."""
         return self._all(
             "SELECT file, state, count(*), sum(rows), sum(written), sum(refused), sum(points), "
-            "sum(n_bytes) FROM units GROUP BY file, state"
+            "sum(n_bytes), sum(empty) FROM units GROUP BY file, state"
         )
+
+    def lossy(self) -> Counter[str]:
+        """How many values lost precision, by column, of units that are done."""
+        found: Counter[str] = Counter()
+        for (text,) in self._all(
+            "SELECT lossy FROM units WHERE lossy IS NOT NULL AND state IN (?, ?)", *DONE
+        ):
+            found.update(json.loads(text))
+        return found
 
     def verdicts(self) -> list[tuple[str, int]]:
         """What verification found, and of how many units."""

@@ -6,6 +6,7 @@ before on the wire.
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -277,6 +278,8 @@ class Run:
                 written=report.rows_written,
                 refused=letter.n_rows,
                 points=report.points,
+                empty=report.rows_empty,
+                lossy=json.dumps(report.lossy) if report.lossy else None,
             )
             with self._lock:
                 self.pace.rows += report.rows_written

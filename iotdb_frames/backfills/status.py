@@ -23,13 +23,13 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
         by_file.setdefault(row[0], []).append(row)
     report.files, report.units, report.problems = [], {}, []
     report.rows = report.rows_written = report.rows_refused = report.points = 0
+    report.rows_empty, report.lossy = 0, dict(manifest.lossy())
     report.n_bytes = report.bytes_done = 0
     for file in manifest.files():
         units: dict[str, int] = {}
         rows = refused = done = 0
-        for _, state, n_units, n_rows, written, n_refused, points, n_bytes in by_file.get(
-            file.id, ()
-        ):
+        for _, state, n_units, *counted in by_file.get(file.id, ()):
+            n_rows, written, n_refused, points, n_bytes, n_empty = counted
             units[state] = n_units
             report.units[state] = report.units.get(state, 0) + n_units
             rows += n_rows
@@ -37,6 +37,7 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
                 refused += n_refused
                 report.rows_written += written
                 report.points += points
+                report.rows_empty += n_empty
                 done += n_bytes
         report.rows += rows
         report.rows_refused += refused

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iotdb_frames.frames.card import Card, Grid, Shown, count, duration, plural, rate, size
+from iotdb_frames.frames.report import empty_rows, lossy_values
 
 MAX_PROBLEMS = 1_000
 
@@ -56,6 +57,7 @@ class BackfillReport(Shown):
 
     rows : rows of the units that are known; written: those of which every cell was acknowledged
     points : cells that are not null, acknowledged
+    rows_empty, lossy : as in a WriteReport
     refused : rows in the dead letter
     n_bytes, bytes_done : of the sources, and those of them that are written
     units : units by state
@@ -72,6 +74,8 @@ class BackfillReport(Shown):
     rows: int = 0
     rows_written: int = 0
     rows_refused: int = 0
+    rows_empty: int = 0
+    lossy: dict[str, int] = field(default_factory=dict)
     points: int = 0
     n_bytes: int = 0
     bytes_done: int = 0
@@ -128,6 +132,10 @@ class BackfillReport(Shown):
             )
         if self.retries:
             facts.append(("retries", count(self.retries)))
+        if self.rows_empty:
+            facts.append(("empty", empty_rows(self.rows_empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
         if self.rows_refused:
             facts.append(("refused", plural(self.rows_refused, "row")))
         if self.dead_letter:

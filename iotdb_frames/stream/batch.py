@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,12 +37,14 @@ class Batch:
 
     is_lost : a request of it was never answered for, and will not be
     is_unkept : refused rows of it are nowhere else
+    lossy : how many values of a column lost precision, by its name
     """
 
     def __init__(self, entries: list[Entry], known: KnownSeries) -> None:
         self.entries = entries
         self.is_lost = False
         self.is_unkept = False
+        self.lossy: Counter[str] = Counter()
         self._known = known
         self._lock = Lock()
         self._n_parts = 1  # requests that are not answered for, and one while there may be more
@@ -128,6 +131,7 @@ class Batch:
         for problem in plan.problems:
             assert isinstance(problem, Refused)
             group.refuse(problem.rows, problem.error)
+        self.lossy.update(plan.lossy)
         if plan.is_empty is not None:
             group.note_empty(np.flatnonzero(plan.is_empty))
         return chain.from_iterable(lanes(plan))

@@ -437,7 +437,7 @@ class Pending:
         with self.lock:
             lane.working.remove(batch)
             self._forget(batch.entries)
-            self.counters.add(tallies)
+            self.counters.add(tallies, batch.lossy)
             tell = [t for e in batch.entries for t in e.ticket.part_done(e.error)]
             self._failure = self._failure or failure
             is_over, self._trouble = self._trouble is not None, None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.frames.card import Card, Shown, count, duration, plural, size
-from iotdb_frames.frames.report import WriteReport
+from iotdb_frames.frames.report import WriteReport, empty_rows, lossy_values
 from iotdb_frames.stream.tickets import Entry
 
 _BUCKETS_PER_E = 10.0
@@ -61,6 +61,7 @@ class Tally:
         return {
             "queued": self.queued,
             "acknowledged": self.acknowledged,
+            "empty": self.empty,
             "retried": self.retried,
             "rejected": self.rejected,
             "dropped": self.dropped,
@@ -75,11 +76,13 @@ class SinkStats(Shown):
 
     queued, queued_bytes : rows that wait or are on their way, and their memory, about
     acknowledged : rows the server has stored
+    empty : those of them that have missing values only: nothing is stored
     retried : requests that were sent again
     rejected : rows that were refused, by the server or before
     dropped : rows that had to go under ``overflow="drop_oldest"``
     replayed : rows that an earlier process left in the spool
     damaged : batches of rows that it left there and that cannot be read
+    lossy : how many values of a column lost precision under ``coerce="lossy"``, by its name
     latency_p50_s, latency_p99_s : from `send` to the acknowledgement, of rows, to 10 %; NaN where
         nothing is acknowledged yet
     """
@@ -87,11 +90,13 @@ class SinkStats(Shown):
     queued: int
     queued_bytes: int
     acknowledged: int
+    empty: int
     retried: int
     rejected: int
     dropped: int
     replayed: int
     damaged: int
+    lossy: dict[str, int]
     latency_p50_s: float
     latency_p99_s: float
 
@@ -104,6 +109,10 @@ class SinkStats(Shown):
         if self.acknowledged:
             half, most = duration(self.latency_p50_s), duration(self.latency_p99_s)
             facts.append(("latency", f"half within {half}, 99 % within {most}"))
+        if self.empty:
+            facts.append(("empty", empty_rows(self.empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
         for name in ("retried", "rejected", "dropped", "replayed", "damaged"):
             if getattr(self, name):
                 facts.append((name, count(getattr(self, name))))
@@ -118,14 +127,16 @@ class Counters:
         self.total = Tally()
         self.replayed = 0
         self.damaged = 0
+        self.lossy: Counter[str] = Counter()
         self._by_device: dict[str, Tally] = {}
 
     def of(self, device: str) -> Tally:
         """The counters of one device."""
         return self._by_device.setdefault(device, Tally())
 
-    def add(self, tallies: Mapping[str, Tally]) -> None:
+    def add(self, tallies: Mapping[str, Tally], lossy: Mapping[str, int]) -> None:
         """Count what became of a batch."""
+        self.lossy.update(lossy)
         for device, tally in tallies.items():
             self.of(device).add(tally)
             self.total.add(tally)
@@ -148,6 +159,7 @@ class Counters:
             queued_bytes=queued_bytes,
             replayed=self.replayed,
             damaged=self.damaged,
+            lossy=dict(self.lossy),
             **self.total.row(),
         )
 
@@ -170,6 +182,7 @@ class Counters:
             rows_in=total.acknowledged + total.queued + total.rejected + total.dropped,
             rows_written=total.acknowledged,
             rows_empty=total.empty,
+            lossy=dict(self.lossy),
             retries=total.retried,
             rows_refused=total.rejected,
         )

@@ -779,3 +779,18 @@ def test_objects_of_json_may_stand_as_they_like(place: Place, layout: str) -> No
     assert (report.rows_written, report.rows_refused) == (1, 2)
     assert place.letters() == [("f.jsonl", 1), ("f.jsonl", 3)]
     assert place.stored()["a"].tolist() == [0.5]
+
+
+def test_empty_rows_and_lost_digits_are_told(place: Place) -> None:
+    """The report of a job tells rows of missing values only, and values that lost precision."""
+    cells = pa.array([1.5, None, 2.0, 2.5, None])
+    table = pa.table({"time": frame(5)["time"], "a": cells})
+    pq.write_table(table, place.folder / "f.parquet", row_group_size=2)
+    report = place.run(time="time", schema={"a": "INT32"}, coerce="lossy", verify="count")
+    assert report.is_complete
+    assert (report.rows_written, report.points) == (5, 3)
+    assert (report.rows_empty, report.lossy) == (2, {"a": 2})
+    again = iotf.BackfillJob(place.manifest).status()
+    assert (again.rows_empty, again.lossy) == (2, {"a": 2})
+    assert "2 rows of missing values only" in repr(again)
+    assert "2 values of a" in repr(again)

@@ -561,6 +561,21 @@ def test_stats(options: IoTDBOptions, database: str) -> None:
         assert "<b>sink</b>" in stats._repr_html_()
 
 
+def test_empty_rows_and_lost_digits_are_told(options: IoTDBOptions, database: str) -> None:
+    """A sink tells rows of missing values only, and values that lost precision, as a write does."""
+    schema = DefaultIoTSerializationSchema(types={"a": "INT32"})
+    with IoTDBSink(options, schema, batch_size=1_000, coerce="lossy") as sink:
+        for i, value in enumerate([1.5, None, 2.0]):
+            sink.send({"device": "d1", "timestamp": T0 + i, "a": value})
+        sink.send(window(3, a=[0.5, np.nan, 2.5]).assign(device="d2"))
+        sink.flush()
+        stats, by_device = sink.stats, sink.device_stats()
+    assert (stats.acknowledged, stats.empty, stats.lossy) == (6, 2, {"a": 3})
+    assert by_device["empty"].to_dict() == {f"{database}.d1": 1, f"{database}.d2": 1}
+    assert "2 rows of missing values only" in repr(stats)
+    assert "3 values of a" in repr(stats)
+
+
 def test_threads_may_share_a_sink(
     options: IoTDBOptions, connection: Connection, database: str
 ) -> None:
