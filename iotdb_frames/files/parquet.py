@@ -7,14 +7,12 @@ small enough, so what is held at a time does not depend on how the file was writ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.codec.int96 import unit_of_int96
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
@@ -30,7 +28,6 @@ from iotdb_frames.files.pieces import (
 from iotdb_frames.files.sources import SourceFile
 
 _STEP_ROWS = 1 << 16
-_MOST_NS = (1 << 63) - 1
 
 
 class ParquetReader:
@@ -49,7 +46,7 @@ class ParquetReader:
                 source,
                 metadata=meta,
                 read_dictionary=keys,
-                coerce_int96_timestamp_unit=_unit_of_int96(file, source, meta),
+                coerce_int96_timestamp_unit=unit_of_int96(source, meta, name=file.name),
             )
         schema = self._parquet.schema_arrow
         self.time = time_label(schema, options.time)
@@ -129,43 +126,3 @@ class ParquetReader:
         rows = self._part[1]
         rows.skip_to(start)
         return rows.take(stop, 1)
-
-
-def _unit_of_int96(file: SourceFile, source: Any, meta: Any) -> str | None:
-    """The unit that times stored as INT96 are read in; None where there are none.
-
-    Their type has no unit: read as nanoseconds, a time outside 1677 to 2262 wraps.
-
-    Raises
-    ------
-    FrameError : they have such times, and digits below the microsecond, too.
-    """
-    schema = meta.schema
-    columns = [schema.column(i) for i in range(len(schema))]
-    names = [c.path for c in columns if c.physical_type == "INT96"]
-    if not names:
-        return None
-    is_far = is_fine = False
-    open_as = partial(pq.ParquetFile, source, metadata=meta)
-    coarse, fine = (open_as(coerce_int96_timestamp_unit=unit) for unit in ("us", "ns"))
-    for group in range(meta.num_row_groups):
-        tables = [f.read_row_group(group, columns=names) for f in (coarse, fine)]
-        for one, other in zip(*(_leaves(table) for table in tables), strict=True):
-            us, ns = (np.asarray(c.fill_null(0)).view(np.int64) for c in (one, other))
-            is_wrapped = (us > _MOST_NS // 1000) | (us < -(_MOST_NS // 1000))
-            is_far |= bool(is_wrapped.any())
-            is_fine |= bool((ns[~is_wrapped] % 1000 != 0).any())
-    if is_far and is_fine:
-        raise FrameError(
-            f"{file.name}: {', '.join(names)} (INT96) have times outside the years 1677 to 2262, "
-            "and digits below the microsecond",
-            hint="no unit holds both: store the column as TIMESTAMP_MICROS, or split the file",
-        )
-    return "ns" if is_fine else "us"
-
-
-def _leaves(table: pa.Table) -> Iterator[pa.Array]:
-    """The timestamps of a table; in lists and structs they cannot be written anyway."""
-    for column in table.columns:
-        if pa.types.is_timestamp(column.type):
-            yield column.combine_chunks()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
@@ -55,11 +56,11 @@ def replay(
     Raises
     ------
     TimeIndexError : no times to replay by, or missing ones (with the first row).
-    FrameError : no rows.
+    FrameError : no rows, or a file that cannot be read.
     OptionsError : a speed or a loop count that is not above 0.
     """
     if isinstance(data, (str, os.PathLike)):
-        data = pd.read_parquet(Path(data))
+        data = _read_parquet(Path(data))
     if not isinstance(data, pd.DataFrame):
         raise FrameError(f"a {type(data).__name__} is no frame to replay")
     times = _times_of(data, time)
@@ -258,6 +259,20 @@ class Replay(Streamable):
                 f"window={window!r} is longer than the recording: "
                 f"{self.n_rows} rows, {self._length_s:g} s"
             )
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    from iotdb_frames.codec.int96 import unit_of_int96
+
+    try:
+        unit = unit_of_int96(file, pq.read_metadata(file), name=str(file))
+        return pd.read_parquet(file, engine="pyarrow", coerce_int96_timestamp_unit=unit)
+    except (OSError, pa.ArrowException) as exc:
+        raise FrameError(
+            f"{file} cannot be read: {exc}", hint="replay takes a Parquet file"
+        ) from exc
 
 
 def _times_of(data: pd.DataFrame, time: str | None) -> pd.DatetimeIndex:

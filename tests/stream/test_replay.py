@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +62,24 @@ def test_parquet_files_and_time_columns(tmp_path: Path) -> None:
     assert_frame_equal(replay(tmp_path / "x.parquet").window(20), FRAME, check_freq=False)
     columns = FRAME.tz_localize("UTC").tz_convert("Asia/Tokyo").reset_index()
     assert_frame_equal(replay(columns, time="time").window(20), FRAME, check_freq=False)
+
+
+def test_int96_of_spark_is_replayed(tmp_path: Path) -> None:
+    """Spark's last day, stored as INT96, is the last day of a recording."""
+    times = np.array(["2024-01-01", "9999-12-31"], "M8[us]")
+    table = pa.table({"time": times, "a": [1.5, 2.5]})
+    pq.write_table(table, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True)
+    rows = replay(tmp_path / "x.parquet", time="time").rows(0)
+    assert rows.index.to_numpy().tolist() == times.tolist()
+    assert rows["a"].tolist() == [1.5, 2.5]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A file that is not there, or is not Parquet, is an error of ours that names it."""
+    (tmp_path / "other.parquet").write_text("no Parquet")
+    for name in ("nowhere.parquet", "other.parquet"):
+        with pytest.raises(FrameError, match=name):
+            replay(tmp_path / name)
 
 
 @given(low=st.integers(0, 70), size=st.integers(0, 70))
