@@ -12,6 +12,7 @@ from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.quotes import quote_identifier, quote_string
 from iotdb_frames.errors import OptionsError, PermissionDenied
 from iotdb_frames.frames.plan import WritePlan
+from iotdb_frames.wire.answers import understood
 
 PATHS_A_STATEMENT = 500
 _PLAIN = re.compile(r"\w+")
@@ -73,6 +74,7 @@ def drop_sql(target: Target) -> str:
     return f"DELETE TIMESERIES {target.path}.**"
 
 
+@understood("the databases")
 def flush(connection: Connection, target: Target, *, devices: Iterable[str] = ()) -> None:
     """Have the server write out what the target's database holds in memory.
 

@@ -14,6 +14,7 @@ from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, PermissionDenied, QueryError, nearest
 from iotdb_frames.frames.report import MAX_SERIES, DeleteReport
 from iotdb_frames.options import hide_url
+from iotdb_frames.wire.answers import understood
 
 
 def delete(
@@ -132,6 +133,7 @@ def _names(columns: Any) -> list[str] | None:
     return [quote_path_node(name) for name in dict.fromkeys(names)]
 
 
+@understood("what is there to delete")
 def _look_for_table(
     connection: Connection, goal: Target, report: DeleteReport, *, missing_ok: bool
 ) -> str:
@@ -153,6 +155,7 @@ def _look_for_table(
     return existing.time
 
 
+@understood("what is there to delete")
 def _look_below(
     connection: Connection, goal: Target, report: DeleteReport, *, missing_ok: bool
 ) -> None:
@@ -208,6 +211,7 @@ def _is_seen(connection: Connection, goal: Target, report: DeleteReport) -> bool
     return True
 
 
+@understood("what is there to delete")
 def _nearest_path(connection: Connection, goal: Target) -> str | None:
     """Paths that are there and look like the first part of the target's that is not."""
     nodes = split_path(goal.path)
