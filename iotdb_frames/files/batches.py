@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.json as pajson
 
+from iotdb_frames.errors import FrameError
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
@@ -68,26 +71,59 @@ class BatchReader:
     @cached_property
     def _json_schema(self) -> pa.Schema:
         """The fields of all lines; a dataset would know those of its first block alone."""
-        found = [_read_json(lines).schema for lines in self._json_lines()]
+        found = [table.schema for table, _ in self._json_tables()]
         return pa.unify_schemas(found, promote_options="permissive") if found else pa.schema([])
 
     def _json_batches(self) -> Iterator[pa.RecordBatch]:
-        for lines in self._json_lines():
-            table = _read_json(lines, self._json_schema)
+        for table, text in self._json_tables(self._json_schema):
             refused = pa.nulls(table.num_rows, pa.string())
             if not self._is_lossy:
-                refused = _rounded(table, lines)
+                refused = _rounded(table, text)
             yield from table.append_column(_REFUSED_FIELD, refused).to_batches()
 
-    def _json_lines(self) -> Iterator[bytes]:
-        """The file in pieces of whole lines."""
+    def _json_tables(self, schema: pa.Schema | None = None) -> Iterator[tuple[pa.Table, bytes]]:
+        """The file in pieces, each with its text.
+
+        Raises
+        ------
+        FrameError : a row cannot be parsed; with its number in the file.
+        """
+        n_rows = 0
+        for text in self._json_texts():
+            try:
+                table = _read_json(text, schema)
+            except pa.ArrowInvalid as exc:
+                told = str(exc)
+                if found := re.search(r"(?<=in row )\d+$", told):  # of this piece, from 0
+                    told = f"{told[: found.start()]}{n_rows + int(found[0]) + 1:,}"
+                raise FrameError(f"{self._file.name} cannot be read: {told}") from exc
+            n_rows += table.num_rows
+            yield table, text
+
+    def _json_texts(self) -> Iterator[bytes]:
+        """The file in pieces of whole objects, which may span lines.
+
+        Raises
+        ------
+        FrameError : it does not begin with an object.
+        """
         file = self._file
-        rest = b""
+        rest, is_first = b"", True
         with file.filesystem.open_input_stream(file.path, compression=file.compression) as source:
             while more := source.read(_JSON_BYTES):
-                lines, _, rest = (rest + more).rpartition(b"\n")
-                if lines.strip():
-                    yield lines
+                rest += more
+                if is_first:
+                    rest = rest.removeprefix(b"\xef\xbb\xbf").lstrip()
+                    if rest and rest[:1] != b"{":
+                        raise FrameError(
+                            f"{file.name} does not begin with a JSON object",
+                            hint="objects one after the other, in UTF-8: jq -c '.[]' takes them "
+                            "out of an array",
+                        )
+                    is_first = not rest
+                if cut := _end_of_object(rest):
+                    yield rest[:cut]
+                    rest = rest[cut:]
         if rest.strip():
             yield rest
 
@@ -126,19 +162,33 @@ class BatchReader:
                     break
 
 
-def _read_json(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
+def _read_json(text: bytes, schema: pa.Schema | None) -> pa.Table:
     return pajson.read_json(
-        pa.py_buffer(lines),
-        read_options=pajson.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        pa.py_buffer(text),
+        read_options=pajson.ReadOptions(use_threads=False, block_size=len(text) + 1),
         parse_options=pajson.ParseOptions(explicit_schema=schema),
     )
+
+
+def _end_of_object(text: bytes) -> int:
+    """Where the last line ends that ends an object and has another one behind; 0 without one.
+
+    Only between objects does a line end with ``}`` and the next begin with ``{``: within one there
+    is a comma, and texts hold no line breaks.
+    """
+    end = len(text)
+    while (end := text.rfind(b"\n", 0, end)) > 0:
+        before, behind = text[max(0, end - 64) : end], text[end : end + 64]
+        if before.rstrip()[-1:] == b"}" and behind.lstrip()[:1] == b"{":
+            return end + 1
+    return 0
 
 
 _REFUSED_FIELD = pa.field(_REFUSED, pa.string())
 
 
-def _rounded(table: pa.Table, lines: bytes) -> pa.Array:
-    """Texts of lines with a whole number that its column of fractions would round; else null."""
+def _rounded(table: pa.Table, text: bytes) -> pa.Array:
+    """Texts of objects with a whole number that its column of fractions would round; else null."""
     floats = [f.name for f in table.schema if pa.types.is_float64(f.type)]
     is_far = np.zeros(table.num_rows, bool)
     for name in floats:
@@ -146,22 +196,22 @@ def _rounded(table: pa.Table, lines: bytes) -> pa.Array:
         is_far |= np.asarray(far)
     refused = np.full(table.num_rows, None, object)
     if is_far.any():
-        texts = _objects(lines, table.num_rows)
+        texts = _objects(text, table.num_rows)
         for at in np.flatnonzero(is_far).tolist():  # only numbers of 16 digits and more
-            values = json.loads(texts[at])
-            wholes = (v for n in floats if isinstance(v := values.get(n), int))
-            if any(int(float(v)) != v for v in wholes):
+            values = json.loads(texts[at], parse_int=Decimal)  # an int has a limit of digits
+            wholes = (v for n in floats if isinstance(v := values.get(n), Decimal))
+            if any(Decimal(float(v)) != v for v in wholes):
                 refused[at] = texts[at]
     return pa.array(refused, pa.string())
 
 
-def _objects(lines: bytes, n_objects: int) -> list[str]:
+def _objects(source: bytes, n_objects: int) -> list[str]:
     """The text of each object: mostly a line, but one may span lines, or a line hold several."""
-    text = lines.decode("utf-8", "backslashreplace")
+    text = source.decode("utf-8", "backslashreplace")
     found = [stripped for line in text.split("\n") if (stripped := line.strip())]
     if len(found) == n_objects and all(t[0] == "{" and t[-1] == "}" for t in found):
         return found
-    decoder, found, at = json.JSONDecoder(), [], 0
+    decoder, found, at = json.JSONDecoder(parse_int=Decimal), [], 0
     while at < len(text):
         if text[at].isspace():
             at += 1

@@ -121,7 +121,7 @@ def reading(file: SourceFile) -> Iterator[None]:
     """Errors of the file as FrameErrors that name it."""
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError) as exc:
+    except (pa.ArrowException, OSError, EOFError, UnicodeError, RecursionError) as exc:
         raise FrameError(f"{file.name} cannot be read: {exc}") from exc
 
 
@@ -200,7 +200,8 @@ class Shaper:
         """The frame of some stored rows, and which of them it holds (None: all)."""
         # In one chunk a column is sliced as it is, of several each slice would be put together.
         columns = [with_wide_codes(column) for column in table.columns]
-        table = pa.table(columns, names=table.column_names).combine_chunks()
+        with reading(self._file):  # a damaged file is found out here
+            table = pa.table(columns, names=table.column_names).combine_chunks()
         for name, value in self._added:
             if self._columns is None or name in self._columns or name in self._always:
                 codes = pa.array(np.zeros(table.num_rows, np.int32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,68 @@ def test_whole_numbers_of_json_lines_are_exact(tmp_path: Path) -> None:
     assert refusal.texts.to_pylist() == [rows[1], rows[3]]
     (lossy,) = read(file, [(0, None, 0)], time="time", time_unit="s", is_lossy=True)
     assert len(lossy.data) == 5
+
+
+def test_json_objects_may_span_lines_in_files_of_any_size(tmp_path: Path) -> None:
+    """Objects of several lines are read whole across blocks, and refused by their number."""
+    file = tmp_path / "f.jsonl"
+    n_rows = 30_000
+    objects = [
+        json.dumps({"time": i, "v": 0.5, "n": {"a": i}, "s": "}"}, indent=1) for i in range(n_rows)
+    ]
+    objects[-1] = objects[-1].replace("0.5", "9007199254740993")
+    file.write_bytes(b"\xef\xbb\xbf" + "\n".join(objects).encode())
+    assert file.stat().st_size > 1 << 20
+    pieces = read(file, [(0, None, 0)], time="time", time_unit="s")
+    assert np.concatenate([p.data["time"] for p in pieces]).tolist() == list(range(n_rows - 1))
+    (refusal,) = [r for p in pieces for r in p.refusals]
+    assert refusal.lines.tolist() == [n_rows]
+    assert refusal.texts.to_pylist() == objects[-1:]
+
+
+@pytest.mark.parametrize("n_digits", [300, 400, 5_000])
+def test_numbers_of_any_length_are_refused(tmp_path: Path, n_digits: int) -> None:
+    """A whole number of hundreds of digits in JSON is refused by its row as a shorter one is."""
+    file = tmp_path / "f.jsonl"
+    file.write_text(f'{{"time": 1, "v": 0.5}}\n{{"time": 2, "v": {"1" * n_digits}}}\n')
+    try:
+        (piece,) = read(file, [(0, None, 0)], time="time", time_unit="s")
+    except FrameError as exc:
+        assert "row 2" in exc.message  # noqa: PT017 - Arrow's own limit, told alike
+    else:
+        assert [r.lines.tolist() for r in piece.refusals] == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'[{"time": 1}]', "does not begin with a JSON object"),
+        (b"null\n", "does not begin with a JSON object"),
+        ('{"time": 1}'.encode("utf-16"), "does not begin with a JSON object"),
+        (b'{"time": 1}\n{"time": oops}\n', "cannot be read: .* in row 2$"),
+        (b'{"time": 1}\n' * 100_000 + b"{oops\n", "cannot be read: .* in row 100,001$"),
+        (b'{"time": 1, "a\xff": 2}\n', "cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_what_is_not_json_lines_is_told(tmp_path: Path, data: bytes, told: str) -> None:
+    """A file that is not JSON objects in UTF-8 is refused by name and row."""
+    file = tmp_path / "f.jsonl"
+    file.write_bytes(data)
+    with pytest.raises(FrameError, match=f"f.jsonl {told}"):
+        read(file, [(0, None, 0)], time="time", time_unit="s")
+
+
+def test_a_damaged_stream_is_told(tmp_path: Path) -> None:
+    """Texts of an Arrow stream whose bounds are damaged are refused by the file's name."""
+    sink = pa.BufferOutputStream()
+    table = pa.table({"time": [1, 2, 3], "text": ["aaa", "bb", "c"]})
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table)
+    whole, bounds = sink.getvalue().to_pybytes(), np.array([0, 3, 5, 6], np.int32)
+    assert whole.count(bounds.tobytes()) == 1
+    (tmp_path / "f.arrows").write_bytes(whole.replace(bounds.tobytes(), (-bounds).tobytes()))
+    with pytest.raises(FrameError, match=r"f.arrows cannot be read: .*offsets"):
+        read(tmp_path / "f.arrows", [(0, None, 0)], time="time", time_unit="s")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "csv", "jsonl"])
