@@ -42,74 +42,74 @@ from iotdb_frames.options import (
 
 if TYPE_CHECKING:
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
+    from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
     from iotdb_frames.client.connection import Connection, connect, use
-    from iotdb_frames.client.read import read
-    from iotdb_frames.client.reader import execute, query, read_sql
-    from iotdb_frames.client.result import QueryResult
-    from iotdb_frames.client.show import show
-    from iotdb_frames.client.undo import delete, drop
-    from iotdb_frames.client.writer import plan, write
     from iotdb_frames.files.csv.dialect import CsvDialect
-    from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
-    from iotdb_frames.frames.plan import WritePlan
-    from iotdb_frames.frames.report import DeleteReport, WriteReport
+    from iotdb_frames.play.runner import Runner
+    from iotdb_frames.play.watch import watch
+    from iotdb_frames.read.read import read
+    from iotdb_frames.read.result import QueryResult
+    from iotdb_frames.read.show import show
+    from iotdb_frames.read.sql import execute, query, read_sql
     from iotdb_frames.server import LocalServer
-    from iotdb_frames.stream import signals
-    from iotdb_frames.stream.faults import Fault
-    from iotdb_frames.stream.fleet import simulate_fleet
-    from iotdb_frames.stream.replay import replay
-    from iotdb_frames.stream.runner import Runner
-    from iotdb_frames.stream.sensors import Device, Sensor
-    from iotdb_frames.stream.serializer import (
+    from iotdb_frames.simulate import signals
+    from iotdb_frames.simulate.faults import Fault
+    from iotdb_frames.simulate.fleet import simulate_fleet
+    from iotdb_frames.simulate.replay import replay
+    from iotdb_frames.simulate.sensors import Device, Sensor
+    from iotdb_frames.simulate.source import SensorSource
+    from iotdb_frames.sink.options import IoTDBOptions
+    from iotdb_frames.sink.serializer import (
         DefaultIoTSerializationSchema,
         DeviceColumns,
         IoTSerializationSchema,
     )
-    from iotdb_frames.stream.showing import watch
-    from iotdb_frames.stream.sink import IoTDBSink
-    from iotdb_frames.stream.sink_options import IoTDBOptions
-    from iotdb_frames.stream.source import SensorSource
-    from iotdb_frames.stream.tickets import Ticket
+    from iotdb_frames.sink.sink import IoTDBSink
+    from iotdb_frames.sink.tickets import Ticket
+    from iotdb_frames.write.plan.plan import WritePlan
+    from iotdb_frames.write.report import DeleteReport, WriteReport
+    from iotdb_frames.write.undo import delete, drop
+    from iotdb_frames.write.writer import plan, write
 
 _HOME = {
     "BackfillJob": "backfills.job",
-    "BackfillPlan": "frames.backfill_report",
-    "BackfillReport": "frames.backfill_report",
+    "BackfillPlan": "backfills.report",
+    "BackfillReport": "backfills.report",
     "Connection": "client.connection",
     "CsvDialect": "files.csv.dialect",
-    "DefaultIoTSerializationSchema": "stream.serializer",
-    "DeleteReport": "frames.report",
-    "Device": "stream.sensors",
-    "DeviceColumns": "stream.serializer",
-    "Fault": "stream.faults",
-    "IoTDBOptions": "stream.sink_options",
-    "IoTDBSink": "stream.sink",
-    "IoTSerializationSchema": "stream.serializer",
+    "DefaultIoTSerializationSchema": "sink.serializer",
+    "DeleteReport": "write.report",
+    "Device": "simulate.sensors",
+    "DeviceColumns": "sink.serializer",
+    "Fault": "simulate.faults",
+    "IoTDBOptions": "sink.options",
+    "IoTDBSink": "sink.sink",
+    "IoTSerializationSchema": "sink.serializer",
     "LocalServer": "server",
-    "QueryResult": "client.result",
-    "Runner": "stream.runner",
-    "Sensor": "stream.sensors",
-    "SensorSource": "stream.source",
-    "Ticket": "stream.tickets",
-    "WritePlan": "frames.plan",
-    "WriteReport": "frames.report",
+    "QueryResult": "read.result",
+    "Runner": "play.runner",
+    "Sensor": "simulate.sensors",
+    "SensorSource": "simulate.source",
+    "Ticket": "sink.tickets",
+    "WritePlan": "write.plan.plan",
+    "WriteReport": "write.report",
     "backfill": "backfills.job",
     "connect": "client.connection",
-    "delete": "client.undo",
-    "drop": "client.undo",
-    "execute": "client.reader",
-    "plan": "client.writer",
+    "delete": "write.undo",
+    "drop": "write.undo",
+    "execute": "read.sql",
+    "plan": "write.writer",
     "plan_backfill": "backfills.job",
-    "query": "client.reader",
-    "read": "client.read",
-    "read_sql": "client.reader",
-    "replay": "stream.replay",
-    "show": "client.show",
-    "signals": "stream.signals",
-    "simulate_fleet": "stream.fleet",
+    "query": "read.sql",
+    "read": "read.read",
+    "read_sql": "read.sql",
+    "replay": "simulate.replay",
+    "show": "read.show",
+    "signals": "simulate.signals",
+    "simulate_fleet": "simulate.fleet",
     "use": "client.connection",
-    "watch": "stream.showing",
-    "write": "client.writer",
+    "watch": "play.watch",
+    "write": "write.writer",
 }
 """Where a public name that is loaded at its first use lives."""
 
@@ -190,7 +190,7 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: Any) -> None:
     """Make the cell magic ``%%iotdb`` known; what ``%load_ext iotdb_frames`` calls."""
-    from iotdb_frames.views import load_view
+    from iotdb_frames.show.views import load_view
 
     load_view("magic")(shell)
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.schema import query_table
 from iotdb_frames.server import LocalServer
-from iotdb_frames.stream.sink_options import IoTDBOptions
+from iotdb_frames.sink.options import IoTDBOptions
+from iotdb_frames.write.schema import query_table
 
 T0 = 1_767_225_600_000  # 2026-01-01
+_numbers = count()
+
+
+@pytest.fixture
+def connection(server: LocalServer) -> Iterator[Connection]:
+    """A connection to the session's server."""
+    with Connection(lambda: server.options, label="test") as made:
+        yield made
+
+
+@pytest.fixture
+def database(connection: Connection) -> Iterator[str]:
+    """A database of the test's own; a small server holds few at a time."""
+    name = f"root.sink{next(_numbers)}"
+    yield name
+    if query_table(connection, f"SHOW DATABASES {name}", model="tree").num_rows:
+        connection.run(lambda s: s.execute(f"DELETE DATABASE {name}"), model="tree")
 
 
 def options_of(

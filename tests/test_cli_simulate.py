@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import iotdb_frames as iotf
 from iotdb_frames.cli import app
 from iotdb_frames.server import LocalServer
-from iotdb_frames.stream.fleet import simulate_fleet
+from iotdb_frames.simulate.fleet import simulate_fleet
 
 Run = Callable[..., Any]
 SCRIPT = [sys.executable, "-c", "from iotdb_frames.cli import main; main()", "simulate"]

@@ -28,10 +28,10 @@ import iotdb_frames as iotf
 from iotdb_frames import errors, options
 from iotdb_frames.accessor import IoTDBAccessor
 from iotdb_frames.client import connection
-from iotdb_frames.frames.report import ChunkFailure, WriteReport
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
 from iotdb_frames.wire.rpc import Session
+from iotdb_frames.write.report import ChunkFailure, WriteReport
 
 ROOT = Path(__file__).parents[1]
 LAZY = (

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.client.writer import frames_of
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece, Range
+from iotdb_frames.write.writer import frames_of
 
 NAME = "frames"
 

@@ -13,6 +13,7 @@ from iotdb_frames.backfills.options import (
     show_all_options,
 )
 from iotdb_frames.backfills.progress import Progress
+from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
@@ -20,7 +21,6 @@ from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
-from iotdb_frames.frames.backfill_report import BackfillPlan, BackfillReport
 from iotdb_frames.options import hide_url
 
 

@@ -14,15 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from iotdb_frames.backfills.expect import Expected, expect
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
+from iotdb_frames.backfills.proof.expect import Expected, expect
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.client.seen import SeenSchema
-from iotdb_frames.client.sender import Sender
-from iotdb_frames.client.writer import FrameWriter
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
 from iotdb_frames.files.options import write_options_for
@@ -30,9 +27,12 @@ from iotdb_frames.files.pieces import Piece, Range
 from iotdb_frames.files.readers import Reader
 from iotdb_frames.files.refusals import check_whole, letter_of, located
 from iotdb_frames.files.sources import SourceFile
-from iotdb_frames.frames.dead_letter import UnitLetter
-from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import SchemaOption, WriteOptions
+from iotdb_frames.write.dead_letter import UnitLetter
+from iotdb_frames.write.plan.plan import WritePlan
+from iotdb_frames.write.seen import SeenSchema
+from iotdb_frames.write.sender import Sender
+from iotdb_frames.write.writer import FrameWriter
 
 OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
 CountBefore = Callable[[WritePlan, Expected], int]

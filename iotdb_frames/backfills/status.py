@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from iotdb_frames.backfills.manifest import DONE, Manifest
-from iotdb_frames.frames.backfill_report import (
+from iotdb_frames.backfills.report import (
     MAX_PROBLEMS,
     BackfillReport,
     FileState,
     UnitProblem,
 )
-from iotdb_frames.frames.card import plural
+from iotdb_frames.show.card import plural
 
 EXAMPLES = 3
 

@@ -10,19 +10,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from iotdb_frames.backfills.expect import Expected
 from iotdb_frames.backfills.frames_in import NAME, FramesReader
 from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
 from iotdb_frames.backfills.options import BackfillOptions
 from iotdb_frames.backfills.progress import Progress
+from iotdb_frames.backfills.proof.count import Outcome, Verifier, count_points, flush
+from iotdb_frames.backfills.proof.expect import Expected
+from iotdb_frames.backfills.report import BackfillReport
 from iotdb_frames.backfills.run import Run, is_changed
 from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
 from iotdb_frames.backfills.status import fill_report
-from iotdb_frames.backfills.verify import Outcome, Verifier, count_points, flush
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.client.seen import SeenSchema
-from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
@@ -31,10 +30,11 @@ from iotdb_frames.files.pieces import Piece
 from iotdb_frames.files.readers import Reader, open_reader
 from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.files.survey import Survey, survey
-from iotdb_frames.frames.backfill_report import BackfillReport
-from iotdb_frames.frames.dead_letter import write_units
-from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType
+from iotdb_frames.write.dead_letter import write_units
+from iotdb_frames.write.plan.plan import WritePlan
+from iotdb_frames.write.seen import SeenSchema
+from iotdb_frames.write.writer import plan_frame
 
 Changed = Literal["raise", "again"]
 MOST_OWN = 20_000

@@ -14,7 +14,7 @@ from iotdb_frames.cli import columns, screen
 from iotdb_frames.errors import OptionsError
 
 if TYPE_CHECKING:
-    from iotdb_frames.frames.backfill_report import BackfillReport
+    from iotdb_frames.backfills.report import BackfillReport
 
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
 

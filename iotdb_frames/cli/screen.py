@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
-from iotdb_frames.frames.card import Card
+from iotdb_frames.show.card import Card
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
 

@@ -14,8 +14,8 @@ from iotdb_frames.cli import screen
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from iotdb_frames.stream.playing import StreamStats
-    from iotdb_frames.stream.runner import Runner
+    from iotdb_frames.play.playable import StreamStats
+    from iotdb_frames.play.runner import Runner
 
 _LOOKS_A_S = 4
 _STYLES = {"finished": "green", "stopped": "green", "failed": "red", "paused": "yellow"}
@@ -76,7 +76,7 @@ def simulate(
 
     from iotdb_frames.client.connection import resolve_connection
     from iotdb_frames.codec.names import parse_target
-    from iotdb_frames.stream.fleet import simulate_fleet
+    from iotdb_frames.simulate.fleet import simulate_fleet
 
     connection = resolve_connection(url)
     goal = parse_target(target, database=connection.options.database)

@@ -7,6 +7,7 @@ arithmetic only: through float, 12 % of ns stamps end one ms early.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, TimeIndexError
 
 Unit = Literal["s", "ms", "us", "ns"]
 TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -217,3 +218,36 @@ def to_timedelta(span: Any) -> pd.Timedelta:
         if other is not None and not isinstance(other, fixed):
             raise ValueError(f"to pandas it is the frequency {span!r}, which has no fixed length")
     return pd.Timedelta(span)
+
+
+def to_naive_utc(time: Any, *, name: str) -> pd.Timestamp:
+    """A timestamp without zone, in UTC, from anything pandas reads as one.
+
+    Raises
+    ------
+    TimeIndexError : it is no time.
+    """
+    try:
+        stamp = pd.Timestamp(time)
+    except (ValueError, TypeError) as exc:
+        raise TimeIndexError(f"{name}={time!r} is no time") from exc
+    if pd.isna(stamp):
+        raise TimeIndexError(f"{name}={time!r} is no time")
+    return stamp.tz_convert("UTC").tz_localize(None) if stamp.tz is not None else stamp
+
+
+def to_seconds(span: Any, *, name: str) -> float:
+    """Seconds from a number of seconds, ``"10min"`` or a timedelta.
+
+    Raises
+    ------
+    OptionsError : it is no span, or not finite.
+    """
+    try:
+        is_number = isinstance(span, (int, float, np.number)) and not isinstance(span, bool)
+        seconds = float(span) if is_number else to_timedelta(span).total_seconds()
+    except (ValueError, TypeError) as exc:
+        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"') from exc
+    if not math.isfinite(seconds):
+        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"')
+    return seconds

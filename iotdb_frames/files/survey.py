@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.writer import plan_frame
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
@@ -20,8 +19,9 @@ from iotdb_frames.files.csv.infer import infer_dialect
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.sources import SourceFile
-from iotdb_frames.frames.plan import WritePlan
 from iotdb_frames.options import TSDataType, WriteOptions
+from iotdb_frames.write.plan.plan import WritePlan
+from iotdb_frames.write.writer import plan_frame
 
 _NUMBERS = (TSDataType.INT32, TSDataType.INT64, TSDataType.FLOAT, TSDataType.DOUBLE)
 _CSV_TYPE = {

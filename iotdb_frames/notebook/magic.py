@@ -19,11 +19,11 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.reader import execute, read_sql
 from iotdb_frames.codec.params import place_names
 from iotdb_frames.codec.statements import is_query
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
-from iotdb_frames.frames.card import Card, plural
+from iotdb_frames.read.sql import execute, read_sql
+from iotdb_frames.show.card import Card, plural
 
 
 class Interrupted(KeyboardInterrupt):

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any
 
 from iotdb_frames.errors import LaunchError, OptionsError
-from iotdb_frames.frames.card import Card
 from iotdb_frames.options import ConnectionOptions, Secret, parse_bytes
 from iotdb_frames.server import logs, probe
 from iotdb_frames.server.config import PORT_NAMES, java_command, write_config
@@ -27,6 +26,7 @@ from iotdb_frames.server.install import Installation, find_installation
 from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.owned import Owned
+from iotdb_frames.show.card import Card
 from iotdb_frames.wire.answers import SUCCESS
 
 _POLL_S = 0.02

@@ -35,11 +35,11 @@ import pyarrow.parquet as pq
 
 import iotdb_frames as iotf
 from harness import Call, alternate, peak_bytes, print_table
-from iotdb_frames.client import schema
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.frames.chunks import Request, lanes
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
+from iotdb_frames.write import schema
+from iotdb_frames.write.plan.chunks import Request, lanes
 
 ROWS = {"parquet": 20_000_000, "csv": 4_000_000}
 N_COLUMNS = 5

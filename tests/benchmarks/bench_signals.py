@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 
-from iotdb_frames.stream import signals as sg
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate import signals as sg
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.source import SensorSource
 
 N_ROWS, N_SENSORS = 1_000_000, 10
 

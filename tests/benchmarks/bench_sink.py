@@ -16,9 +16,9 @@ import pandas as pd
 
 import iotdb_frames as iotf
 from iotdb_frames.server import LocalServer
-from iotdb_frames.stream.serializer import DefaultIoTSerializationSchema
-from iotdb_frames.stream.sink import IoTDBSink
-from iotdb_frames.stream.sink_options import IoTDBOptions
+from iotdb_frames.sink.options import IoTDBOptions
+from iotdb_frames.sink.serializer import DefaultIoTSerializationSchema
+from iotdb_frames.sink.sink import IoTDBSink
 
 N_ROWS, N_COLUMNS, WINDOW, BATCH = 500_000, 10, 1_000, 20_000
 N_MAPPINGS = 200_000

@@ -16,12 +16,12 @@ import pandas as pd
 import psutil
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.play.runner import Runner
 from iotdb_frames.server import LocalServer
-from iotdb_frames.stream import signals as sg
-from iotdb_frames.stream.fleet import simulate_fleet
-from iotdb_frames.stream.runner import Runner
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate import signals as sg
+from iotdb_frames.simulate.fleet import simulate_fleet
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.source import SensorSource
 
 RATE_HZ = 10
 

@@ -21,9 +21,9 @@ SETUP = """
 import threading, time
 import ipywidgets.widgets.widget
 import iotdb_frames as iotf
-from iotdb_frames.stream import signals as sg
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate import signals as sg
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.source import SensorSource
 
 def press(**options):
     heat = sg.common("heat", sg.red_noise(tau_s=8, std=1.6))

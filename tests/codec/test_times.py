@@ -22,11 +22,11 @@ from iotdb_frames.codec.times import (
     localize,
     moment,
     rescale,
+    to_seconds,
     to_timedelta,
 )
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import TSDataType
-from iotdb_frames.stream.clock import to_seconds
 
 UNITS = st.sampled_from(get_args(Unit))
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -7,11 +7,11 @@ from pandas.testing import assert_frame_equal
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.settings import AS_GIVEN, CHARTED_SIGNALS, SourceSettings
-from iotdb_frames.stream import signals as sg
-from iotdb_frames.stream.faults import Fault
-from iotdb_frames.stream.fleet import simulate_fleet
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate import signals as sg
+from iotdb_frames.simulate.faults import Fault
+from iotdb_frames.simulate.fleet import simulate_fleet
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.source import SensorSource
 
 SOURCE = SensorSource(
     [

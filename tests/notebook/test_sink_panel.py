@@ -13,7 +13,7 @@ from noting import Notes
 import iotdb_frames as iotf
 from clock import wait_until
 from iotdb_frames.server import LocalServer
-from iotdb_frames.stream.sink import IoTDBSink
+from iotdb_frames.sink.sink import IoTDBSink
 
 _numbers = itertools.count(1)
 

@@ -18,13 +18,13 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.notebook.panel import chart, shown
 from iotdb_frames.notebook.panel.stream_panel import StreamPanel
-from iotdb_frames.stream import signals as sg
-from iotdb_frames.stream.faults import Fault
-from iotdb_frames.stream.fleet import simulate_fleet
-from iotdb_frames.stream.replay import replay
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.sink import IoTDBSink
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate import signals as sg
+from iotdb_frames.simulate.faults import Fault
+from iotdb_frames.simulate.fleet import simulate_fleet
+from iotdb_frames.simulate.replay import replay
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.source import SensorSource
+from iotdb_frames.sink.sink import IoTDBSink
 from turned import TurnedClock
 
 _numbers = itertools.count(1)

@@ -16,7 +16,7 @@ import iotdb_frames as iotf
 from clock import wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.stream.fleet import simulate_fleet
+from iotdb_frames.simulate.fleet import simulate_fleet
 
 _numbers = itertools.count(1)
 

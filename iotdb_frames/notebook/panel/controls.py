@@ -9,9 +9,9 @@ import ipywidgets as w
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.settings import AS_GIVEN, CHARTED_SIGNALS, SourceSettings
-from iotdb_frames.stream.faults import KINDS, Fault
-from iotdb_frames.stream.playing import Playable
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.play.playable import Playable
+from iotdb_frames.simulate.faults import KINDS, Fault
+from iotdb_frames.simulate.source import SensorSource
 
 SPEEDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 MAX_SENSORS = 20

@@ -11,12 +11,12 @@ import pandas as pd
 
 from iotdb_frames.notebook.panel.counters import Totals
 from iotdb_frames.notebook.panel.feed import Feed, Hit, seconds_of
-from iotdb_frames.stream.parts import Part
-from iotdb_frames.stream.runner import Runner
-from iotdb_frames.stream.sent import Window
-from iotdb_frames.stream.sink import IoTDBSink
-from iotdb_frames.stream.source import SensorSource
-from iotdb_frames.stream.target import TargetRunner
+from iotdb_frames.play.parts import Part
+from iotdb_frames.play.runner import Runner
+from iotdb_frames.play.sent import Window
+from iotdb_frames.play.target import TargetRunner
+from iotdb_frames.simulate.source import SensorSource
+from iotdb_frames.sink.sink import IoTDBSink
 
 OVER = ("stopped", "finished", "failed")
 _MARKED_POINTS_PER_S = 100_000

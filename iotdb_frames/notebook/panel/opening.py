@@ -7,8 +7,8 @@ from typing import Any
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.notebook.panel.sink_panel import SinkPanel
 from iotdb_frames.notebook.panel.stream_panel import StreamPanel
-from iotdb_frames.stream.runner import Runner
-from iotdb_frames.stream.sink import IoTDBSink
+from iotdb_frames.play.runner import Runner
+from iotdb_frames.sink.sink import IoTDBSink
 
 
 def open_panel(subject: Any, **options: Any) -> LivePanel:

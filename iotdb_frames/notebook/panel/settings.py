@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.stream.faults import Fault
-from iotdb_frames.stream.sensors import Sensor
-from iotdb_frames.stream.signals import SIGNALS, signal
-from iotdb_frames.stream.source import SensorSource
+from iotdb_frames.simulate.faults import Fault
+from iotdb_frames.simulate.sensors import Sensor
+from iotdb_frames.simulate.signals import SIGNALS, signal
+from iotdb_frames.simulate.source import SensorSource
 
 AS_GIVEN = "as in the code"
 CHARTED_SIGNALS = tuple(

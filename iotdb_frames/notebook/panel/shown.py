@@ -11,13 +11,13 @@ import ipywidgets as w
 from IPython.display import display, update_display
 
 from iotdb_frames.errors import IoTDBFramesError
-from iotdb_frames.frames.card import Card
 from iotdb_frames.notebook.panel import cells, snapshot
 from iotdb_frames.notebook.panel.chart import ChartView
 from iotdb_frames.notebook.panel.controls import close_tree
 from iotdb_frames.notebook.panel.counters import Tile
 from iotdb_frames.notebook.panel.feed import Feed
-from iotdb_frames.views import is_in_notebook
+from iotdb_frames.show.card import Card
+from iotdb_frames.show.views import is_in_notebook
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -11,8 +11,8 @@ from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.counters import Rates, Totals, number, tiles
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
-from iotdb_frames.stream.sink import IoTDBSink
-from iotdb_frames.stream.sink_stats import SinkStats
+from iotdb_frames.sink.sink import IoTDBSink
+from iotdb_frames.sink.stats import SinkStats
 
 SAMPLE_S = 0.25
 _UNITS = {"acknowledged": "rows/s", "rejected": "rows/s", "waiting": "rows"}

@@ -10,15 +10,15 @@ import ipywidgets as w
 import pandas as pd
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.read import read
-from iotdb_frames.client.reader import read_sql
 from iotdb_frames.codec.names import parse_target
+from iotdb_frames.codec.times import to_seconds
 from iotdb_frames.errors import FrameError, OptionsError, QueryError
 from iotdb_frames.notebook.panel.counters import Rates, number
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.options import hide_url
-from iotdb_frames.stream.clock import to_seconds
+from iotdb_frames.read.read import read
+from iotdb_frames.read.sql import read_sql
 
 _UNWATCHED = 10
 """Where nobody has looked for a while, it asks so many times less often."""

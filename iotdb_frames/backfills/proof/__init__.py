@@ -1,0 +1,1 @@
+"""Proof that a backfill arrived: what to expect, counts, cells."""

@@ -1,0 +1,280 @@
+"""Proof that it all arrived: count points, or read them back and compare cell by cell.
+
+A count proves a unit where it has its devices and times for itself: then points that are missing
+show. Where something was there before, or another unit has points at the same devices and times,
+a count can hide a loss behind what others wrote; such a unit is compared by its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from iotdb_frames.backfills.manifest import DONE, Manifest, UnitRow, unpack
+from iotdb_frames.backfills.proof.compare import Wrong, compare
+from iotdb_frames.backfills.proof.expect import (
+    COLUMNS_A_QUERY,
+    DEVICES_A_QUERY,
+    Device,
+    Expected,
+    device_condition,
+)
+from iotdb_frames.backfills.proof.overlaps import Overlaps
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.quotes import quote_identifier
+from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
+from iotdb_frames.options import RetryPolicy
+from iotdb_frames.show.card import plural
+from iotdb_frames.write.plan.plan import WritePlan
+from iotdb_frames.write.schema import query_table
+
+_GONE = {500, 508, 550, 616}  # database, path, table or column is not there: no points
+
+Counts = dict[tuple[int, str], int]
+"""Points by (group of the unit, column)."""
+
+
+def flush(connection: Connection, target: Target) -> str | None:
+    """Have the server write out what it holds in memory; a note where that is not allowed.
+
+    What a count finds afterwards is on the disk as a file, and no longer needs the log.
+    """
+    try:
+        connection.run(lambda session: session.execute("FLUSH"), model=target.model)
+    except PermissionDenied as exc:
+        return f"the server was not flushed before verifying: {exc.message}"
+    return None
+
+
+def count_points(connection: Connection, target: Target, expected: Expected) -> Counts:
+    """What the server has of a unit's columns, at its devices and in its time range."""
+    out: Counts = {}
+    for at, group in enumerate(expected.groups):
+        names = list(group.columns)
+        for i in range(0, len(names), COLUMNS_A_QUERY):
+            some = names[i : i + COLUMNS_A_QUERY]
+            try:
+                found = _count(connection, target, expected, group.devices, some)
+            except QueryError as exc:
+                if exc.code not in _GONE:
+                    raise
+                found = {}
+            out.update({(at, name): found.get(name, 0) for name in some})
+    return out
+
+
+def _count(
+    connection: Connection,
+    target: Target,
+    expected: Expected,
+    devices: frozenset[Device],
+    names: Sequence[str],
+) -> dict[str, int]:
+    if target.model == "table":
+        return _count_in_table(connection, target, expected, devices, names)
+    out = dict.fromkeys(names, 0)
+    wanted = ", ".join(f"count({name})" for name in names)
+    for paths in chunks(sorted(str(d[0]) for d in devices), DEVICES_A_QUERY):
+        sql = f"SELECT {wanted} FROM {', '.join(paths)} WHERE {expected.span} ALIGN BY DEVICE"
+        table = query_table(connection, sql, model="tree")
+        for name in names:
+            label = f"count({name})"
+            if label in table.column_names:
+                out[name] += sum(v or 0 for v in table[label].to_pylist())
+    return out
+
+
+def _count_in_table(
+    connection: Connection,
+    target: Target,
+    expected: Expected,
+    devices: frozenset[Device],
+    names: Sequence[str],
+) -> dict[str, int]:
+    tags = [quote_identifier(tag) for tag in expected.tags]
+    wanted = ", ".join([*tags, *(f"count({quote_identifier(n)})" for n in names)])
+    where = [expected.span, *device_condition(expected, devices)]
+    grouped = f" GROUP BY {', '.join(tags)}" if tags else ""
+    sql = f"SELECT {wanted} FROM {target.sql} WHERE {' AND '.join(where)}{grouped}"
+    table = query_table(connection, sql, model="table")
+    columns = [column.to_pylist() for column in table.columns]
+    keys = list(zip(*columns[: len(tags)], strict=True)) if tags else [()]
+    counts = columns[len(tags) :]
+    mine = [i for i, key in enumerate(keys) if key in devices and i < len(counts[0])]
+    return {
+        name: sum(values[i] or 0 for i in mine) for name, values in zip(names, counts, strict=True)
+    }
+
+
+def chunks(values: Sequence[str], n: int) -> Iterator[Sequence[str]]:
+    """Values, `n` at a time."""
+    for i in range(0, len(values), n):
+        yield values[i : i + n]
+
+
+@dataclass
+class Outcome:
+    """What verification found.
+
+    verdicts : units by what was found, in words
+    missing : (unit, what it lacks), to be sent again
+    """
+
+    verdicts: dict[str, int] = field(default_factory=dict)
+    missing: list[tuple[UnitRow, str]] = field(default_factory=list)
+
+
+PlanUnits = Callable[[Sequence[UnitRow]], Iterator[tuple[UnitRow, WritePlan | None]]]
+"""Reads the sources of units, in order, and plans them; None where there is nothing to send."""
+MOST_CELLS = 1 << 20
+"""So many differing cells are held until it is known what later units wrote there."""
+
+
+@dataclass
+class _Doubt:
+    """A unit whose cells are to be looked at, and what is known of it."""
+
+    unit: UnitRow
+    expected: Expected
+    others: list[UnitRow]
+    extra: int
+    wrong: Wrong | None = None
+
+    @property
+    def found(self) -> str | None:
+        """What stands beside the unit's points, in words."""
+        unit, words = self.unit, []
+        if unit.before:
+            words.append(f"{unit.before:,} points were there before")
+        if self.others:
+            words.append(f"{plural(len(self.others), 'unit')} at the same devices and times")
+        if self.extra > 0 and not words:
+            words.append(f"{self.extra:,} more points are there, by somebody else")
+        if unit.error is not None:
+            words.append(f"{plural(unit.refused, 'row')} of it refused")
+        return f"complete beside others: {', '.join(words)}" if words else None
+
+
+class Verifier:
+    """Verifies the units that are written and not yet verified.
+
+    Parameters
+    ----------
+    how : "count" or "values"
+    plan_units : see there
+    on_unit : told of each unit, for the progress
+    policy : how it waits for a server that is gone
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        connection: Connection,
+        target: Target,
+        *,
+        how: str,
+        plan_units: PlanUnits,
+        on_unit: Callable[[UnitRow], None],
+        policy: RetryPolicy,
+    ) -> None:
+        self._manifest = manifest
+        self._connection = connection
+        self._target = target
+        self._how = how
+        self._plan_units = plan_units
+        self._on_unit = on_unit
+        self._policy = policy
+        done = ", ".join(f"'{state}'" for state in DONE)
+        self._overlaps = Overlaps(manifest.units(f"state IN ({done})"))
+        self._outcome = Outcome()
+
+    def go(self) -> Outcome:
+        """Verify; a unit's verdict is in the manifest as soon as it is known."""
+        doubts: dict[int, _Doubt] = {}
+        for unit in self._manifest.units("state = 'written'"):
+            doubt = call_with_retry(partial(self._count, unit), policy=self._policy)
+            if doubt is not None:
+                doubts[unit.id] = doubt
+        waiting: list[_Doubt] = []
+        for unit, plan in self._plan_units([d.unit for d in doubts.values()]):
+            doubt = doubts.pop(unit.id)
+            problems = (
+                [] if plan is None else [p for p in plan.problems if isinstance(p, FrameError)]
+            )
+            if problems:  # sent again, it is told with its file and line
+                self._say(unit, f"missing: it cannot be compared, {problems[0].message}")
+                continue
+            if plan is not None:
+                look = partial(compare, self._connection, plan, doubt.expected)
+                doubt.wrong = call_with_retry(look, policy=self._policy)
+            if not doubt.wrong or unit.error is not None:
+                self._say(unit, doubt.found)
+                continue
+            waiting.append(doubt)
+            if sum(len(d.wrong or ()) for d in waiting) > MOST_CELLS:
+                self._settle(waiting)
+                waiting = []
+        self._settle(waiting)
+        return self._outcome
+
+    def _say(self, unit: UnitRow, verdict: str | None) -> None:
+        """None: it is all there, and nothing else; else what was found, in words."""
+        if verdict is not None and verdict.startswith("missing"):
+            self._outcome.missing.append((unit, verdict))
+        else:
+            self._manifest.set_unit(unit.id, state="verified", verdict=verdict or "complete")
+        kind = (verdict or "complete").partition(":")[0]
+        self._outcome.verdicts[kind] = self._outcome.verdicts.get(kind, 0) + 1
+        self._on_unit(unit)
+
+    def _count(self, unit: UnitRow) -> _Doubt | None:
+        """Verify by the count alone; a doubt where that does not do."""
+        expected = None if unit.expected is None else Expected.from_plain(unpack(unit.expected))
+        if expected is None or not expected.n_points:
+            self._say(unit, None)
+            return None
+        found = count_points(self._connection, self._target, expected)
+        wanted = {
+            (at, name): n
+            for at, group in enumerate(expected.groups)
+            for name, n in group.columns.items()
+        }
+        short = {key: wanted[key] - n for key, n in found.items() if n < wanted[key]}
+        # What the server refused is not there, and known.
+        if short and unit.error is None:
+            (_, name), _n = max(short.items(), key=lambda item: item[1])
+            self._say(unit, f"missing: {sum(short.values()):,} points, most of them of {name}")
+            return None
+        extra = sum(found.values()) - sum(wanted.values())
+        others = self._overlaps.of(unit)
+        if self._how == "count" and not extra and not unit.before and not others:
+            self._say(unit, None)
+            return None
+        return _Doubt(unit, expected, others, extra)
+
+    def _settle(self, waiting: Sequence[_Doubt]) -> None:
+        """Tell what later units wrote over from what is wrong, in one pass over them."""
+        later: dict[int, UnitRow] = {}
+        by_later: dict[int, list[Wrong]] = {}
+        for doubt in waiting:
+            place = (doubt.unit.file, doubt.unit.start)
+            for other in doubt.others:
+                if (other.file, other.start) > place and doubt.wrong is not None:
+                    later[other.id] = other
+                    by_later.setdefault(other.id, []).append(doubt.wrong)
+        in_order = sorted(later.values(), key=lambda u: (u.file, u.start))
+        for unit, plan in self._plan_units(in_order):
+            if plan is not None:
+                for wrong in by_later[unit.id]:
+                    wrong.overwrite(plan)
+        for doubt in waiting:
+            assert doubt.wrong is not None
+            wrong = doubt.wrong
+            wrong.settle()
+            verdict = doubt.found
+            if wrong:
+                verdict = f"missing: {len(wrong):,} cells differ, the first is {wrong.example}"
+            self._say(doubt.unit, verdict)

@@ -1,0 +1,166 @@
+"""What a unit leaves in the database: how many points of which columns, where and when.
+
+Rows that share a (device, time) are one there, with the last value of each column that is not
+missing; so points are counted by keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from iotdb_frames.codec.quotes import quote_identifier
+from iotdb_frames.codec.sources import Source, is_missing
+from iotdb_frames.codec.sql import one_of
+from iotdb_frames.write.plan.layout import dictionary_codes
+from iotdb_frames.write.plan.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
+
+COLUMNS_A_QUERY, DEVICES_A_QUERY = 500, 200
+"""So many are named in one statement."""
+
+Device = tuple[str | None, ...]
+"""A device: its path alone (tree model), or the values of its tags."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Devices that have the same columns.
+
+    columns : points of each, by name as on the wire
+    """
+
+    devices: frozenset[Device]
+    columns: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a unit leaves.
+
+    tags : names of the tags in the order of a device's values; none in the tree model
+    first, last : its time range, in ticks of the server
+    """
+
+    groups: tuple[Group, ...]
+    tags: tuple[str, ...]
+    first: int
+    last: int
+
+    def to_plain(self) -> Any:
+        """As JSON knows it."""
+        groups = [[sorted(g.devices, key=str), g.columns] for g in self.groups]
+        return [groups, self.tags, self.first, self.last]
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Expected:
+        """What `to_plain` gave."""
+        groups, tags, first, last = plain
+        return cls(
+            tuple(Group(frozenset(map(tuple, devices)), columns) for devices, columns in groups),
+            tuple(tags),
+            first,
+            last,
+        )
+
+    @property
+    def n_points(self) -> int:
+        """Points of all columns."""
+        return sum(sum(g.columns.values()) for g in self.groups)
+
+    @property
+    def span(self) -> str:
+        """The condition of its time range."""
+        return f"time >= {self.first} AND time <= {self.last}"
+
+
+def expect(plan: WritePlan) -> Expected | None:
+    """What a plan leaves; None where it has no rows."""
+    order = plan.order
+    if len(order) == 0:
+        return None
+    ticks = order.ticks
+    keys = key_starts(plan) if order.n_duplicates else None
+    groups = []
+    tags: tuple[str, ...] = ()
+    for part in plan.parts:
+        devices, tags = devices_of(plan, part)
+        columns = {
+            c.column.name: _points(plan, c, keys)
+            for c in part.written
+            if c.column.category == "field"
+        }
+        groups.append(Group(frozenset(devices), columns))
+    return Expected(tuple(groups), tags, int(ticks.min()), int(ticks.max()))
+
+
+def key_starts(plan: WritePlan) -> np.ndarray:
+    """Positions of the order at which a (device, time) begins; int64, ascending."""
+    return np.flatnonzero(~plan.order.same_time())
+
+
+def devices_of(plan: WritePlan, part: PlannedPart) -> tuple[list[Device], tuple[str, ...]]:
+    """The device of each group of the order (tree parts: the one they name), and tag names."""
+    if plan.target.model == "tree":
+        if part.device is not None:
+            return [(part.device,)], ()
+        return [(path,) for path in plan.devices], ()
+    tags = [c for c in part.columns if c.column.category == "tag"]
+    names = tuple(c.column.name for c in tags)
+    if not tags:
+        return [()], ()
+    n_groups = len(plan.order.bounds) - 1
+    rows = plan.order.first_rows[:n_groups]
+    values = []
+    for c in tags:
+        codes, texts = dictionary_codes(c.column.source)
+        known = [*texts.to_pylist(), None]
+        values.append([known[code] for code in codes[rows]])
+    return list(zip(*values, strict=True)), names
+
+
+def valid_cells(plan: WritePlan, column: PlannedColumn) -> np.ndarray | None:
+    """Which positions of the order have a value; bool, shape (n,), or None for all."""
+    missing = np.concatenate(list(_missing(column.column.source, plan)))
+    if not missing.any():
+        return None
+    rows = plan.order.rows
+    return ~missing if rows is None else ~missing[rows]
+
+
+def _missing(source: Source, plan: WritePlan) -> Iterator[np.ndarray]:
+    step = 1 << 18
+    for start in range(0, len(source), step):
+        data = source.take(slice(start, start + step))
+        keeps_nan = plan.rules.keep_nan
+        if isinstance(data, np.ndarray):
+            is_float = data.dtype.kind == "f"
+            yield np.zeros(len(data), bool) if is_float and keeps_nan else is_missing(data)
+        elif keeps_nan and pa.types.is_floating(data.type):
+            yield np.asarray(data.is_null())
+        else:
+            yield is_missing(data)
+
+
+def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray | None) -> int:
+    """Points of a column; `keys`: see `key_starts`, None where no (device, time) is repeated."""
+    n, source = len(plan.order), column.column.source
+    if keys is None and n == len(source):
+        return n - n_missing(source, keep_nan=plan.rules.keep_nan)
+    valid = valid_cells(plan, column)
+    if valid is None:
+        return n if keys is None else len(keys)
+    if keys is None:
+        return int(np.count_nonzero(valid))
+    return int(np.count_nonzero(np.logical_or.reduceat(valid, keys)))
+
+
+def device_condition(expected: Expected, devices: frozenset[Device]) -> list[str]:
+    """A condition for a few devices of a table with one tag; the others are told apart here."""
+    if len(expected.tags) != 1 or len(devices) > DEVICES_A_QUERY:
+        return []
+    values = sorted((d[0] for d in devices), key=lambda value: (value is None, value))
+    return [one_of(quote_identifier(expected.tags[0]), values)]

@@ -1,0 +1,1 @@
+"""What plays a source at its own pace."""

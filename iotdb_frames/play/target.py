@@ -1,0 +1,307 @@
+"""A source streamed into IoTDB or into a sink: `SensorSource.stream`, `Replay.stream`.
+
+Into a target, windows go through the one write path (`client/writer.py`), one after the other: a
+window counts as sent when all of it is acknowledged, so that the runner's times are what the
+database takes, and being behind is known at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self, Unpack
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.errors import ConnectionLost, OptionsError
+from iotdb_frames.options import (
+    RetryPolicy,
+    TimeseriesOption,
+    TSDataType,
+    WriteArgs,
+    WriteOptions,
+    hide_url,
+    write_options,
+)
+from iotdb_frames.play.playable import Playable, State, StreamStats
+from iotdb_frames.play.runner import Runner
+from iotdb_frames.write.report import WriteReport
+from iotdb_frames.write.seen import SeenSchema
+from iotdb_frames.write.sender import Sender
+from iotdb_frames.write.writer import FrameWriter, plan_frame
+
+Types = Mapping[str, TSDataType]
+
+PATIENT = RetryPolicy(longest_wait_s=2.0, total_s=300.0)
+"""A stream waits for a server that restarts; rows of that time are made later, not kept."""
+
+_GRACE_S = 2.0  # an undrained stop waits so long for the window in hand, then gives it up
+
+
+def stream(
+    source: Playable,
+    *,
+    to: Any,
+    window: Any = None,
+    speed: float | None = None,
+    duration: Any = None,
+    now: bool | None = None,
+    connection: Connection | str | None = None,
+    clock: Clock = CLOCK,
+    **options: Unpack[WriteArgs],
+) -> Runner:
+    """A source on its way into IoTDB, not yet started; see `SensorSource.stream`.
+
+    Parameters
+    ----------
+    clock : as of `Runner`
+
+    Raises
+    ------
+    OptionsError : an option that cannot be meant, or not for a stream.
+    """
+    connection = hide_url(connection)
+    if isinstance(to, str):
+        conn = resolve_connection(connection)
+        target = parse_target(to, database=conn.options.database)
+        chosen = write_options({**_own_options(source, target), **options})
+        _check(chosen, options)
+        return TargetRunner(
+            source,
+            WindowWriter(conn, target, chosen),
+            window=window,
+            speed=speed,
+            duration=duration,
+            now=now,
+            clock=clock,
+        )
+    if not (hasattr(to, "send") and hasattr(to, "flush")):
+        raise OptionsError(
+            f"to={to!r} is neither a target nor a sink",
+            hint='to="root.plant", to="database.table", or an IoTDBSink',
+        )
+    if options or connection is not None:
+        name = next(iter(options), "connection")
+        raise OptionsError(f"{name}= goes with a target; the sink has options of its own")
+    return Runner(
+        source,
+        to.send,
+        window=window,
+        speed=speed,
+        duration=duration,
+        now=now,
+        finish=to.flush,
+        clock=clock,
+    )
+
+
+def _own_options(source: Any, target: Target) -> dict[str, Any]:
+    """How the windows of a source are laid out, and what suits a stream."""
+    own: dict[str, Any] = {"progress": False, "retry": PATIENT}
+    tags = getattr(source, "tags", ())
+    if tags and target.model == "tree":
+        raise OptionsError(
+            f"{target} is of the tree model, and this fleet has tags: {', '.join(tags)}",
+            hint='to="database.table", or simulate_fleet(…, model="tree")',
+        )
+    if tags:
+        own["tags"] = tags
+    elif getattr(source, "has_devices", False):
+        own |= {"device": "device"} if target.model == "tree" else {"tags": ("device",)}
+    return own
+
+
+def _check(chosen: WriteOptions, given: Mapping[str, Any]) -> None:
+    if chosen.duplicates != "merge":
+        raise OptionsError(
+            f"duplicates={chosen.duplicates!r} needs all rows at once, and this is a stream"
+        )
+    if chosen.replace:
+        raise OptionsError(
+            "replace=True deletes the time range of a whole frame, and this is a stream",
+            hint="iotf.delete(target) before it",
+        )
+    if isinstance(chosen.schema, Mapping) or not given.get("schema"):
+        return
+    raise OptionsError("schema= of a stream is {column: type}")
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What became of a window.
+
+    Attributes
+    ----------
+    refused : positions of the rows that were refused, under ``on_error="collect"``; None: none
+    """
+
+    refused: npt.NDArray[np.intp] | None
+
+
+class WindowWriter:
+    """Writes windows to a target; each returns when it is acknowledged.
+
+    Parameters
+    ----------
+    connection, target, options : of all windows
+
+    Attributes
+    ----------
+    report : what became of all windows so far; None before `open`
+    source : gives what is streamed; its ``schema`` types the columns that the options do not
+    """
+
+    def __init__(self, connection: Connection, target: Target, options: WriteOptions) -> None:
+        self.report: WriteReport | None = None
+        self.source: Callable[[], Any] = lambda: None
+        self._connection = connection
+        self._target = target
+        self._options = options
+        self._typed: tuple[Any, pd.Index[Any], WriteOptions] | None = None
+        self._seen = SeenSchema(connection)
+
+    @property
+    def target(self) -> str:
+        """Where the windows go."""
+        return str(self._target)
+
+    def open(self) -> None:
+        """Reach the server.
+
+        Raises
+        ------
+        ServerError : it cannot be reached.
+        """
+        _ = self._connection.server
+        self._sender = Sender(
+            self._connection,
+            n_lanes=self._options.workers,
+            policy=self._options.retry,
+            stop_on_error=self._options.on_error == "raise",
+        )
+        self._writer = FrameWriter(
+            self._connection,
+            self._target,
+            self._options,
+            sender=self._sender,
+            seen=self._seen,
+        )
+        self.report = self._writer.report
+
+    def send(self, frame: pd.DataFrame) -> Answer:
+        """Write a window; returns when the server has answered for all of it.
+
+        Raises
+        ------
+        FrameError, ServerError, PartialWriteError : as `iotdb_frames.write`, with its report of
+            all windows so far.
+        """
+        planned = plan_frame(
+            self._connection,
+            frame,
+            self._target,
+            self._options_for(frame),
+            seen=self._seen,
+            is_stream=True,
+        )
+        planned.check()
+        is_refused = self._writer.send(planned, frame)
+        self._sender.drain()
+        if self._sender.is_stopped:
+            self._writer.close()  # raises what the server said
+            raise ConnectionLost("the window was given up: the stream was stopped without drain")
+        return Answer(np.flatnonzero(is_refused) if is_refused.any() else None)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End what is open; an error gets the report of what was written before it."""
+        if self.report is None:
+            return
+        self._sender.close()
+        if error is None or getattr(error, "report", None) is None:
+            self._writer.close(error)
+
+    def abort(self) -> None:
+        """Give up the window in hand where the server does not take it."""
+        self._sender.abort()
+
+    def _options_for(self, frame: pd.DataFrame) -> WriteOptions:
+        """The options with the types of the source; the same object while both stay."""
+        source = self.source()
+        if self._typed is not None:
+            typed_source, columns, options = self._typed
+            if typed_source is source and columns.equals(frame.columns):
+                return options
+        types: Types = getattr(source, "schema", {})
+        series: dict[Hashable, TimeseriesOption] = dict(self._options.series)
+        for name in frame.columns.intersection(list(types)):  # a change may take a sensor away
+            wish = series.get(name, TimeseriesOption())
+            if wish.data_type is None:
+                wish = replace(wish, data_type=types[name])
+            series[name] = wish
+        options = replace(self._options, schema=series)
+        self._typed = source, frame.columns, options
+        return options
+
+
+class TargetRunner(Runner):
+    """A `Runner` that writes into IoTDB.
+
+    Its `stats` count points, retries and rejected rows, too; `report` tells the rest.
+    """
+
+    def __init__(self, source: Playable, writer: WindowWriter, **options: Any) -> None:
+        super().__init__(source, writer.send, finish=writer.close, **options)
+        self._writer = writer
+        writer.source = lambda: self.source
+
+    @property
+    def report(self) -> WriteReport | None:
+        """What became of all windows so far; None before the start."""
+        return self._writer.report
+
+    @property
+    def stats(self) -> StreamStats:
+        """Counters of this moment."""
+        stats, report = super().stats, self.report
+        if report is None:
+            return stats
+        return replace(
+            stats, points=report.points, retries=report.retries, rejected=report.rows_refused
+        )
+
+    def start(self) -> Self:
+        """Reach the server, then start in the background.
+
+        Raises
+        ------
+        OptionsError : it was started before.
+        ServerError : the server cannot be reached.
+        """
+        if self.state == "ready":
+            self._writer.open()
+        return super().start()
+
+    def stop(self, *, drain: bool = True, timeout_s: float | None = None) -> StreamStats:
+        """End the stream and wait for it; see `Runner.stop`.
+
+        Without `drain`, a window that the server does not answer for is given up.
+        """
+        if not drain:
+            limit_s = _GRACE_S if timeout_s is None else min(timeout_s, _GRACE_S)
+            try:
+                return super().stop(drain=False, timeout_s=limit_s)
+            except TimeoutError:
+                self._writer.abort()
+        return super().stop(drain=drain, timeout_s=timeout_s)
+
+    cancel = stop
+
+    def _end(self, state: State) -> None:
+        if state == "failed":
+            self._writer.close(self.error)
+        super()._end(state)

@@ -1,0 +1,1 @@
+"""How things look: cards, progress, and the views that a notebook adds."""

@@ -1,0 +1,1 @@
+"""Simulated sensors, broken on purpose where asked. No wall clock, socket or thread."""

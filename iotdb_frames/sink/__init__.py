@@ -1,0 +1,1 @@
+"""The sink: events and windows into IoTDB, at least once."""

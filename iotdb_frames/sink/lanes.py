@@ -1,0 +1,238 @@
+"""The core of a sink: a thread a lane that prepares what is due, and a sender that sends it.
+
+While a lane's sender is busy with one request, its thread prepares the next. What the server
+cannot take now, a lane tries again until it can, and nothing of that lane goes before it; so no
+lane holds up another, and a device's rows keep their order.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread, current_thread
+from typing import TypeVar
+
+import pyarrow as pa
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.codec.names import Target
+from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
+from iotdb_frames.options import RetryPolicy
+from iotdb_frames.show.card import plural
+from iotdb_frames.sink.batch import Batch
+from iotdb_frames.sink.groups import Group
+from iotdb_frames.sink.known import KnownSeries
+from iotdb_frames.sink.queue import Lane, Pending
+from iotdb_frames.sink.tickets import Entry
+from iotdb_frames.write.plan.chunks import Request
+from iotdb_frames.write.sender import Sender
+
+T = TypeVar("T")
+OnRefused = Callable[[pa.Table, IoTDBFramesError], None]
+
+EXIT_LIMIT_S = 10.0
+"""So long the end of the interpreter waits for what is still on its way."""
+_FOREVER = RetryPolicy(longest_wait_s=2.0, total_s=math.inf)
+_TREE = Target("tree", path="root")
+_log = logging.getLogger("iotdb_frames.sink")
+
+
+class Outbox:
+    """Delivers what is pending.
+
+    Parameters
+    ----------
+    connection, known : the sink's own
+    pending : what to deliver
+    on_refused : given refused rows, and why; None: the sink's next call raises it
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        known: KnownSeries,
+        pending: Pending,
+        *,
+        on_refused: OnRefused | None,
+    ) -> None:
+        self._connection = connection
+        self._known = known
+        self.pending = pending
+        self._on_refused = on_refused
+        self._pid = os.getpid()
+        self._is_prepared = False
+        self._preparing = Lock()
+        self._ending = Lock()
+        self._is_ended = False
+        self._abort = Event()
+        self._sender = Sender(
+            connection,
+            n_lanes=len(pending.lanes),
+            policy=_FOREVER,
+            stop_on_error=False,
+            on_trouble=pending.has_trouble,
+        )
+        self._threads = [
+            Thread(target=self._run, args=(lane,), name="iotdb-frames-sink", daemon=True)
+            for lane in pending.lanes
+        ]
+
+    def start(self) -> None:
+        """Prepare the server, and begin.
+
+        Raises
+        ------
+        ServerError : it cannot be reached (with a spool, rows wait until it can), or refuses.
+        ColumnTypeError : a series of the options is there with another type.
+        """
+        try:
+            self._prepare()
+        except BaseException as exc:
+            is_waiting = isinstance(exc, ServerError) and exc.is_retryable
+            if self.pending.spool is None or not is_waiting:
+                self._sender.close()
+                raise
+            _log.warning("rows wait in the spool: %s", exc)
+        for thread in self._threads:
+            thread.start()
+        # Only now: what was registered before, as the end of a connection, comes after it.
+        atexit.register(self._at_exit)
+
+    def _prepare(self) -> None:
+        with self._preparing:
+            if not self._is_prepared:
+                self._known.prepare()
+                self._is_prepared = True
+
+    def close(self, timeout_s: float | None) -> None:
+        """Drain for at most so long, then end.
+
+        Raises
+        ------
+        PartialWriteError : rows are undelivered, or were refused and nobody was told.
+        """
+        if not self._is_ended:
+            self.pending.drain(timeout_s)
+            self._end()
+            error = self.pending.undelivered()
+            if error is not None:
+                raise error
+
+    def _at_exit(self) -> None:
+        if self._pid != os.getpid():
+            return
+        try:
+            self.close(EXIT_LIMIT_S)
+        except Exception as exc:
+            _log.error("at the end of the interpreter: %s", exc)
+
+    def _end(self) -> None:
+        with self._ending:
+            if self._is_ended:
+                return
+            self._is_ended = True
+        is_left = self.pending.end()
+        self._abort.set()
+        if is_left:
+            self._sender.abort()
+        for thread in self._threads:
+            if thread is not current_thread():
+                thread.join(1.0)
+        # A thread that waits for an answer of the server ends with it, or with the process.
+        self._sender.close(timeout_s=0.5 if is_left else 5.0)
+        self._connection.close()
+        if self.pending.spool is not None:
+            self.pending.spool.close()
+        atexit.unregister(self._at_exit)
+
+    # --- the thread of a lane ---
+
+    def _run(self, lane: Lane) -> None:
+        try:
+            while (batch := self.pending.take_batch(lane, self._new_batch)) is not None:
+                self._again(self._prepare)
+                for group, request in batch.requests(self._again):
+                    self._submit(lane, batch, group, request)
+                self._part_done(lane, batch)
+        except BaseException as exc:
+            if not self._abort.is_set():
+                _log.exception("the sink failed")
+                self.pending.break_down(exc)
+        if self.pending.is_orphan:
+            self._end()
+
+    def _new_batch(self, entries: list[Entry]) -> Batch:
+        return Batch(entries, self._known)
+
+    def _again(self, call: Callable[[], T]) -> T:
+        """What a call of the server gives, however long it is away."""
+        return call_with_retry(
+            call,
+            policy=_FOREVER,
+            on_retry=self.pending.has_trouble,
+            give_up=self._abort,
+            is_told=False,
+        )
+
+    def _submit(self, lane: Lane, batch: Batch, group: Group, request: Request) -> None:
+        def on_done(sent: Request, retries: int, error: ServerError | None) -> None:
+            self.pending.retried(retries, [tablet.target for tablet in sent.tablets])
+            if error is not None and error.is_retryable and self.pending.is_over:
+                batch.is_lost = True
+            elif error is not None:
+                group.refuse(sent.rows, error)
+
+        def on_refused(sent: Request, error: ServerError) -> Sequence[Request]:
+            try:
+                return batch.in_place_of(group, sent, error)
+            except ServerError as exc:
+                if exc.is_retryable:
+                    raise
+                _log.info("not planned anew after %s: %s", error.message, exc.message)
+                return ()
+
+        def on_end() -> None:
+            if self._sender.is_stopped:
+                batch.is_lost = True
+                if not self.pending.is_over:
+                    self.pending.break_down(self._sender.error or PoolClosed("nobody sends"))
+            self._part_done(lane, batch)
+
+        batch.part_begins()
+        is_queued = self._sender.submit(
+            lane.index, _TREE, request, on_done, on_refused=on_refused, on_end=on_end
+        )
+        if not is_queued:
+            on_end()
+
+    def _part_done(self, lane: Lane, batch: Batch) -> None:
+        """After the last part of a batch, account for its rows."""
+        if not batch.part_ends() or batch.is_lost:
+            return
+        try:
+            batch.settle()
+            failure = self._hand_over_refused(batch)
+        except Exception as exc:
+            _log.exception("rows could not be accounted for")
+            failure = exc
+        self.pending.finish(lane, batch, failure)
+
+    def _hand_over_refused(self, batch: Batch) -> Exception | None:
+        """Refused rows to whom it may concern; the first error, where it is to be raised."""
+        first: Exception | None = None
+        for table, error in batch.refused():
+            _log.error("%s refused: %s", plural(table.num_rows, "row"), error)
+            if self._on_refused is None:
+                first = first or error
+                continue
+            try:
+                self._on_refused(table, error)
+            except Exception as exc:
+                _log.error("%s not kept: %s", plural(table.num_rows, "refused row"), exc)
+                first = first or exc
+                batch.is_unkept = True
+        return first

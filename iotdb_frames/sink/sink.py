@@ -1,0 +1,447 @@
+"""The seed's sink: events and windows into IoTDB, at least once.
+
+::
+
+    sink = IoTDBSink(options, DefaultIoTSerializationSchema()).with_batch_size(10)
+    with sink:
+        for event in source:
+            sink.send(event)
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from threading import Lock
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.options import hide_url, parse_bytes
+from iotdb_frames.show.views import load_view
+from iotdb_frames.sink.aio import AsyncSink
+from iotdb_frames.sink.known import KnownSeries
+from iotdb_frames.sink.lanes import OnRefused, Outbox
+from iotdb_frames.sink.options import IoTDBOptions
+from iotdb_frames.sink.queue import Overflow, Pending
+from iotdb_frames.sink.rows import Block, Row, to_array, to_block, to_time
+from iotdb_frames.sink.serializer import (
+    DefaultIoTSerializationSchema,
+    DeviceColumns,
+    IoTSerializationSchema,
+)
+from iotdb_frames.sink.spool import Spool, to_stream
+from iotdb_frames.sink.stats import SinkStats
+from iotdb_frames.sink.tickets import Entry, Ticket
+from iotdb_frames.sink.unfit import without_unfit
+from iotdb_frames.write.dead_letter import LetterDirectory
+
+CLOSE_LIMIT_S = 60.0
+FAILED_LIMIT_S = 5.0
+"""So long `close` waits after an exception left the ``with`` block."""
+_NO_CODES = np.zeros(0, np.int32)
+_TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
+
+
+class IoTDBSink:
+    """Takes events, collects them, and writes them into IoTDB; a context manager.
+
+    Nothing leaves memory before the server acknowledged it. Rows go out by device, in the order
+    they were sent; what the server cannot take now is tried again until it can, or until `close`.
+
+    Parameters
+    ----------
+    options : `IoTDBOptions`, or a URL (``iotdb://…``, ``local:``)
+    serializer : turns an event into columns; see `IoTSerializationSchema`
+    batch_size : rows that are collected before they go; 1 sends at once
+    flush_interval_s : no row waits longer to be sent
+    session_pool_size : connections that send side by side; a device always uses the same
+    max_pending : memory, about, of the rows that are not acknowledged: ``"64MiB"`` or bytes
+    overflow : over that, "block" waits in `send`, "raise" refuses the event, "drop_oldest" lets go
+        of the rows that wait longest, counts them and tells their tickets
+    on_error : what becomes of rows that are refused. "raise": the next `send`, `flush` or `close`
+        raises it, and others go on. "collect": they go into `dead_letter`, and so do events that
+        cannot be serialised, which `send` else raises. A callable gets (pyarrow Table of the rows,
+        error) in a thread of the sink, or in that of `send`
+    dead_letter : directory for Parquet files of refused rows
+    coerce : "safe" refuses values and times that the server could not store exactly; "lossy" may
+        lose precision, e.g. of microseconds on a server of milliseconds
+    spool : directory in which rows are kept until they are acknowledged, across a crash of this
+        process; they go out at the next start before all new rows
+    clock : measures the interval and the waits; a test may turn it
+
+    Raises
+    ------
+    OptionsError : an option that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        options: IoTDBOptions | str,
+        serializer: IoTSerializationSchema[Any] | None = None,
+        *,
+        batch_size: int = 1,
+        flush_interval_s: float = 3.0,
+        session_pool_size: int = 2,
+        max_pending: int | str = "64MiB",
+        overflow: Overflow = "block",
+        on_error: Literal["raise", "collect"] | OnRefused = "raise",
+        dead_letter: str | os.PathLike[str] | None = None,
+        coerce: Literal["safe", "lossy"] = "safe",
+        spool: str | os.PathLike[str] | None = None,
+        clock: Clock = CLOCK,
+    ) -> None:
+        options = hide_url(options)
+        self._clock = clock
+        self._opening = Lock()
+        self._box: Outbox | None = None
+        self._on_refused: OnRefused | None = None
+        self._is_closed = False
+        self._options = IoTDBOptions(url=options) if isinstance(options, str) else options
+        self._serializer = serializer or DefaultIoTSerializationSchema()
+        if overflow not in ("block", "raise", "drop_oldest"):
+            raise OptionsError(f"overflow={overflow!r} is none of 'block', 'raise', 'drop_oldest'")
+        if coerce not in ("safe", "lossy"):
+            raise OptionsError(f"coerce={coerce!r} is none of 'safe', 'lossy'")
+        if not callable(on_error) and on_error not in ("raise", "collect"):
+            raise OptionsError(f"on_error={on_error!r} is none of 'raise', 'collect', a callable")
+        if (on_error == "collect") != (dead_letter is not None):
+            raise OptionsError('on_error="collect" and dead_letter="directory" go together')
+        self._overflow: Overflow = overflow
+        self._on_error = on_error
+        self._dead_letter = dead_letter
+        self._coerce = coerce
+        self._spool_dir = spool
+        self._max_bytes = parse_bytes(max_pending, name="max_pending")
+        self._device_lanes: dict[str, tuple[str, int]] = {}
+        self.with_batch_size(batch_size)
+        self.with_session_pool_size(session_pool_size)
+        self._with_flush_interval_s(flush_interval_s)
+
+    # --- the seed's builder spelling ---
+
+    def with_batch_size(self, batch_size: int) -> Self:
+        """Collect so many rows before they go."""
+        self._batch_size = self._at_least_one(batch_size, "batch_size")
+        return self
+
+    def with_flush_interval_ms(self, flush_interval_ms: float) -> Self:
+        """Let no row wait longer."""
+        return self._with_flush_interval_s(flush_interval_ms / 1000)
+
+    def with_session_pool_size(self, session_pool_size: int) -> Self:
+        """Send on so many connections side by side."""
+        self._n_lanes = self._at_least_one(session_pool_size, "session_pool_size")
+        return self
+
+    def _with_flush_interval_s(self, flush_interval_s: float) -> Self:
+        self._check_not_open()
+        if not flush_interval_s > 0:
+            raise OptionsError(f"flush_interval_s={flush_interval_s!r} must be more than 0")
+        self._interval_s = float(flush_interval_s)
+        return self
+
+    def _at_least_one(self, value: int, name: str) -> int:
+        self._check_not_open()
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise OptionsError(f"{name}={value!r} must be a whole number from 1")
+        return value
+
+    def _check_not_open(self) -> None:
+        if self._box is not None or self._is_closed:
+            raise OptionsError("the sink is open already", hint="set its options before")
+
+    # --- its life ---
+
+    def open(self) -> Self:
+        """Connect and create what is missing, before the first `send` would; nothing if it is open.
+
+        Raises
+        ------
+        ConnectionLost : nobody there. With a spool it is no error: rows wait until somebody is.
+        AuthenticationError, PermissionDenied, QueryError : the server refuses.
+        ColumnTypeError : a series of the options is there with another type.
+        IoTDBFramesError : rows in the spool are damaged. The sink is open, and sends the others; it
+            is raised once.
+        """
+        with self._opening:
+            if self._box is None:
+                if self._is_closed:
+                    raise OptionsError("the sink is closed", hint="open a new one")
+                self._box, damage = self._start()
+                if damage is not None:
+                    raise damage
+        return self
+
+    def _start(self) -> tuple[Outbox, IoTDBFramesError | None]:
+        """What delivers, and what it found damaged."""
+        if callable(self._on_error):
+            self._on_refused = self._on_error
+        elif self._dead_letter is not None:
+            self._on_refused = LetterDirectory(self._dead_letter).add
+        damage = None
+        with ExitStack() as undo:
+            spool = None
+            if self._spool_dir is not None:
+                spool = Spool(self._spool_dir)
+                undo.callback(spool.close)
+            connection = self._options.connect(pool_size=self._n_lanes + 1)
+            undo.callback(connection.close)
+            pending = Pending(
+                n_lanes=self._n_lanes,
+                batch_size=self._batch_size,
+                interval_s=self._interval_s,
+                max_bytes=self._max_bytes,
+                overflow=self._overflow,
+                spool=spool,
+                clock=self._clock,
+            )
+            for block, place in spool.replay() if spool is not None else ():
+                ticket = Ticket(pending.changed, pending.told)
+                entries = [self._block_entry(ticket, part) for part in self._split(block)]
+                ticket.stand_for(entries)
+                pending.put_back(entries, place)
+            if spool is not None:
+                damage = spool.damage()
+                pending.counters.damaged = spool.n_damaged
+            known = KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy")
+            box = Outbox(connection, known, pending, on_refused=self._on_refused)
+            try:
+                box.start()
+            except Exception as exc:
+                if damage is not None:
+                    exc.add_note(str(damage))
+                raise
+            undo.pop_all()
+        return box, damage
+
+    def close(self, timeout_s: float | None = CLOSE_LIMIT_S) -> None:
+        """Send what waits, for at most so long, and end; nothing if it is closed.
+
+        Raises
+        ------
+        PartialWriteError : rows are not delivered; it says how many. `.report` counts them.
+        """
+        self._is_closed = True
+        if self._box is not None:
+            self._box.close(timeout_s)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.open()
+        except IoTDBFramesError as exc:
+            self.__exit__(type(exc), exc, None)  # a damaged spool leaves it open
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if exc is None:
+            self.close()
+            return
+        try:
+            self.close(FAILED_LIMIT_S)
+        except IoTDBFramesError as failure:
+            exc.add_note(f"and the sink: {failure}")
+
+    async def __aenter__(self) -> AsyncSink:
+        return await AsyncSink(self).open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.__exit__, kind, exc, tb)
+
+    def __del__(self) -> None:
+        box = getattr(self, "_box", None)
+        if box is not None and not self._is_closed and not box.pending.is_over:
+            box.pending.abandon()
+            warnings.warn(
+                f"{self!r} was never closed; what waits in it is sent in the background",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+
+    @property
+    def state(self) -> Literal["new", "open", "closed"]:
+        """Where in its life it is."""
+        return "closed" if self._is_closed else "new" if self._box is None else "open"
+
+    def __repr__(self) -> str:
+        return f"<IoTDBSink, {self.state}, batch_size={self._batch_size}>"
+
+    # --- what it is for ---
+
+    def send(self, event: Any) -> Ticket:
+        """Take an event; returns before it is stored, with the ticket that knows when it is.
+
+        Parameters
+        ----------
+        event : what the serializer takes. A mapping is copied, a DataFrame may be changed after
+            (under pandas 2 it is copied, too), Arrow data never changes
+
+        Raises
+        ------
+        FrameError, ColumnTypeError, TimeIndexError, or what the serializer raises : nothing of the
+            event was taken. Where refused rows are collected, the event is one of them instead.
+        SinkFull : too much waits; nothing was taken.
+        PoolClosed : the sink is closed.
+        What became of earlier rows under ``on_error="raise"``: nothing of this event was taken.
+        """
+        pending = self.pending
+        ticket, entries = self.entries_of(event, pending)
+        pending.offer(entries)
+        return ticket
+
+    @property
+    def pending(self) -> Pending:
+        """What is not delivered yet; opens the sink."""
+        if self._box is None:
+            self.open()
+        assert self._box is not None
+        return self._box.pending
+
+    def entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
+        """The entries that an event becomes, under one ticket; what cannot be is refused."""
+        ticket = Ticket(pending.changed, pending.told)
+        serialize = partial(self._serialized, ticket=ticket, pending=pending)
+        try:
+            entries = serialize(event)
+        except Exception as exc:
+            if self._on_refused is None:
+                raise
+            entries, unfit = without_unfit(event, exc, serialize)
+            for rows, error in unfit:
+                self._on_refused(rows, error)
+                with pending.lock:
+                    pending.counters.total.rejected += rows.num_rows
+                ticket.refuse(rows.num_rows, error)
+        ticket.stand_for(entries)
+        return ticket, entries
+
+    def _serialized(self, event: Any, *, ticket: Ticket, pending: Pending) -> list[Entry]:
+        made: Any = self._serializer.serialize(event)
+        if isinstance(made, DeviceColumns):
+            entries = self._entries(ticket, made)
+        else:
+            entries = [e for columns in made or () for e in self._entries(ticket, columns)]
+        if pending.spool is not None:
+            for entry in entries:
+                entry.packed = to_stream(entry.block())
+        return entries
+
+    def _entries(self, ticket: Ticket, made: DeviceColumns) -> list[Entry]:
+        if _is_one_row(made):
+            columns: Any = made.columns
+            if not columns:
+                return []
+            device, lane = self._lane(str(made.device))
+            time_ = made.time if type(made.time) is int else to_time(made.time, made.time_unit)
+            row = Row(time_, columns, made.types, made.time_unit)
+            now = self._clock.now()
+            return [
+                Entry(ticket, row, device=device, lane=lane, n_rows=1, n_bytes=row.n_bytes, at=now)
+            ]
+        devices: tuple[str, ...]
+        if isinstance(made.device, str):
+            devices, codes = (self._lane(made.device)[0],), _NO_CODES
+        else:
+            devices, codes = self._devices(made.device)
+        block = to_block(made, devices, codes)
+        if len(codes) and len(codes) != len(block):
+            raise FrameError(f"{len(codes)} devices and {len(block)} rows")
+        return [self._block_entry(ticket, part) for part in self._split(block)]
+
+    def _devices(self, column: Any) -> tuple[tuple[str, ...], np.ndarray]:
+        """The distinct devices of a column, and each row's."""
+        found = to_array(column, "device")
+        if isinstance(found, pa.ChunkedArray):
+            found = found.combine_chunks()
+        if not pa.types.is_dictionary(found.type):
+            found = found.dictionary_encode()
+        if found.null_count:
+            row = int(np.argmax(found.is_null()))
+            raise FrameError(f"row {row} names no device", column="device", row=row)
+        codes, names = np.asarray(found.indices), found.dictionary.to_pylist()
+        paths = [self._lane(str(name))[0] for name in names]
+        devices = tuple(dict.fromkeys(paths))
+        if len(devices) == 1:
+            return devices, _NO_CODES
+        place = np.array([devices.index(path) for path in paths] if paths else [0], np.int32)
+        return devices, place[codes]
+
+    def _split(self, block: Block) -> Iterator[Block]:
+        """The block in parts that each go on one lane."""
+        if len(block) == 0:
+            return
+        lanes = np.array([self._lane(device)[1] for device in block.devices])
+        if (lanes == lanes[0]).all():
+            yield block
+            return
+        of_row = lanes[block.row_devices()]
+        for lane in np.unique(lanes):
+            yield block.take(of_row == lane)
+
+    def _block_entry(self, ticket: Ticket, block: Block) -> Entry:
+        device, lane = self._lane(block.devices[0])
+        return Entry(
+            ticket,
+            block,
+            device=device,
+            lane=lane,
+            n_rows=len(block),
+            n_bytes=block.n_bytes,
+            at=self._clock.now(),
+        )
+
+    def _lane(self, device: str) -> tuple[str, int]:
+        """The normal path of a device, and its lane: the same in every process and at any time."""
+        found = self._device_lanes.get(device)
+        if found is None:
+            path = self._options.path_of(device)
+            found = path, zlib.crc32(path.encode()) % self._n_lanes
+            self._device_lanes[device] = found
+        return found
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Send all that waits, and return when everything sent so far is acknowledged.
+
+        Raises
+        ------
+        TimeoutError : it is not after `timeout_s`; the rows stay on their way.
+        IoTDBFramesError : the first failure that nobody was told of yet.
+        """
+        if self._box is not None:
+            self._box.pending.flush(timeout_s)
+
+    @property
+    def stats(self) -> SinkStats:
+        """Counters of this moment."""
+        return self.pending.stats()
+
+    def device_stats(self) -> pd.DataFrame:
+        """The same counters by device, a row each."""
+        return self.pending.device_stats()
+
+    def panel(self, *, capacity: int = 10_000) -> Any:
+        """A live panel of these counters (extra ``[notebook]``); it keeps `capacity` samples."""
+        return load_view("panel")(self, capacity=capacity)
+
+
+def _is_one_row(made: DeviceColumns) -> bool:
+    if type(made.columns) is not dict and isinstance(made.columns, _TABLES):
+        return False
+    time_ = made.time
+    return type(time_) is int or isinstance(time_, str) or not hasattr(time_, "__len__")

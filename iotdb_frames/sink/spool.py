@@ -1,0 +1,410 @@
+"""Rows of a sink on the disk until the server has them: append-only files of Arrow data.
+
+A segment ``00000001.batches`` is a `journal` whose records are Arrow IPC streams, each of one
+batch: the rows of one block, its first column the times, the metadata of its schema their devices.
+``00000001.acks`` beside it is a journal of the numbers (int32, little-endian) of the batches that
+are done. A segment whose batches are all done is deleted. What a crash cut off at the end of a
+segment was never promised; a batch that is damaged otherwise is left out and told of, and its
+segment is kept beside as ``00000001.batches.damaged``.
+
+The log outlives the crash of its process. Of a machine that loses power it keeps what the operating
+system has written by then: it is not flushed to the disk row by row.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.options import TSDataType
+from iotdb_frames.show.card import plural
+from iotdb_frames.sink.journal import Journal, Reading, marker_of, open_private
+from iotdb_frames.sink.rows import Block, from_table, to_array
+
+SEGMENT_BYTES = 16 << 20
+_NO_CODES = np.zeros(0, np.int32)
+_log = logging.getLogger("iotdb_frames.sink")
+
+
+class _Segment:
+    """A file of the log; `n_open` of its batches are not done yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.acks_path = path.with_suffix(".acks")
+        self.n_batches = 0
+        self.n_open = 0
+        self.is_sealed = False
+        self._acks: Journal | None = None
+        self._acks_end = 0
+        self._n_acks = 0
+        self._unsaid: list[int] = []
+
+    def note_done(self, numbers: Sequence[int]) -> None:
+        self.n_open -= len(numbers)
+        self._unsaid += numbers
+        self.say_done()
+
+    def say_done(self) -> None:
+        """Write what is done; what cannot be written now goes with the next."""
+        if not self._unsaid:
+            return
+        if self._acks is None:
+            self._acks = Journal(self.acks_path, end=self._acks_end)
+        self._acks.append(self._n_acks, np.array(self._unsaid, "<i4").tobytes())
+        self._n_acks += 1
+        self._unsaid = []
+
+    def read_done(self) -> tuple[set[int], bool]:
+        """The batches that are done, and whether all that was said of it can be read."""
+        done: set[int] = set()
+        is_whole = True
+        if self.acks_path.exists():
+            reading = Reading(self.acks_path)
+            for number, data in reading.records():
+                self._n_acks = number + 1
+                if data is None or len(data) % 4:
+                    is_whole = False
+                else:
+                    done.update(np.frombuffer(data, "<i4").tolist())
+            self._acks_end = reading.end
+        return done, is_whole
+
+    def put_aside(self) -> bool:
+        """Keep a damaged file, whatever becomes of its other batches; whether that is new."""
+        beside = self.path.with_name(self.path.name + ".damaged")
+        if beside.exists():
+            return False
+        try:
+            os.link(self.path, beside)
+        except OSError:  # a file system without links
+            os.close(open_private(beside))
+            shutil.copyfile(self.path, beside)
+        return True
+
+    def close(self) -> None:
+        if self._acks is not None:
+            self._acks.close()
+            self._acks = None
+
+    def delete(self) -> None:
+        self.close()
+        # In this order: without its acks a segment would be sent again.
+        self.path.unlink(missing_ok=True)
+        self.acks_path.unlink(missing_ok=True)
+
+
+class Place:
+    """Where a block is in the log; done with when so many entries are that it was divided into."""
+
+    __slots__ = ("n_entries", "number", "segment")
+
+    def __init__(self, segment: _Segment, number: int) -> None:
+        self.segment = segment
+        self.number = number
+        self.n_entries = 1
+
+
+class Spool:
+    """A directory that holds the rows of one sink; one process at a time.
+
+    Parameters
+    ----------
+    directory : made if it is missing, for its owner only
+
+    Raises
+    ------
+    OptionsError : another process has it; it cannot be made or read; it is of another version. What
+        is in it stays there.
+
+    Attributes
+    ----------
+    n_damaged : batches that `replay` left out, for they are damaged
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = Path(directory).expanduser()
+        self._lock = Lock()
+        self._segments: list[_Segment] = []
+        self._batches: Journal | None = None
+        self._held = -1
+        self.n_damaged = 0
+        self._damage: list[str] = []
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._held = _hold(self._directory / "lock")
+            self._old = self._look()
+        except OSError as exc:
+            self.close()
+            raise OptionsError(f"spool={str(directory)!r} cannot be used: {exc}") from exc
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self) -> list[Path]:
+        """The segments that an earlier process left, in order."""
+        for older in sorted(self._directory.glob("*.arrows")):
+            raise OptionsError(
+                f"{older} was written by an older version of iotdb_frames",
+                hint="nothing of it was sent or deleted: let that version send it, or move it away",
+            )
+        segments = sorted(self._directory.glob("*.batches"))
+        acks = sorted(self._directory.glob("*.acks"))
+        for path in (*segments, *acks):
+            marker_of(path)
+        numbers = [path.name.split(".")[0] for path in self._directory.glob("*.*")]
+        self._number = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        for path in acks:
+            if path.with_suffix(".batches") not in segments:  # a crash left it of a deleted segment
+                path.unlink()
+        return segments
+
+    def replay(self) -> Iterator[tuple[Block, Place]]:
+        """The blocks that an earlier process left, in the order they came.
+
+        Raises
+        ------
+        OptionsError : they cannot be read; all of them stay there.
+        """
+        try:
+            yield from self._replay()
+        except OSError as exc:
+            raise OptionsError(f"the spool {self._directory} cannot be read: {exc}") from exc
+
+    def _replay(self) -> Iterator[tuple[Block, Place]]:
+        is_known = True
+        for path in self._old:
+            segment = _Segment(path)
+            segment.is_sealed = True
+            done, is_whole = segment.read_done()
+            if is_known and not is_whole:
+                # Which other batches are done is unknown. All that came after the first of them go
+                # again, too: an older value must not be the last one.
+                is_known = False
+                done = set(range(next(i for i in range(len(done) + 1) if i not in done)))
+            elif not is_known:
+                done = set()
+            self._segments.append(segment)
+            n_damaged = 0
+            segment.n_open = 1  # for this loop: its blocks may be done before all are given
+            for number, data in Reading(path).records(skip=done):
+                if number in done:
+                    continue
+                block = None if data is None else _from_stream(data)
+                if block is None:
+                    n_damaged += 1
+                    continue
+                segment.n_open += 1
+                yield block, Place(segment, number)
+            segment.n_open -= 1
+            self._note_damage(segment, n_damaged, is_whole)
+            if not segment.n_open:
+                segment.delete()
+                self._segments.remove(segment)
+        self._old = []
+
+    def _note_damage(self, segment: _Segment, n_damaged: int, is_whole: bool) -> None:
+        if not n_damaged and is_whole:
+            return
+        self.n_damaged += n_damaged
+        found = [f"acknowledgements in {segment.acks_path.name}"] * (not is_whole)
+        if n_damaged:
+            found.append(f"{plural(n_damaged, 'batch', 'batches')} in {segment.path.name}")
+        if segment.put_aside():
+            self._damage += found
+        else:
+            _log.warning("as was told before: damaged are %s", " and ".join(found))
+
+    def damage(self) -> IoTDBFramesError | None:
+        """What `replay` found damaged that nobody was told of yet."""
+        if not self._damage:
+            return None
+        what, self._damage = " and ".join(self._damage), []
+        error = IoTDBFramesError(
+            f"the spool {self._directory} is damaged: {what}",
+            hint="every other batch is sent, also those whose acknowledgement cannot be read; the "
+            "damaged files are kept beside, as *.damaged",
+        )
+        _log.error("%s", error.message)
+        return error
+
+    def append(self, blocks: Sequence[bytes]) -> list[Place]:
+        """Write blocks, as `to_stream` gives them, at the end of the log: all or none.
+
+        Raises
+        ------
+        IoTDBFramesError : it cannot be written.
+        """
+        places: list[Place] = []
+        try:
+            with self._lock:
+                for data in blocks:
+                    places.append(self._append(data))
+        except BaseException as exc:
+            with suppress(IoTDBFramesError):
+                self.done(places)
+            if isinstance(exc, OSError):
+                raise self._unusable(exc, "make room; nothing of this event was taken") from exc
+            raise
+        return places
+
+    def _append(self, data: bytes) -> Place:
+        if self._batches is None or self._batches.size >= SEGMENT_BYTES:
+            self._next_segment()
+        assert self._batches is not None
+        segment = self._segments[-1]
+        self._batches.append(segment.n_batches, data)
+        place = Place(segment, segment.n_batches)
+        segment.n_batches += 1
+        segment.n_open += 1
+        return place
+
+    def _unusable(self, exc: OSError, hint: str) -> IoTDBFramesError:
+        return IoTDBFramesError(f"the spool {self._directory} cannot be written: {exc}", hint=hint)
+
+    def done(self, places: Sequence[Place]) -> None:
+        """Note entries that need not be sent again.
+
+        Raises
+        ------
+        IoTDBFramesError : it could not be noted now; it will be with the next.
+        """
+        by_segment: dict[_Segment, list[int]] = {}
+        failure: OSError | None = None
+        with self._lock:
+            for place in places:
+                place.n_entries -= 1
+                if not place.n_entries:
+                    by_segment.setdefault(place.segment, []).append(place.number)
+            for segment, numbers in by_segment.items():
+                try:
+                    segment.note_done(numbers)
+                except OSError as exc:
+                    failure = exc
+                if segment.is_sealed and not segment.n_open:
+                    segment.delete()
+                    self._segments.remove(segment)
+        if failure is not None:
+            hint = "make room: after a crash now, rows that are stored would be sent again"
+            raise self._unusable(failure, hint) from failure
+
+    def close(self) -> None:
+        """Close the files, and delete those of which everything is done."""
+        with self._lock:
+            self._seal()
+            for segment in self._segments:
+                with suppress(OSError):
+                    segment.say_done()
+                segment.close()
+                if not segment.n_open:
+                    segment.delete()
+            self._segments = []
+            if self._held >= 0:
+                os.close(self._held)
+                self._held = -1
+
+    def _next_segment(self) -> None:
+        self._seal()
+        self._number += 1
+        segment = _Segment(self._directory / f"{self._number:08}.batches")
+        self._batches = Journal(segment.path)
+        self._segments.append(segment)
+
+    def _seal(self) -> None:
+        if self._batches is None:
+            return
+        self._batches.close()
+        self._batches = None
+        segment = self._segments[-1]
+        segment.is_sealed = True
+        if not segment.n_open:
+            segment.delete()
+            self._segments.remove(segment)
+
+
+def _hold(file: Path) -> int:
+    """Lock a file for as long as this process lives, and the result is open."""
+    fd = open_private(file)
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(fd)
+        raise OptionsError(
+            f"the spool {file.parent} is in use by another sink",
+            hint="give each sink a directory of its own",
+        ) from exc
+    return fd
+
+
+def to_stream(block: Block) -> bytes:
+    """A block as an Arrow IPC stream.
+
+    Raises
+    ------
+    ColumnTypeError : values that have no one type.
+    """
+    if isinstance(block.data, pd.DataFrame):
+        times = to_array(block.data.index, "time")
+        arrays = [to_array(block.data[name], name) for name in block.names]
+    else:
+        times, arrays = block.times, block.data.columns
+    whole = [_whole(array) for array in (times, *arrays)]
+    names = ["time", *block.names]
+    if len(block.devices) > 1:
+        whole.insert(1, pa.array(block.codes, pa.int32()))
+        names.insert(1, "device")
+    types = {name: kind.name for name, kind in (block.types or {}).items()}
+    about = {"devices": block.devices, "time_unit": block.time_unit, "types": types}
+    batch = pa.RecordBatch.from_arrays(whole, names, metadata={"iotdb": json.dumps(about)})
+    schema = batch.schema
+    if not any(map(pa.types.is_dictionary, schema.types)):  # what a writer makes, made faster
+        return b"".join((schema.serialize(), batch.serialize()))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if not isinstance(array, pa.ChunkedArray):
+        return array
+    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+
+
+def _from_stream(data: bytes) -> Block | None:
+    """The block; None where it is none."""
+    try:
+        return _to_block(pa.ipc.open_stream(data).read_all())
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError):
+        return None
+
+
+def _to_block(table: pa.Table) -> Block:
+    about = json.loads(table.schema.metadata[b"iotdb"])
+    times, table = table.column(0), table.remove_column(0)
+    codes = _NO_CODES
+    if len(about["devices"]) > 1:
+        codes = np.asarray(table.column(0)).astype(np.int32)
+        table = table.remove_column(0)
+    types = {name: TSDataType[kind] for name, kind in about["types"].items()} or None
+    unit, devices = about["time_unit"], tuple(about["devices"])
+    return from_table(table.replace_schema_metadata(None), times, unit, types, devices, codes)

@@ -1,0 +1,1 @@
+"""The one write path: frame → plan → requests → report."""

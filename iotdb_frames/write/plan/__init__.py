@@ -1,0 +1,1 @@
+"""Frame → plan: pure, no socket, thread or clock."""

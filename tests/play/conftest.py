@@ -1,0 +1,5 @@
+"""A connection to the session's server, and a database of the test's own."""
+
+from sinks import connection, database
+
+__all__ = ["connection", "database"]
