@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.play.runner import Runner
     from iotdb_frames.play.watch import watch
-    from iotdb_frames.read.read import read
-    from iotdb_frames.read.result import QueryResult
-    from iotdb_frames.read.show import show
-    from iotdb_frames.read.sql import execute, query, read_sql
+    from iotdb_frames.reads.read import read
+    from iotdb_frames.reads.result import QueryResult
+    from iotdb_frames.reads.show import show
+    from iotdb_frames.reads.sql import execute, query, read_sql
     from iotdb_frames.server import LocalServer
     from iotdb_frames.simulate import signals
     from iotdb_frames.simulate.faults import Fault
@@ -66,10 +66,10 @@ if TYPE_CHECKING:
     )
     from iotdb_frames.sink.sink import IoTDBSink
     from iotdb_frames.sink.tickets import Ticket
-    from iotdb_frames.write.plan.plan import WritePlan
-    from iotdb_frames.write.report import DeleteReport, WriteReport
-    from iotdb_frames.write.undo import delete, drop
-    from iotdb_frames.write.writer import plan, write
+    from iotdb_frames.writes.plan.plan import WritePlan
+    from iotdb_frames.writes.report import DeleteReport, WriteReport
+    from iotdb_frames.writes.undo import delete, drop
+    from iotdb_frames.writes.writer import plan, write
 
 _HOME = {
     "BackfillJob": "backfills.job",
@@ -78,7 +78,7 @@ _HOME = {
     "Connection": "client.connection",
     "CsvDialect": "files.csv.dialect",
     "DefaultIoTSerializationSchema": "sink.serializer",
-    "DeleteReport": "write.report",
+    "DeleteReport": "writes.report",
     "Device": "simulate.sensors",
     "DeviceColumns": "sink.serializer",
     "Fault": "simulate.faults",
@@ -86,30 +86,30 @@ _HOME = {
     "IoTDBSink": "sink.sink",
     "IoTSerializationSchema": "sink.serializer",
     "LocalServer": "server",
-    "QueryResult": "read.result",
+    "QueryResult": "reads.result",
     "Runner": "play.runner",
     "Sensor": "simulate.sensors",
     "SensorSource": "simulate.source",
     "Ticket": "sink.tickets",
-    "WritePlan": "write.plan.plan",
-    "WriteReport": "write.report",
+    "WritePlan": "writes.plan.plan",
+    "WriteReport": "writes.report",
     "backfill": "backfills.job",
     "connect": "client.connection",
-    "delete": "write.undo",
-    "drop": "write.undo",
-    "execute": "read.sql",
-    "plan": "write.writer",
+    "delete": "writes.undo",
+    "drop": "writes.undo",
+    "execute": "reads.sql",
+    "plan": "writes.writer",
     "plan_backfill": "backfills.job",
-    "query": "read.sql",
-    "read": "read.read",
-    "read_sql": "read.sql",
+    "query": "reads.sql",
+    "read": "reads.read",
+    "read_sql": "reads.sql",
     "replay": "simulate.replay",
-    "show": "read.show",
+    "show": "reads.show",
     "signals": "simulate.signals",
     "simulate_fleet": "simulate.fleet",
     "use": "client.connection",
     "watch": "play.watch",
-    "write": "write.writer",
+    "write": "writes.writer",
 }
 """Where a public name that is loaded at its first use lives."""
 
@@ -190,7 +190,7 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: Any) -> None:
     """Make the cell magic ``%%iotdb`` known; what ``%load_ext iotdb_frames`` calls."""
-    from iotdb_frames.show.views import load_view
+    from iotdb_frames.display.views import load_view
 
     load_view("magic")(shell)
 

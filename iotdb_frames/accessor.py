@@ -14,8 +14,8 @@ from iotdb_frames.options import WriteArgs, hide_url, show_options
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
-    from iotdb_frames.write.plan.plan import WritePlan
-    from iotdb_frames.write.report import WriteReport
+    from iotdb_frames.writes.plan.plan import WritePlan
+    from iotdb_frames.writes.report import WriteReport
 
 
 @pd.api.extensions.register_dataframe_accessor("iotdb")
@@ -39,7 +39,7 @@ class IoTDBAccessor:
     ) -> WriteReport:
         """Write the frame; see `iotdb_frames.write`."""
         connection = hide_url(connection)
-        from iotdb_frames.write.writer import write
+        from iotdb_frames.writes.writer import write
 
         return write(self._data, target, connection=connection, **options)
 
@@ -54,6 +54,6 @@ class IoTDBAccessor:
     ) -> WritePlan:
         """Everything `write` would do, and nothing sent; see `iotdb_frames.plan`."""
         connection = hide_url(connection)
-        from iotdb_frames.write.writer import plan
+        from iotdb_frames.writes.writer import plan
 
         return plan(self._data, target, offline=offline, connection=connection, **options)

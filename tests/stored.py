@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from iotdb_frames.write.plan.chunks import Request
+from iotdb_frames.writes.plan.chunks import Request
 from tablet_reader import read_times, read_values
 
 Key = tuple[Any, ...]

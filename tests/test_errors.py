@@ -9,7 +9,7 @@ import pytest
 
 from iotdb_frames import errors
 from iotdb_frames.errors import IoTDBFramesError, ServerError
-from iotdb_frames.write.report import ChunkFailure, WriteReport
+from iotdb_frames.writes.report import ChunkFailure, WriteReport
 
 STOPPING = (
     "Cannot throw exception because the return value of "

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece, Range
-from iotdb_frames.write.writer import frames_of
+from iotdb_frames.writes.writer import frames_of
 
 NAME = "frames"
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from iotdb_frames.show.card import count, plural
-from iotdb_frames.show.progress import somebody_looks
-from iotdb_frames.show.views import is_in_notebook, load_view
+from iotdb_frames.display.card import count, plural
+from iotdb_frames.display.progress import somebody_looks
+from iotdb_frames.display.views import is_in_notebook, load_view
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iotdb_frames.show.card import Card, Grid, Shown, count, duration, plural, rate, size
-from iotdb_frames.write.report import empty_rows, lossy_values
+from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
+from iotdb_frames.writes.report import empty_rows, lossy_values
 
 MAX_PROBLEMS = 1_000
 

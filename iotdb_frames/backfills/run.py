@@ -28,11 +28,11 @@ from iotdb_frames.files.readers import Reader
 from iotdb_frames.files.refusals import check_whole, letter_of, located
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.options import SchemaOption, WriteOptions
-from iotdb_frames.write.dead_letter import UnitLetter
-from iotdb_frames.write.plan.plan import WritePlan
-from iotdb_frames.write.seen import SeenSchema
-from iotdb_frames.write.sender import Sender
-from iotdb_frames.write.writer import FrameWriter
+from iotdb_frames.writes.dead_letter import UnitLetter
+from iotdb_frames.writes.plan.plan import WritePlan
+from iotdb_frames.writes.seen import SeenSchema
+from iotdb_frames.writes.sender import Sender
+from iotdb_frames.writes.writer import FrameWriter
 
 OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
 CountBefore = Callable[[WritePlan, Expected], int]

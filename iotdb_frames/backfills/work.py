@@ -31,10 +31,10 @@ from iotdb_frames.files.readers import Reader, open_reader
 from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_list
 from iotdb_frames.files.survey import Survey, survey
 from iotdb_frames.options import TSDataType
-from iotdb_frames.write.dead_letter import write_units
-from iotdb_frames.write.plan.plan import WritePlan
-from iotdb_frames.write.seen import SeenSchema
-from iotdb_frames.write.writer import plan_frame
+from iotdb_frames.writes.dead_letter import write_units
+from iotdb_frames.writes.plan.plan import WritePlan
+from iotdb_frames.writes.seen import SeenSchema
+from iotdb_frames.writes.writer import plan_frame
 
 Changed = Literal["raise", "again"]
 MOST_OWN = 20_000

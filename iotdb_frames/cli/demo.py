@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from iotdb_frames.cli import screen
-from iotdb_frames.show.card import duration, rate
+from iotdb_frames.display.card import duration, rate
 
 if TYPE_CHECKING:
     import pandas as pd

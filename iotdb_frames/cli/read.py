@@ -18,7 +18,7 @@ from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from iotdb_frames.read.result import QueryResult
+    from iotdb_frames.reads.result import QueryResult
 
 GROUP_BYTES = 64 << 20
 """Rows are collected to this size before they are written: a row group of a Parquet file."""
@@ -123,7 +123,7 @@ def _copy(
 ) -> int:
     """All rows into the stream; how many there were."""
 
-    from iotdb_frames.show.progress import open_progress
+    from iotdb_frames.display.progress import open_progress
 
     wanted = _with_zone(result.schema, tz)
     writer = open_writer(stream, wanted)

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from iotdb_frames.display.card import Card
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
-from iotdb_frames.show.card import Card
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
 

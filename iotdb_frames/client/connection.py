@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from iotdb_frames.client.pool import SessionPool, closed
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.display.card import Card
 from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import (
     ConnectionOptions,
@@ -27,7 +28,6 @@ from iotdb_frames.options import (
     hide_url,
     parse_url,
 )
-from iotdb_frames.show.card import Card
 from iotdb_frames.wire.answers import Model, ServerInfo
 from iotdb_frames.wire.rpc import Session
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from iotdb_frames.display.card import shorten
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece
-from iotdb_frames.show.card import shorten
-from iotdb_frames.write.dead_letter import UnitLetter, write_units
-from iotdb_frames.write.refused import without_row
+from iotdb_frames.writes.dead_letter import UnitLetter, write_units
+from iotdb_frames.writes.refused import without_row
 
 LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError, IoTDBFramesError
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.pieces import JoinedPiece, Piece
@@ -20,11 +21,10 @@ from iotdb_frames.files.refusals import FileLetter, check_whole, located
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.files.survey import survey
 from iotdb_frames.options import WriteOptions
-from iotdb_frames.show.card import plural
-from iotdb_frames.write.plan.plan import Refused, WritePlan
-from iotdb_frames.write.report import WriteReport
-from iotdb_frames.write.schema import ddl
-from iotdb_frames.write.writer import FrameWriter, plan_frame
+from iotdb_frames.writes.plan.plan import Refused, WritePlan
+from iotdb_frames.writes.report import WriteReport
+from iotdb_frames.writes.schema import ddl
+from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
 STREAM_FROM_BYTES = 64 << 20
 """A file this large is written piece after piece, where the options allow."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from IPython.display import display, update_display
 
-from iotdb_frames.show.card import Card, duration, plural, rate, size
+from iotdb_frames.display.card import Card, duration, plural, rate, size
 
 
 class BackfillProgress:

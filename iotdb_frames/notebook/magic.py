@@ -21,9 +21,9 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.params import place_names
 from iotdb_frames.codec.statements import is_query
+from iotdb_frames.display.card import Card, plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
-from iotdb_frames.read.sql import execute, read_sql
-from iotdb_frames.show.card import Card, plural
+from iotdb_frames.reads.sql import execute, read_sql
 
 
 class Interrupted(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from IPython.display import display, update_display
 
-from iotdb_frames.show.card import Card, count, duration, rate
+from iotdb_frames.display.card import Card, count, duration, rate
 
 EVERY_S = 0.15
 """Seconds between two drawings."""

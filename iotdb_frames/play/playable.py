@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
+from iotdb_frames.display.card import Card, count, duration, plural, rate
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.show.card import Card, count, duration, plural, rate
 
 State = Literal["ready", "running", "paused", "stopping", "stopped", "finished", "failed"]
 

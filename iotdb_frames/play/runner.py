@@ -25,11 +25,11 @@ import pandas as pd
 
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.times import to_seconds
+from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.play.parts import Part, Place
 from iotdb_frames.play.playable import Pace, Playable, State, StreamStats, checked_speed
 from iotdb_frames.play.sent import Sent, Window
-from iotdb_frames.show.views import load_view
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from iotdb_frames.display.views import load_view
 from iotdb_frames.options import WriteArgs, hide_url, show_options
-from iotdb_frames.show.views import load_view
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection

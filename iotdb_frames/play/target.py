@@ -30,10 +30,10 @@ from iotdb_frames.options import (
 )
 from iotdb_frames.play.playable import Playable, State, StreamStats
 from iotdb_frames.play.runner import Runner
-from iotdb_frames.write.report import WriteReport
-from iotdb_frames.write.seen import SeenSchema
-from iotdb_frames.write.sender import Sender
-from iotdb_frames.write.writer import FrameWriter, plan_frame
+from iotdb_frames.writes.report import WriteReport
+from iotdb_frames.writes.seen import SeenSchema
+from iotdb_frames.writes.sender import Sender
+from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
 Types = Mapping[str, TSDataType]
 

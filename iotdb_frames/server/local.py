@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from iotdb_frames.display.card import Card
 from iotdb_frames.errors import LaunchError, OptionsError
 from iotdb_frames.options import ConnectionOptions, Secret, parse_bytes
 from iotdb_frames.server import logs, probe
@@ -26,7 +27,6 @@ from iotdb_frames.server.install import Installation, find_installation
 from iotdb_frames.server.java import Java, find_java
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.owned import Owned
-from iotdb_frames.show.card import Card
 from iotdb_frames.wire.answers import SUCCESS
 
 _POLL_S = 0.02

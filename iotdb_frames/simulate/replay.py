@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.codec.times import TICKS_PER_S, to_naive_utc, to_seconds
+from iotdb_frames.display.card import Card, count, duration, plural
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.play.streamable import Streamable
-from iotdb_frames.show.card import Card, count, duration, plural
 from iotdb_frames.simulate.assembly import build_ledger
 from iotdb_frames.simulate.clock import SampleClock, first_step_from
-from iotdb_frames.write.plan.labelled import plain_times
+from iotdb_frames.writes.plan.labelled import plain_times
 
 
 def replay(

@@ -21,9 +21,9 @@ from iotdb_frames.sink.known import KnownSeries, wire_names
 from iotdb_frames.sink.rows import Block, Row, rows_to_blocks
 from iotdb_frames.sink.stats import N_BUCKETS, Tally, latency_bucket
 from iotdb_frames.sink.tickets import Entry
-from iotdb_frames.write.expired import Expired, is_out_of_ttl
-from iotdb_frames.write.plan.chunks import Request, lanes
-from iotdb_frames.write.plan.plan import Refused
+from iotdb_frames.writes.expired import Expired, is_out_of_ttl
+from iotdb_frames.writes.plan.chunks import Request, lanes
+from iotdb_frames.writes.plan.plan import Refused
 
 _log = logging.getLogger(__name__)
 

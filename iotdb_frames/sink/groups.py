@@ -17,7 +17,7 @@ import pyarrow as pa
 from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pandas
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.sink.rows import TIME, Block, Types
-from iotdb_frames.write.plan.layout import Layout, rows_layout
+from iotdb_frames.writes.plan.layout import Layout, rows_layout
 
 Refused = tuple[np.ndarray, IoTDBFramesError]
 

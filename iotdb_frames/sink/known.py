@@ -24,10 +24,10 @@ from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
 from iotdb_frames.sink.groups import Group
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.rows import Types
-from iotdb_frames.write import schema
-from iotdb_frames.write.plan.layout import Column, Layout, Part
-from iotdb_frames.write.plan.plan import Existing, WritePlan
-from iotdb_frames.write.plan.planning import plan_layout
+from iotdb_frames.writes import schema
+from iotdb_frames.writes.plan.layout import Column, Layout, Part
+from iotdb_frames.writes.plan.plan import Existing, WritePlan
+from iotdb_frames.writes.plan.planning import plan_layout
 
 _log = logging.getLogger(__name__)
 _DATABASE_EXISTS = {501, 503}

@@ -20,16 +20,16 @@ import pyarrow as pa
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
 from iotdb_frames.options import RetryPolicy
-from iotdb_frames.show.card import plural
 from iotdb_frames.sink.batch import Batch
 from iotdb_frames.sink.groups import Group
 from iotdb_frames.sink.known import KnownSeries
 from iotdb_frames.sink.queue import Lane, Pending
 from iotdb_frames.sink.tickets import Entry
-from iotdb_frames.write.plan.chunks import Request
-from iotdb_frames.write.sender import Sender
+from iotdb_frames.writes.plan.chunks import Request
+from iotdb_frames.writes.sender import Sender
 
 T = TypeVar("T")
 OnRefused = Callable[[pa.Table, IoTDBFramesError], None]

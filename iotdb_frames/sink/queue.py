@@ -22,6 +22,7 @@ from typing import Literal
 import pandas as pd
 
 from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,
@@ -30,7 +31,6 @@ from iotdb_frames.errors import (
     ServerError,
     SinkFull,
 )
-from iotdb_frames.show.card import plural
 from iotdb_frames.sink.batch import Batch
 from iotdb_frames.sink.rows import Row
 from iotdb_frames.sink.spool import Place, Spool

@@ -25,7 +25,7 @@ from iotdb_frames.codec.types import REFUSED, TABLE, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError, FrameError
 from iotdb_frames.options import TSDataType
 from iotdb_frames.sink.serializer import DeviceColumns
-from iotdb_frames.write.plan.layout import rows_layout
+from iotdb_frames.writes.plan.layout import rows_layout
 
 Types = Mapping[str, TSDataType]
 

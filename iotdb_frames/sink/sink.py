@@ -25,9 +25,9 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.clock import CLOCK, Clock
+from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import hide_url, parse_bytes
-from iotdb_frames.show.views import load_view
 from iotdb_frames.sink.aio import AsyncSink
 from iotdb_frames.sink.known import KnownSeries
 from iotdb_frames.sink.lanes import OnRefused, Outbox
@@ -43,7 +43,7 @@ from iotdb_frames.sink.spool import Spool, to_stream
 from iotdb_frames.sink.stats import SinkStats
 from iotdb_frames.sink.tickets import Entry, Ticket
 from iotdb_frames.sink.unfit import without_unfit
-from iotdb_frames.write.dead_letter import LetterDirectory
+from iotdb_frames.writes.dead_letter import LetterDirectory
 
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.options import TSDataType
-from iotdb_frames.show.card import plural
 from iotdb_frames.sink.journal import Journal, Reading, marker_of, open_private
 from iotdb_frames.sink.rows import Block, from_table, to_array
 

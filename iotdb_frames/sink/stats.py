@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iotdb_frames.show.card import Card, Shown, count, duration, plural, size
+from iotdb_frames.display.card import Card, Shown, count, duration, plural, size
 from iotdb_frames.sink.tickets import Entry
-from iotdb_frames.write.report import WriteReport, empty_rows, lossy_values
+from iotdb_frames.writes.report import WriteReport, empty_rows, lossy_values
 
 _BUCKETS_PER_E = 10.0
 _FIRST_S = 1e-4

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError
-from iotdb_frames.show.card import plural
 from iotdb_frames.sink.rows import Block, Row, rows_to_blocks
 from iotdb_frames.sink.spool import Place
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from iotdb_frames.errors import FrameError, IoTDBFramesError
 from iotdb_frames.sink.tickets import Entry
-from iotdb_frames.write.refused import rows_of
+from iotdb_frames.writes.refused import rows_of
 
 
 def without_unfit(

@@ -38,8 +38,8 @@ from harness import Call, alternate, peak_bytes, print_table
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
-from iotdb_frames.write import schema
-from iotdb_frames.write.plan.chunks import Request, lanes
+from iotdb_frames.writes import schema
+from iotdb_frames.writes.plan.chunks import Request, lanes
 
 ROWS = {"parquet": 20_000_000, "csv": 4_000_000}
 N_COLUMNS = 5

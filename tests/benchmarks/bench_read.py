@@ -31,7 +31,7 @@ from bench_write import mixed, wide
 from harness import Call, Samples, alternate, measure, peak_bytes, print_table
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.options import ConnectionOptions
-from iotdb_frames.read.sql import query, read_sql
+from iotdb_frames.reads.sql import query, read_sql
 from iotdb_frames.server import LocalServer
 
 ROUNDS = 7

@@ -37,8 +37,8 @@ from harness import Call, Samples, alternate, measure, peak_bytes, print_table
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
-from iotdb_frames.write import schema
-from iotdb_frames.write.plan.chunks import Request, lanes
+from iotdb_frames.writes import schema
+from iotdb_frames.writes.plan.chunks import Request, lanes
 
 ROUNDS = 5
 OFFICIAL_ROWS, OFFICIAL_DEVICES = 50_000, 50

@@ -15,9 +15,9 @@ import pytest
 
 from clock import wait_until
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.read.sql import execute, read_sql
+from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
-from iotdb_frames.write.writer import plan, write
+from iotdb_frames.writes.writer import plan, write
 from proxy import Proxy, proxy_to
 
 Line = tuple[Proxy, Connection]

@@ -19,7 +19,7 @@ from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.records import Records, has_hexadecimal
 from iotdb_frames.options import TSDataType
-from iotdb_frames.write.refused import of_one_row, without_row
+from iotdb_frames.writes.refused import of_one_row, without_row
 
 
 def at(i: int) -> str:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from iotdb_frames.backfills.progress import Standing
+from iotdb_frames.display import progress as opening
+from iotdb_frames.display.card import Card
 from iotdb_frames.notebook import backfill
 from iotdb_frames.notebook import progress as shown
 from iotdb_frames.notebook.backfill import BackfillProgress
 from iotdb_frames.notebook.progress import NotebookProgress
-from iotdb_frames.show import progress as opening
-from iotdb_frames.show.card import Card
 
 
 class Clock:

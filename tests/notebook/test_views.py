@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from iotdb_frames.display import views
 from iotdb_frames.errors import MissingExtraError
 from iotdb_frames.notebook.panel import cells
-from iotdb_frames.show import views
 
 PANEL = Path(cells.__file__).parent
 

@@ -38,7 +38,7 @@ from iotdb_frames.simulate.sensors import Sensor
 from iotdb_frames.simulate.source import SensorSource
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.sink import IoTDBSink
-from iotdb_frames.write import schema
+from iotdb_frames.writes import schema
 from turned import TurnedClock
 
 EVERY_FAULT = [

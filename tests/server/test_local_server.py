@@ -17,8 +17,8 @@ import pytest
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import LaunchError, OptionsError
-from iotdb_frames.read.show import show
-from iotdb_frames.read.sql import execute
+from iotdb_frames.reads.show import show
+from iotdb_frames.reads.sql import execute
 from iotdb_frames.server import LocalServer, config, datadir, probe
 from iotdb_frames.server.processes import ProcessIdentity
 

@@ -30,8 +30,8 @@ from iotdb_frames.codec.names import normal_path
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.errors import QueryError
 from iotdb_frames.options import TSDataType
-from iotdb_frames.read.sql import query
-from iotdb_frames.write.plan.plan import PlannedColumn, PlannedPart, WritePlan
+from iotdb_frames.reads.sql import query
+from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
 
 
 @dataclass

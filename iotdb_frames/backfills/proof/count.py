@@ -25,11 +25,11 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.quotes import quote_identifier
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.options import RetryPolicy
-from iotdb_frames.show.card import plural
-from iotdb_frames.write.plan.plan import WritePlan
-from iotdb_frames.write.schema import query_table
+from iotdb_frames.writes.plan.plan import WritePlan
+from iotdb_frames.writes.schema import query_table
 
 _GONE = {500, 508, 550, 616}  # database, path, table or column is not there: no points
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.codec.sql import one_of
-from iotdb_frames.write.plan.layout import dictionary_codes
-from iotdb_frames.write.plan.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
+from iotdb_frames.writes.plan.layout import dictionary_codes
+from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 
 COLUMNS_A_QUERY, DEVICES_A_QUERY = 500, 200
 """So many are named in one statement."""

@@ -10,14 +10,14 @@ from typing import Any
 import ipywidgets as w
 from IPython.display import display, update_display
 
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.views import is_in_notebook
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.notebook.panel import cells, snapshot
 from iotdb_frames.notebook.panel.chart import ChartView
 from iotdb_frames.notebook.panel.controls import close_tree
 from iotdb_frames.notebook.panel.counters import Tile
 from iotdb_frames.notebook.panel.feed import Feed
-from iotdb_frames.show.card import Card
-from iotdb_frames.show.views import is_in_notebook
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 

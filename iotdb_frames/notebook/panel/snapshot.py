@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from iotdb_frames.display.card import Card, Grid
 from iotdb_frames.notebook.panel.counters import Tile, number
 from iotdb_frames.notebook.panel.feed import Feed, Floats, Lines, Rows
-from iotdb_frames.show.card import Card, Grid
 
 _COLORS = ("#2a6fdb", "#d9730d", "#1b8a5a", "#9b4dca", "#0b8ba3", "#a8791a", "#c2408f", "#5b6b7f")
 _FAULT = "#d0433b"

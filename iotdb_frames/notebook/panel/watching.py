@@ -17,8 +17,8 @@ from iotdb_frames.notebook.panel.counters import Rates, number
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.options import hide_url
-from iotdb_frames.read.read import read
-from iotdb_frames.read.sql import read_sql
+from iotdb_frames.reads.read import read
+from iotdb_frames.reads.sql import read_sql
 
 _UNWATCHED = 10
 """Where nobody has looked for a while, it asks so many times less often."""

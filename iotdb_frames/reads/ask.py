@@ -1,0 +1,166 @@
+"""What a call of `read` asks for: checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.codec.times import moment, rescale, to_timedelta
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.reads.select import AGGREGATES
+
+_PATTERN = re.compile(r"(?P<base>.+?)\.(?P<pattern>\*\*?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A call of `read`; times and lengths in ticks of the server.
+
+    pattern : "**" or "*" where the target ended so
+    """
+
+    target: Target
+    pattern: str | None
+    columns: tuple[str, ...] | None
+    start: int | None
+    end: int | None
+    every: int | None
+    agg: str | Mapping[str, str] | None
+    fill: Any
+    limit: int | None
+    device: str | None
+    wide: bool
+    precision: str
+
+    @property
+    def sql_limit(self) -> int | None:
+        """The limit where the server's rows are the frame's."""
+        return None if self.fill is not None or self.wide else self.limit
+
+    def word_of(self, column: str) -> str:
+        """The aggregate of a column."""
+        return self.agg[column] if isinstance(self.agg, Mapping) else str(self.agg)
+
+
+def check_ask(
+    connection: Connection,
+    target: Any,
+    *,
+    columns: Any,
+    start: Any,
+    end: Any,
+    every: Any,
+    agg: Any,
+    fill: Any,
+    limit: Any,
+    device: Any,
+    wide: Any,
+    chunk_rows: Any,
+) -> Ask:
+    """The arguments of `read`, understood.
+
+    Raises
+    ------
+    OptionsError : what cannot be meant.
+    """
+    for name, count in (("limit", limit), ("chunk_rows", chunk_rows)):
+        check_count(count, name=name)
+    _check_windows(every, agg, fill)
+    names = None if columns is None else _names(columns, "columns")
+    if isinstance(agg, Mapping):
+        aggregated = _names(list(agg), "agg")
+        missing = [name for name in names or () if name not in agg]
+        if missing:
+            raise OptionsError(f"agg= has no word for {', '.join(missing)}")
+        names = names or aggregated
+    if chunk_rows is not None and (fill is not None or wide):
+        raise OptionsError("fill= and wide= need all rows at once", hint="leave out chunk_rows=")
+    if not isinstance(wide, bool | np.bool_):
+        raise OptionsError(f"wide={wide!r} is neither True nor False")
+    if device is not None and (not isinstance(device, str) or not device):
+        raise OptionsError(f"device={device!r} is no label of a column", hint='device="machine"')
+    if wide and device is not None:
+        raise OptionsError("wide=True gives no device column; leave out device=")
+    match = _PATTERN.fullmatch(target.strip()) if isinstance(target, str) else None
+    goal = parse_target(match["base"] if match else target, database=connection.options.database)
+    if goal.model == "table" and (match or wide or device is not None):
+        raise OptionsError("device=, wide= and patterns belong to the tree model; a table has tags")
+    if goal.path == "root" and not match:
+        raise OptionsError("root is no device", hint='all devices: "root.**"')
+    if goal.model == "table":
+        names = None if names is None else tuple(name.lower() for name in names)
+        agg = {k.lower(): word for k, word in agg.items()} if isinstance(agg, Mapping) else agg
+    precision = connection.server.precision
+    bounds = [
+        None
+        if value is None
+        else moment(value, name=name, zone=connection.options.time_zone, precision=precision)
+        for name, value in (("start", start), ("end", end))
+    ]
+    return Ask(
+        target=goal,
+        pattern=match["pattern"] if match else None,
+        columns=names,
+        start=bounds[0],
+        end=bounds[1],
+        every=None if every is None else _ticks(every, precision),
+        agg=agg,
+        fill=fill,
+        limit=limit,
+        device=device,
+        wide=bool(wide),
+        precision=precision,
+    )
+
+
+def check_count(count: Any, *, name: str) -> None:
+    """Raise unless `count` is None or a number of rows."""
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise OptionsError(f"{name}={count!r} must be a number of rows")
+
+
+def _names(columns: Any, option: str) -> tuple[str, ...]:
+    if isinstance(columns, str) or not isinstance(columns, Sequence | pd.Index | np.ndarray):
+        one = columns if isinstance(columns, str) else "temp"
+        raise OptionsError(f"{option}={columns!r} must be a list", hint=f"{option}=[{one!r}]")
+    names = tuple(columns)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise OptionsError(f"{option}={columns!r} must name columns by text")
+    if len(set(names)) < len(names):
+        raise OptionsError(f"{option}={columns!r} names a column twice")
+    return names
+
+
+def _check_windows(every: Any, agg: Any, fill: Any) -> None:
+    if (every is None) != (agg is None):
+        raise OptionsError("every= and agg= go together", hint='every="1min", agg="mean"')
+    if every is None and fill is not None:
+        raise OptionsError("fill= goes with every=", hint='every="1min", agg="mean", fill="linear"')
+    for word in agg.values() if isinstance(agg, Mapping) else [agg]:
+        if agg is not None and (not isinstance(word, str) or word not in AGGREGATES):
+            raise OptionsError(f"agg={word!r} is not known; there are {', '.join(AGGREGATES)}")
+
+
+def _ticks(every: Any, precision: Any) -> int:
+    try:
+        if isinstance(every, int | float | np.number):
+            raise TypeError("a number has no unit")
+        length = to_timedelta(every)
+        if pd.isna(length) or length <= pd.Timedelta(0):
+            raise ValueError("it must be more than 0")
+        ns = length.value
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise OptionsError(
+            f"every={every!r} is no length of time: {exc}", hint='e.g. "1min", "5s", "1D"'
+        ) from exc
+    ticks = rescale(np.array([ns]), unit="ns", precision=precision, is_lossy=False)
+    if ticks.is_bad is not None:
+        raise OptionsError(f"every={every!r} {ticks.why}")
+    return int(ticks.values[0])

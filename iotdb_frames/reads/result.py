@@ -1,0 +1,202 @@
+"""What a query gives: its rows, once, as a frame, an Arrow table or a stream, in bounded memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from datetime import tzinfo
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.codec.tsblock import decode_blocks, result_schema
+from iotdb_frames.display.card import Card, Grid, shorten
+from iotdb_frames.errors import IoTDBFramesError
+from iotdb_frames.reads.cursor import Cursor
+from iotdb_frames.reads.frames import INDEX_NAME, DtypeBackend, FrameBuilder, to_pandas
+from iotdb_frames.wire.answers import Model, ResultHeader
+
+_PREVIEW_ROWS, _PREVIEW_COLUMNS, _PREVIEW_TEXT = 10, 12, 40
+
+
+class QueryResult:
+    """The rows of one query, fetched as they are read.
+
+    Made by `iotdb_frames.query`; a context manager. They can be read once, by `to_pandas`,
+    `to_arrow`, `batches`, or by what speaks the Arrow C stream interface
+    (``polars.DataFrame(result)``, DuckDB). Until the last is read, the result holds one session of
+    the connection and about 20 MB; it gives both back when it is closed, fails or is forgotten.
+    """
+
+    def __init__(self, cursor: Cursor, *, sql: str, model: Model, time_zone: str) -> None:
+        self._cursor = cursor
+        self._sql = sql
+        self._model = model
+        self.time_zone = time_zone
+        self._first: pa.Table | None = None
+        self._is_read = False
+        self._schema = result_schema(cursor.header, precision=cursor.precision)
+        self._end = weakref.finalize(self, cursor.abandon)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Labels and Arrow types, as the server declared them; labels may occur twice."""
+        return self._schema
+
+    @property
+    def header(self) -> ResultHeader:
+        """What the server said of the columns."""
+        return self._cursor.header
+
+    @property
+    def time_column(self) -> int | None:
+        """Position of the column that becomes a frame's index.
+
+        The tree model's time; in the table model the one column ``time`` of type TIMESTAMP.
+        """
+        if self._cursor.header.has_time:
+            return 0
+        found = [
+            i
+            for i, field in enumerate(self._schema)
+            if field.name == INDEX_NAME and pa.types.is_timestamp(field.type)
+        ]
+        return found[0] if self._model == "table" and len(found) == 1 else None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as they come, one batch a fetch; to leave the loop early ends the query.
+
+        Raises
+        ------
+        ConnectionLost, QueryTimeout, QueryError : also behind the first batches.
+        """
+        if self._is_read:
+            raise IoTDBFramesError(
+                "the rows of this result were read already", hint="run the query again"
+            )
+        self._is_read = True
+        return self._fetch()
+
+    def _fetch(self) -> Iterator[pa.RecordBatch]:
+        cursor = self._cursor
+        try:
+            while (blocks := cursor.next_blocks()) is not None:
+                table, self._first = self._first, None
+                if table is None:
+                    table = self._decode(blocks)
+                del blocks
+                cursor.n_rows += table.num_rows
+                yield from table.to_batches()
+        finally:
+            self.close()
+
+    def _decode(self, blocks: tuple[bytes, ...]) -> pa.Table:
+        return decode_blocks(blocks, self._cursor.header, precision=self._cursor.precision)
+
+    def to_arrow(self) -> pa.Table:
+        """All rows as an Arrow table; times and TIMESTAMP are naive UTC in the server's unit."""
+        return pa.Table.from_batches(self.batches(), schema=self._schema)
+
+    def to_pandas(
+        self, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
+    ) -> pd.DataFrame:
+        """All rows as a frame in the normal form.
+
+        Parameters
+        ----------
+        dtype_backend : None: the normal form; "pyarrow": Arrow dtypes for all columns; "numpy":
+            plain numpy, refused where that is not exact
+        tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
+
+        Raises
+        ------
+        FrameError : a column that cannot be held exactly in what was asked for.
+        """
+        builder = FrameBuilder(
+            self._schema,
+            index=self.time_column,
+            time_zone=self.time_zone,
+            tz=tz,
+            dtype_backend=dtype_backend,
+        )
+        for batch in self.batches():
+            builder.add(batch)
+        return builder.finish()
+
+    def frame(
+        self, rows: pa.Table, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
+    ) -> pd.DataFrame:
+        """Some rows of this result as a frame."""
+        return to_pandas(
+            rows,
+            index=self.time_column,
+            time_zone=self.time_zone,
+            tz=tz,
+            dtype_backend=dtype_backend,
+        )
+
+    def __arrow_c_schema__(self) -> Any:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        reader = pa.RecordBatchReader.from_batches(self._schema, self.batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def cancel(self) -> None:
+        """End the query at once, from any thread; who is reading it gets a QueryError."""
+        self._cursor.cancel()
+
+    def close(self) -> None:
+        """End the query and give its session back; never raises."""
+        self._cursor.close()
+
+    def __enter__(self) -> QueryResult:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _card(self) -> Card:
+        header = self._cursor.header
+        facts: list[tuple[str, Any]] = [("columns", len(self._schema))]
+        if self._is_read:
+            facts.append(("rows read", f"{self._cursor.n_rows:,}"))
+            return Card("query", shorten(self._sql), facts=facts)
+        if self._first is None:
+            self._first = self._decode(header.blocks)
+        facts.append(("rows", f"{self._first.num_rows:,}{' or more' * header.has_more}"))
+        head = self._first.slice(0, _PREVIEW_ROWS)
+        shown = range(min(_PREVIEW_COLUMNS, head.num_columns))
+        types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
+        labels = [f"{shorten(head.field(i).name, _PREVIEW_TEXT)} {types[i]}" for i in shown]
+        columns = [[_cell(value) for value in head.column(i)] for i in shown]
+        is_number = (pa.types.is_integer, pa.types.is_floating)
+        numbers = [i for i in shown if any(test(head.column(i).type) for test in is_number)]
+        n_hidden = head.num_columns - len(shown)
+        return Card(
+            "query",
+            shorten(self._sql),
+            facts=facts,
+            grids=[Grid(labels, list(zip(*columns, strict=True)), right=numbers)],
+            notes=[f"{n_hidden:,} more columns"] if n_hidden else [],
+        )
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+
+def _cell(value: pa.Scalar) -> str:
+    if not value.is_valid:
+        return ""
+    try:
+        shown = value.as_py()
+        return shorten(f"{shown:.7g}" if value.type == pa.float32() else shown, _PREVIEW_TEXT)
+    except (ValueError, OverflowError):  # a time that Python's datetime cannot hold
+        return str(value.value)

@@ -1,0 +1,243 @@
+"""What `read` runs, in both models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import split_path
+from iotdb_frames.errors import OptionsError, QueryError, nearest
+from iotdb_frames.reads.ask import Ask
+from iotdb_frames.reads.result import QueryResult
+from iotdb_frames.reads.select import (
+    ARITHMETIC,
+    Windows,
+    table_range_sql,
+    table_sql,
+    tree_range_sql,
+    tree_sql,
+)
+from iotdb_frames.reads.shape import DEVICE, Reading
+from iotdb_frames.reads.sql import run_query
+
+_NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
+
+
+def _run(connection: Connection, sql: str, ask: Ask) -> QueryResult:
+    return run_query(connection, sql, model=ask.target.model)
+
+
+def _read_tree(connection: Connection, ask: Ask) -> Reading:
+    base = ask.target.path
+    if ask.pattern is None and ask.device is None and not ask.wide:
+        reading = _read_paths(connection, ask, base, by_device=False)
+        if reading is not None:
+            return reading
+    paths = f"{base}.{ask.pattern or '**'}"
+    try:
+        reading = _read_paths(connection, ask, paths, by_device=True)
+    except QueryError as exc:
+        if "data types of the same measurement" not in exc.message:
+            raise
+        raise QueryError(
+            f"devices below {base} have a measurement in different types",
+            code=exc.code,
+            hint="name columns= that agree, or read the devices one by one",
+        ) from exc
+    if reading is None:
+        of = f" {', '.join(ask.columns)}" if ask.columns else ""
+        raise QueryError(
+            f"there is no series{of} at {base}",
+            hint='look at what is there: iotf.show("timeseries", "root.**")',
+        )
+    return reading
+
+
+def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool) -> Reading | None:
+    """The rows of a device, or of the devices a pattern matches; None where there is no series."""
+    windows, columns = None, ask.columns
+    if ask.every is not None:
+        # A probe: windows want names, and their functions certain types.
+        probe = _run(
+            connection,
+            tree_sql(paths, columns=columns, start=None, end=None, limit=1, by_device=by_device),
+            ask,
+        )
+        probe.close()
+        found = _measurements(probe, by_device)
+        if not found:
+            return None
+        _check_columns(ask, found)
+        columns = columns or tuple(sorted(found))
+        words = _words(
+            ask, columns, {name: probe.header.type_names[i] for name, i in found.items()}
+        )
+        windows = _tree_windows(connection, ask, paths, columns, words, by_device)
+    sql = tree_sql(
+        paths,
+        columns=columns,
+        start=ask.start,
+        end=ask.end,
+        limit=ask.sql_limit,
+        by_device=by_device,
+        windows=windows,
+        precision=ask.precision,
+    )
+    result = _run(connection, sql, ask)
+    n_keys = int(by_device)
+    if windows is not None:
+        places = range(n_keys, n_keys + len(columns or ()))
+        found = dict(zip(columns or (), places, strict=True))
+    else:
+        found = _measurements(result, by_device)
+        if not found:
+            result.close()
+            return None
+        try:
+            _check_columns(ask, found)
+        except QueryError:
+            result.close()
+            raise
+    names = list(ask.columns or sorted(found))
+    label = ask.device or DEVICE
+    if by_device and label in names:
+        result.close()
+        raise OptionsError(
+            f"there is a measurement {label!r}", hint="name the device column otherwise: device="
+        )
+    keys = [label] * n_keys
+    return Reading(
+        result=result,
+        ask=ask,
+        places=[0, *range(1, 1 + n_keys), *(1 + found[name] for name in names)],
+        names=["time", *keys, *names],
+        n_keys=n_keys,
+        base=ask.target.path if by_device else None,
+        windows=windows,
+    )
+
+
+def _measurements(result: QueryResult, by_device: bool) -> dict[str, int]:
+    """Raw measurement names of a tree result and their positions, without the time."""
+    labels = list(enumerate(result.header.names))[int(by_device) :]
+    return {split_path(label)[-1]: i for i, label in labels}
+
+
+def _check_columns(ask: Ask, found: Iterable[str]) -> None:
+    there = set(found)
+    missing = [name for name in ask.columns or () if name not in there]
+    if missing:
+        raise QueryError(
+            f"{ask.target} has no {', '.join(map(repr, missing))}",
+            hint=nearest(missing[0], sorted(there)),
+        )
+
+
+def _words(ask: Ask, names: Sequence[str], types: Mapping[str, str]) -> list[str]:
+    """The aggregate of each column; raises where its type has none such."""
+    words = [ask.word_of(name) for name in names]
+    for name, word in zip(names, words, strict=True):
+        if word in ARITHMETIC and types[name] not in _NUMBERS:
+            raise OptionsError(
+                f"{word} is for numbers, and {name!r} is {types[name]}",
+                hint='name columns=, or one word a column: agg={"temp": "mean", "state": "last"}',
+            )
+    return words
+
+
+def _align(ask: Ask, first: int | None, last: int | None, words: Sequence[str]) -> Windows:
+    """Windows over the range asked for, or over what is there."""
+    every = ask.every or 1
+    start = ask.start if ask.start is not None else first
+    end = ask.end if ask.end is not None else None if last is None else last + 1
+    if start is None or end is None or end <= start:
+        start, end = 0, 1  # nothing is there: one window, which will be left out
+    return Windows(
+        every=every,
+        first=start // every * every,
+        end=-(-end // every) * every,
+        words=words,
+    )
+
+
+def _tree_windows(
+    connection: Connection,
+    ask: Ask,
+    paths: str,
+    columns: Sequence[str],
+    words: Sequence[str],
+    by_device: bool,
+) -> Windows:
+    first = last = None
+    if ask.start is None or ask.end is None:
+        sql = tree_range_sql(
+            paths, columns=columns, start=ask.start, end=ask.end, by_device=by_device
+        )
+        ticks = _run(connection, sql, ask).to_arrow().columns[int(by_device) :]
+        n = len(columns)
+        first = min(
+            (low for c in ticks[:n] if (low := pc.min(c).as_py()) is not None), default=None
+        )
+        last = max((top for c in ticks[n:] if (top := pc.max(c).as_py()) is not None), default=None)
+    return _align(ask, first, last, words)
+
+
+def _read_table(connection: Connection, ask: Ask) -> Reading:
+    described = _run(connection, f"DESC {ask.target.sql}", ask).to_arrow().to_pydict()
+    categories = dict(zip(described["ColumnName"], described["Category"], strict=True))
+    types = dict(zip(described["ColumnName"], described["DataType"], strict=True))
+    (time,) = (name for name, category in categories.items() if category == "TIME")
+    tags = [name for name, category in categories.items() if category == "TAG"]
+    kinds = ("FIELD",) if ask.every is not None else ("ATTRIBUTE", "FIELD")
+    _check_columns(ask, categories)
+    columns = [
+        name
+        for name in ask.columns or [name for name, kind in categories.items() if kind in kinds]
+        if name not in tags and name != time
+    ]
+    windows = None
+    if ask.every is not None:
+        if not columns:
+            raise OptionsError("no column is left to aggregate", hint="columns= of fields")
+        words = _words(ask, columns, types)
+        first = last = None
+        if ask.fill is not None and (ask.start is None or ask.end is None):
+            sql = table_range_sql(ask.target, time=time, start=ask.start, end=ask.end)
+            found = _run(connection, sql, ask).to_arrow()
+            first, last = (found.column(i)[0].cast(pa.int64()).as_py() for i in (0, 1))
+        windows = _align(ask, first, last, words)
+    sql = table_sql(
+        ask.target,
+        tags=tags,
+        columns=columns,
+        time=time,
+        start=ask.start,
+        end=ask.end,
+        limit=ask.sql_limit,
+        windows=windows,
+        precision=ask.precision,
+    )
+    return Reading(
+        result=_run(connection, sql, ask),
+        ask=ask,
+        places=range(1 + len(tags) + len(columns)),
+        names=["time", *tags, *columns],
+        n_keys=len(tags),
+        attributes=[name for name in columns if categories[name] == "ATTRIBUTE"],
+        windows=windows,
+    )
+
+
+def open_reading(connection: Connection, ask: Ask) -> Reading:
+    """Run what `ask` says.
+
+    Raises
+    ------
+    QueryError : an unknown path, table or column; OptionsError : an aggregate its type has not.
+    """
+    if ask.target.model == "table":
+        return _read_table(connection, ask)
+    return _read_tree(connection, ask)

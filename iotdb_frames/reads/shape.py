@@ -1,0 +1,141 @@
+"""A running query of `read`, and how its columns become a frame's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.reads.ask import Ask
+from iotdb_frames.reads.frames import DtypeBackend, FrameBuilder, to_pandas
+from iotdb_frames.reads.grid import fill_windows
+from iotdb_frames.reads.result import QueryResult
+from iotdb_frames.reads.select import Windows
+from iotdb_frames.reads.wide import widen
+
+DEVICE = "device"
+"""Label of the device column where none is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A running query, and how its columns become a frame's.
+
+    places, names : positions in the result and their labels in the frame; the time is the first
+    n_keys : how many behind the time name a device
+    attributes : which of the names are attributes of a table
+    base : prefix to cut from the paths in the device column, where there is one
+    windows : None: rows as they are stored
+    all_types : IoTDB types of the names, where they are those of several results
+    """
+
+    result: QueryResult
+    ask: Ask
+    places: Sequence[int]
+    names: Sequence[str]
+    n_keys: int = 0
+    attributes: Sequence[str] = ()
+    base: str | None = None
+    windows: Windows | None = None
+    all_types: Mapping[str, str] | None = None
+
+    @property
+    def types(self) -> dict[str, str]:
+        """IoTDB types of the names, but for the time and a column of devices' paths."""
+        if self.all_types is not None:
+            return dict(self.all_types)
+        header = self.result.header
+        types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
+        n_left_out = 1 + (self.n_keys if self.base is not None else 0)
+        named = zip(self.names[n_left_out:], self.places[n_left_out:], strict=True)
+        return {name: types[place] for name, place in named}
+
+    def whole(self, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
+        """All rows as one frame."""
+        if self.ask.wide or self.ask.fill is not None:
+            return self.frame(self.result.to_arrow(), tz=tz, dtype_backend=dtype_backend)
+        builder = FrameBuilder(
+            self.pick(self.result.schema.empty_table()).schema,
+            index=0,
+            time_zone=self.result.time_zone,
+            tz=tz,
+            dtype_backend=dtype_backend,
+        )
+        for batch in self.result.batches():
+            builder.add(self.pick(pa.Table.from_batches([batch])))
+        return self._claim(builder.finish())
+
+    def frame(
+        self, rows: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
+    ) -> pd.DataFrame:
+        """Rows of the result as a frame."""
+        table = self.pick(rows)
+        del rows
+        return self.finish(table, tz=tz, dtype_backend=dtype_backend)
+
+    def finish(
+        self, table: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
+    ) -> pd.DataFrame:
+        """Picked rows as a frame."""
+        ask = self.ask
+        if self.windows is not None and ask.fill is not None:
+            table = fill_windows(
+                table,
+                keys=range(1, 1 + self.n_keys),
+                first=self.windows.first,
+                every=self.windows.every,
+                n_windows=self.windows.n_windows,
+                fill=ask.fill,
+            )
+        labels = None
+        if ask.wide:
+            table, labels = widen(table)
+        if ask.limit is not None:
+            table = table.slice(0, ask.limit)
+        frame = to_pandas(
+            table, index=0, time_zone=self.result.time_zone, tz=tz, dtype_backend=dtype_backend
+        )
+        if labels is not None:
+            frame.columns = pd.MultiIndex.from_tuples(labels, names=[DEVICE, "measurement"])
+        return self._claim(frame)
+
+    def pick(self, rows: pa.Table) -> pa.Table:
+        """The frame's columns of the result's, under their labels."""
+        table = pa.Table.from_arrays([rows.column(i) for i in self.places], list(self.names))
+        if self.base is None:
+            return table
+        below = pc.utf8_slice_codeunits(table.column(1), len(self.base) + 1)
+        return table.set_column(1, self.names[1], below)
+
+    def _claim(self, frame: pd.DataFrame) -> pd.DataFrame:
+        frame.attrs["iotdb"] = self._attrs() | _zone_of(frame.index)
+        return frame
+
+    def _attrs(self) -> dict[str, Any]:
+        """What the frame says of itself: plain values, so that Parquet and pickle keep them."""
+        ask = self.ask
+        keys = list(self.names[1 : 1 + self.n_keys])
+        attrs: dict[str, Any] = {
+            "target": str(ask.target),
+            "types": self.types,
+            "precision": ask.precision,
+        }
+        if self.base is not None and not ask.wide:
+            attrs["device"] = keys[0]
+        if ask.target.model == "table":
+            attrs["tags"] = keys
+            attrs["attributes"] = list(self.attributes)
+        if self.windows is not None:
+            attrs["every"] = f"{self.windows.every}{ask.precision}"
+            attrs["agg"] = dict(zip(self.names[1 + self.n_keys :], self.windows.words, strict=True))
+        return attrs
+
+
+def _zone_of(index: pd.Index) -> dict[str, str]:
+    zone = getattr(index, "tz", None)
+    return {} if zone is None else {"tz": str(zone)}

@@ -1,0 +1,332 @@
+"""A plan cut into requests: encoded tablets, sized by their bytes, made one at a time.
+
+A lane is a sequence of requests that must go out in order; a device's rows are all in one lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise, zip_longest
+
+import numpy as np
+
+from iotdb_frames.codec.cells import Cells, to_cells
+from iotdb_frames.codec.tablet import Tablet, encode_times, encode_values
+from iotdb_frames.writes.plan.attributes import by_attributes
+from iotdb_frames.writes.plan.layout import row_positions
+from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
+
+MAX_TABLETS = 1_000
+"""Tablets of one request; more only make its answer late, and what the server logs of new devices
+too large for it."""
+OVERSIZE = 1.5
+"""A request this much over the chunk size (texts longer than the average) is cut in two."""
+_CATEGORY = {"tag": 0, "field": 1, "attribute": 2}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Encoded tablets that go out together.
+
+    tablets : see `codec.tablet.Tablet`
+    rows : positions in the frame
+    n_points : cells that are not null
+    start, end : first and last time, in ticks of the server
+    is_whole : whether it holds all columns of its rows
+    halve : the same rows or columns as two requests; None where it cannot be cut
+    """
+
+    tablets: tuple[Tablet, ...]
+    rows: slice | np.ndarray
+    n_points: int
+    start: int
+    end: int
+    is_whole: bool = False
+    halve: Callable[[], list[Request]] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all tablets."""
+        return sum(t.n_rows for t in self.tablets)
+
+    @property
+    def n_bytes(self) -> int:
+        """Encoded bytes."""
+        return sum(t.n_bytes for t in self.tablets)
+
+
+def lanes(plan: WritePlan) -> list[Iterator[Request]]:
+    """The requests of a plan, in as many sequences as it has workers (fewer for few devices)."""
+    n_lanes = plan.options.workers
+    if len(plan.order) == 0:
+        return []
+    if len(plan.parts) > 1:
+        groups = [plan.parts[i::n_lanes] for i in range(min(n_lanes, len(plan.parts)))]
+        return [_many_parts(plan, group) for group in groups]
+    if not plan.parts[0].written:
+        return []
+    if plan.target.model == "table":
+        return [
+            chain.from_iterable(some)
+            for some in zip_longest(*map(_shares, by_attributes(plan)), fillvalue=())
+        ]
+    return _shares(plan)
+
+
+def _shares(plan: WritePlan) -> list[Iterator[Request]]:
+    """The requests of a plan of one part, shared among lanes."""
+    cuts = _cut_at_devices(plan.order.bounds, plan.options.workers)
+    return [_rows(plan, plan.parts[0], start, stop) for start, stop in pairwise(cuts)]
+
+
+def _cut_at_devices(bounds: np.ndarray, n_lanes: int) -> list[int]:
+    """Positions that share the rows among lanes, each at the first row of a device."""
+    ideal = np.linspace(0, bounds[-1], n_lanes + 1)
+    return sorted({int(bounds[np.searchsorted(bounds, at)]) for at in ideal})
+
+
+def _rows(plan: WritePlan, part: PlannedPart, start: int, stop: int) -> Iterator[Request]:
+    """Requests of a range of the order."""
+    for columns in _column_groups(plan, part):
+        for first, last in plan.cuts(start, stop):
+            for a, b in _few_devices(plan, first, last):
+                yield from _fitting(plan, part, columns, a, b)
+
+
+def _few_devices(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A range of the order in pieces of at most `MAX_TABLETS` devices."""
+    if plan.layout.device is None:
+        return iter([(start, stop)])
+    bounds = plan.order.bounds
+    first, last = np.searchsorted(bounds, [start + 1, stop])
+    cuts = bounds[first:last][MAX_TABLETS - 1 :: MAX_TABLETS]
+    return pairwise([start, *cuts.tolist(), stop])
+
+
+def _column_groups(plan: WritePlan, part: PlannedPart) -> list[list[PlannedColumn]]:
+    """Columns that go out together: all, unless one row alone is larger than a chunk.
+
+    A null never erases, so a row may come in pieces; each has the tags, the attributes and a field.
+    """
+    limit = plan.options.chunk_bytes
+    written = part.written
+    if limit is None or plan.row_bytes <= limit:
+        return [written]
+    n_groups = min(len(written), -(-plan.row_bytes // limit))
+    keys = [c for c in written if c.column.category != "field"]
+    others = [c for c in written if c.column.category == "field"]
+    if not others:
+        return [written]
+    step = -(-len(others) // n_groups)
+    return [[*keys, *others[i : i + step]] for i in range(0, len(others), step)]
+
+
+def _fitting(
+    plan: WritePlan, part: PlannedPart, columns: Sequence[PlannedColumn], start: int, stop: int
+) -> Iterator[Request]:
+    """One request, or more where its texts are longer than they are on average."""
+    request = encode(plan, part, columns, start, stop)
+    limit = plan.options.chunk_bytes
+    if limit is not None and request.n_bytes > OVERSIZE * limit and stop - start > 1:
+        middle = (start + stop) // 2
+        yield from _fitting(plan, part, columns, start, middle)
+        yield from _fitting(plan, part, columns, middle, stop)
+        return
+    yield request
+
+
+def encode(
+    plan: WritePlan, part: PlannedPart, columns: Sequence[PlannedColumn], start: int, stop: int
+) -> Request:
+    """The request of positions `start` to `stop` of the order.
+
+    Of a frame with columns of many devices, rows in which this device has nothing are left out;
+    the request has no tablets where that is all of them.
+    """
+    rows = plan.order.frame_rows(start, stop)
+    ticks = plan.order.ticks[start:stop]
+    places = _oldest_first(plan, start, stop)
+    if places is not None:
+        rows = np.arange(start, stop) if isinstance(rows, slice) else rows
+        rows, ticks = rows[places], ticks[places]
+    if isinstance(rows, np.ndarray):
+        rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
+    cells = [_cells(plan, c, rows) for c in columns]
+    if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
+        cells = [c.filter(is_kept) for c in cells]
+        rows, ticks = row_positions(is_kept, rows), ticks[is_kept]
+    if plan.layout.device is None:
+        device = plan.target.table if plan.target.model == "table" else part.device or ""
+        pieces = [(device, 0, len(ticks))] if len(ticks) else []
+    else:
+        pieces = list(_devices(plan, start, stop))
+    tablets = tuple(
+        _tablet(plan, device, columns, ticks[a:b], [c.slice(a, b) for c in cells])
+        for device, a, b in pieces
+    )
+    return Request(
+        tablets=tablets,
+        rows=rows,
+        n_points=_points(columns, cells),
+        start=int(ticks.min()) if len(ticks) else 0,
+        end=int(ticks.max()) if len(ticks) else 0,
+        is_whole=len(plan.parts) == 1 and len(columns) == len(part.written),
+        halve=_halver(plan, part, columns, start, stop),
+    )
+
+
+def _oldest_first(plan: WritePlan, start: int, stop: int) -> np.ndarray | None:
+    """Positions, from `start`, with the device of the oldest row first, where it is not already.
+
+    Of a table's rows that are out of its time to live the server tells only where the first device
+    of a tablet has some; with another in its place it drops them with 200. Source: IoTDB 2.0.10.
+    """
+    bounds = plan.order.bounds
+    if plan.target.model == "tree" or len(bounds) < 3 or stop <= start:
+        return None
+    oldest = start + int(plan.order.ticks[start:stop].argmin())
+    group = int(np.searchsorted(bounds, oldest, side="right"))
+    first, last = max(int(bounds[group - 1]), start), min(int(bounds[group]), stop)
+    if first == start:
+        return None
+    places = np.arange(stop - start)
+    return np.concatenate(
+        [places[first - start : last - start], places[: first - start], places[last - start :]]
+    )
+
+
+def _has_values(cells: Sequence[Cells]) -> np.ndarray | None:
+    """Which rows have a value at all; None where all have."""
+    is_empty: np.ndarray | None = None
+    for c in cells:
+        if c.is_null is None:
+            return None
+        is_empty = c.is_null if is_empty is None else is_empty & c.is_null
+    return None if is_empty is None or not is_empty.any() else ~is_empty
+
+
+def _cells(plan: WritePlan, planned: PlannedColumn, rows: slice | np.ndarray) -> Cells:
+    assert planned.data_type is not None
+    return to_cells(planned.column.source, rows, planned.data_type, plan.rules)
+
+
+def _devices(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
+    """Device and positions, counted from `start`, of the devices in a range of the order."""
+    bounds = plan.order.bounds
+    group = int(np.searchsorted(bounds, start, side="right")) - 1
+    while group < len(bounds) - 1 and bounds[group] < stop:
+        first, last = max(int(bounds[group]), start), min(int(bounds[group + 1]), stop)
+        if last > first:
+            yield plan.devices[group], first - start, last - start
+        group += 1
+
+
+def _tablet(
+    plan: WritePlan,
+    device: str,
+    columns: Sequence[PlannedColumn],
+    ticks: np.ndarray,
+    cells: Sequence[Cells],
+) -> Tablet:
+    is_table = plan.target.model == "table"
+    return Tablet(
+        target=device,
+        names=[c.column.name for c in columns],
+        types=[int(c.data_type) for c in columns if c.data_type is not None],
+        times=encode_times(ticks),
+        values=encode_values(cells),
+        n_rows=len(ticks),
+        is_aligned=plan.is_aligned(device),
+        categories=[_CATEGORY[c.column.category] for c in columns] if is_table else None,
+    )
+
+
+def _points(columns: Sequence[PlannedColumn], cells: Sequence[Cells]) -> int:
+    return sum(
+        c.n_values
+        for planned, c in zip(columns, cells, strict=True)
+        if planned.column.category == "field"
+    )
+
+
+def _halver(
+    plan: WritePlan, part: PlannedPart, columns: Sequence[PlannedColumn], start: int, stop: int
+) -> Callable[[], list[Request]] | None:
+    keys = [c for c in columns if c.column.category != "field"]
+    others = [c for c in columns if c.column.category == "field"]
+    if stop - start > 1:
+        return lambda: [
+            encode(some, part, columns, first, last)
+            for some, first, last in _halves(plan, start, stop)
+        ]
+    if len(others) > 1:
+        half = len(others) // 2
+        return lambda: [
+            encode(plan, part, [*keys, *others[:half]], start, stop),
+            encode(plan, part, [*keys, *others[half:]], start, stop),
+        ]
+    return None
+
+
+def _halves(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[WritePlan, int, int]]:
+    """Positions of a plan's order in halves, the earlier rows of a device first.
+
+    Those of a table with tags are halved by time, all devices at once.
+    """
+    ticks, order = plan.order.ticks[start:stop], plan.order
+    middle = np.partition(ticks, len(ticks) // 2)[len(ticks) // 2]
+    is_early = ticks < middle if (ticks < middle).any() else ticks == middle
+    if plan.target.model == "tree" or len(order.bounds) < 3 or is_early.all():
+        cut = (start + stop) // 2
+        yield from ((plan, start, cut), (plan, cut, stop))
+        return
+    for is_half in (is_early, ~is_early):
+        is_kept = np.zeros(len(order), bool)
+        is_kept[start:stop] = is_half
+        half = replace(plan, order=order.keep(is_kept))
+        yield half, 0, len(half.order)
+
+
+def _many_parts(plan: WritePlan, parts: Sequence[PlannedPart]) -> Iterator[Request]:
+    """Requests of several devices that have columns of their own; each joins small tablets."""
+    limit = plan.options.chunk_bytes or (1 << 22)
+    waiting: list[Request] = []
+    for part in parts:
+        if not part.written:
+            continue
+        for request in _rows(plan, part, 0, len(plan.order)):
+            if not request.tablets:
+                continue
+            is_full = (
+                sum(r.n_bytes for r in waiting) + request.n_bytes > limit
+                or len(waiting) >= MAX_TABLETS
+            )
+            if waiting and is_full:
+                yield _join(waiting)
+                waiting = []
+            waiting.append(request)
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(requests: Sequence[Request]) -> Request:
+    if len(requests) == 1:
+        return requests[0]
+
+    def halve() -> list[Request]:
+        half = len(requests) // 2
+        return [_join(requests[:half]), _join(requests[half:])]
+
+    rows = [
+        np.arange(r.rows.start, r.rows.stop) if isinstance(r.rows, slice) else r.rows
+        for r in requests
+    ]
+    return Request(
+        tablets=tuple(t for r in requests for t in r.tablets),
+        rows=np.unique(np.concatenate(rows)),
+        n_points=sum(r.n_points for r in requests),
+        start=min(r.start for r in requests),
+        end=max(r.end for r in requests),
+        halve=halve,
+    )

@@ -1,0 +1,289 @@
+"""What a write would do: types, order, chunks, problems. The write carries out this very plan."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.codec.cells import Rules
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.sources import Source, is_missing
+from iotdb_frames.display.card import Card, Grid, Shown, count, plural, size
+from iotdb_frames.errors import FrameError
+from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
+from iotdb_frames.writes.plan.layout import (
+    Category,
+    Column,
+    Layout,
+)
+from iotdb_frames.writes.plan.order import (
+    Order,
+)
+from iotdb_frames.writes.report import empty_rows, lossy_values
+
+CHECK_ROWS = 1 << 18
+FIRST_SHARE = 4
+"""The first request of a lane is this part of a chunk; each later one twice the one before."""
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What the server has of a target; the empty one where it has nothing or nobody looked.
+
+    types : type of each existing series, by (device or "", column name as on the wire)
+    aligned : whether an existing device is aligned, by device
+    tags : tag columns of an existing table, in order; None where there is no table
+    categories : category of each column of an existing table
+    time : name of an existing table's time column
+    aliases : measurement that an alias stands for, by (device, alias as on the wire)
+    templates : device template that a device is below, activated or not, by device
+    was_seen : False where the user may not look, or nobody asked
+    """
+
+    types: Mapping[tuple[str, str], TSDataType] = field(default_factory=dict)
+    aligned: Mapping[str, bool] = field(default_factory=dict)
+    tags: tuple[str, ...] | None = None
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    time: str = "time"
+    aliases: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    was_seen: bool = False
+
+    @classmethod
+    def of_table(
+        cls,
+        types: Mapping[tuple[str, str], TSDataType],
+        categories: Mapping[str, Category],
+        *,
+        time: str = "time",
+    ) -> Existing:
+        """A table that is there, with these columns."""
+        tags = tuple(name for name, category in categories.items() if category == "tag")
+        return cls(types=types, tags=tags, categories=categories, time=time, was_seen=True)
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """A column and what becomes of it.
+
+    column : name, source, category
+    data_type : None where the column is left out: no values and no known type
+    encoding, compression : as asked for; None: the server's own choice
+    state : "new", "exists", "left out", or "unknown" where the schema could not be seen
+    """
+
+    column: Column
+    data_type: TSDataType | None
+    encoding: TSEncoding | None = None
+    compression: CompressionType | None = None
+    state: Literal["new", "exists", "left out", "unknown"] = "unknown"
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """A part's device and columns; `is_aligned` says how its devices are written."""
+
+    device: str | None
+    columns: tuple[PlannedColumn, ...]
+
+    @property
+    def written(self) -> list[PlannedColumn]:
+        """The columns that are not left out."""
+        return [c for c in self.columns if c.data_type is not None]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Rows that cannot be sent, and why: int64 positions in the frame, ascending."""
+
+    rows: np.ndarray
+    error: FrameError
+
+
+@dataclass(repr=False)
+class WritePlan(Shown):
+    """Everything a write would do; nothing was sent.
+
+    target, options, layout : what was asked
+    parts : devices and columns
+    order : rows as they will be sent
+    devices : device of each group of the order (tree model with a device column), else empty
+    existing : what the server has
+    problems : what keeps the write from starting, or rows it would leave out
+    row_bytes : encoded bytes of a row, about
+    notes : what the user should know
+    lossy : how many values of a column would lose precision under ``coerce="lossy"``, by its label;
+        those of the times by "time"
+    is_empty : bool, shape (n_rows,): rows that have missing values only, in the tree model, where
+        they leave nothing behind; None where there are none
+    ddl : what would be created, as SQL
+    starts_small : whether the first requests are smaller, for a wire that waits
+    """
+
+    target: Target
+    options: WriteOptions
+    rules: Rules
+    layout: Layout
+    parts: tuple[PlannedPart, ...]
+    order: Order
+    devices: tuple[str, ...]
+    existing: Existing
+    problems: tuple[Refused | FrameError, ...]
+    row_bytes: int
+    notes: tuple[str, ...] = ()
+    lossy: Mapping[str, int] = field(default_factory=dict)
+    is_empty: np.ndarray | None = None
+    ddl: tuple[str, ...] = ()
+    starts_small: bool = True
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that would be written."""
+        if self.target.model == "table" or self.layout.device is not None:
+            return len(self.order.bounds) - 1 if len(self.order) else 0
+        return len(self.parts)
+
+    @property
+    def rows_empty(self) -> int:
+        """Rows of missing values only, which leave nothing behind in the tree model."""
+        return self.n_empty(self.order.frame_rows(0, len(self.order)))
+
+    def n_empty(self, rows: slice | np.ndarray) -> int:
+        """How many of some rows of the frame are empty (see `is_empty`)."""
+        return 0 if self.is_empty is None else int(np.count_nonzero(self.is_empty[rows]))
+
+    @property
+    def n_bytes(self) -> int:
+        """Encoded bytes, about."""
+        return self.row_bytes * len(self.order)
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a request."""
+        limit = self.options.chunk_bytes
+        if limit is None:
+            return int(self.options.chunk)
+        return max(1, limit // max(1, self.row_bytes))
+
+    def cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Ranges of the order that make a request each.
+
+        Where `chunk` is in bytes the first are smaller, so that the wire is soon busy.
+        """
+        rows = self.chunk_rows
+        is_small = self.options.chunk_bytes is not None and self.starts_small
+        step = max(1, rows // FIRST_SHARE) if is_small else rows
+        while start < stop:
+            yield start, min(start + step, stop)
+            start, step = start + step, min(rows, step * 2)
+
+    def is_aligned(self, device: str) -> bool:
+        """How a device is written: its own way where it exists, else as asked."""
+        return self.existing.aligned.get(device, self.options.aligned)
+
+    def missing(self) -> list[tuple[str, PlannedColumn]]:
+        """(device or "", column) of every column that the server lacks, as far as it was seen."""
+        if not self.existing.was_seen:
+            return []
+        types = self.existing.types
+        return [
+            (device, c)
+            for part in self.parts
+            for written in [part.written]
+            for device in (self.devices if self.layout.device else [part.device or ""])
+            for c in written
+            if (device, c.column.name) not in types
+        ]
+
+    def check(self) -> None:
+        """Raise the first problem, unless rows are to be collected.
+
+        Raises
+        ------
+        FrameError, TimeIndexError, ColumnTypeError
+        """
+        for problem in self.problems:
+            if isinstance(problem, Refused):
+                if self.options.on_error == "collect":
+                    continue
+                problem = problem.error
+            if len(self.problems) > 1:
+                others = f"{len(self.problems) - 1} more problems: df.iotdb.plan(…) shows them"
+                problem = _with_hint(problem, others)
+            raise problem
+
+    def card(self) -> Card:
+        """What it shows of itself."""
+        texts = [p.error if isinstance(p, Refused) else p for p in self.problems]
+        by_label: dict[Hashable, str] = {}
+        for error in texts:
+            by_label.setdefault(error.column, error.message)
+        rows = []
+        for part in self.parts:
+            for c in part.columns:
+                source = c.column.source
+                rows.append(
+                    (
+                        str(source.label),
+                        source.dtype,
+                        c.data_type.name if c.data_type is not None else "—",
+                        c.column.category if self.target.model == "table" else c.state,
+                        c.encoding.name.lower() if c.encoding is not None else "default",
+                        c.compression.name.lower() if c.compression is not None else "default",
+                        n_missing(source, keep_nan=self.rules.keep_nan),
+                        by_label.get(source.label, ""),
+                    )
+                )
+        kind = "kind" if self.target.model == "table" else "state"
+        header = ("column", "from", "to", kind, "encoding", "compression", "nulls", "problem")
+        chunks = sum(1 for _ in self.cuts(0, len(self.order))) * len(self.parts)
+        facts: list[tuple[str, Any]] = [
+            ("rows", (count(self.layout.n_rows), f"{count(len(self.order))} to send")),
+            ("devices", count(self.n_devices)),
+            ("bytes", f"about {size(self.n_bytes)} in at most {plural(chunks, 'chunk')}"),
+        ]
+        if n_empty := self.rows_empty:
+            facts.append(("empty", empty_rows(n_empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
+        if self.order.n_duplicates:
+            how = {"merge": "merged", "last": "the last kept", "first": "the first kept"}
+            facts.append(
+                (
+                    "duplicates",
+                    f"{count(self.order.n_duplicates)} rows repeat a (device, time): "
+                    f"{how.get(self.options.duplicates, 'refused')}",
+                )
+            )
+        says = [i for i in range(len(header)) if any(row[i] not in ("", "default") for row in rows)]
+        grids = [Grid([header[i] for i in says], [[row[i] for i in says] for row in rows])]
+        if self.problems:
+            grids.append(Grid(("problem",), [(str(e).replace("\n", " "),) for e in texts]))
+        if self.ddl:
+            grids.append(Grid(("would create",), [(line,) for line in self.ddl], is_folded=True))
+        status = "bad" if self.problems else "ok"
+        return Card("plan", str(self.target), status, facts, grids, self.notes)
+
+
+def _with_hint(error: FrameError, more: str) -> FrameError:
+    error.hint = f"{error.hint} ({more})" if error.hint else more
+    return error
+
+
+def n_missing(source: Source, *, keep_nan: bool) -> int:
+    """Missing values of a column."""
+    total = 0
+    for start in range(0, len(source), CHECK_ROWS):
+        piece = slice(start, start + CHECK_ROWS)
+        try:
+            data = source.take(piece)
+        except (pa.ArrowException, OverflowError, UnicodeError):  # which is a problem of the plan
+            total += int(np.count_nonzero(pd.isna(source.data[piece])))
+            continue
+        total += int(np.count_nonzero(is_missing(data, keep_nan=keep_nan)))
+    return total

@@ -1,0 +1,185 @@
+"""What became of a write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
+
+State = Literal["refused", "partly stored", "in doubt"]
+MAX_FAILURES = MAX_SERIES = 1_000
+
+
+def empty_rows(n_rows: int) -> str:
+    """How a plan and a report tell rows of missing values only."""
+    return f"{plural(n_rows, 'row')} of missing values only: nothing to store"
+
+
+def lossy_values(lossy: Mapping[str, int]) -> str:
+    """How a plan and a report tell values that lost precision, by column."""
+    shown = [f"{plural(n, 'value')} of {name}" for name, n in list(lossy.items())[:5]]
+    more = f" and {plural(len(lossy) - 5, 'more column')}" if len(lossy) > 5 else ""
+    return ", ".join(shown) + more
+
+
+@dataclass(frozen=True)
+class ChunkFailure:
+    """A chunk that did not simply succeed.
+
+    targets : devices, or the table
+    start, end : first and last time, in ticks of the server
+    rows : rows of the chunk
+    columns : its measurements
+    state : "refused" (nothing stored), "partly stored" (some columns or rows are), "in doubt" (sent
+        and never answered)
+    code, message : the server's
+    """
+
+    targets: tuple[str, ...]
+    start: int
+    end: int
+    rows: int
+    columns: tuple[str, ...]
+    state: State
+    code: int | None
+    message: str
+
+
+@dataclass(repr=False)
+class WriteReport(Shown):
+    """What became of a write; holds no cell values.
+
+    rows_in : rows of the data
+    rows_written : rows of which every cell was acknowledged
+    points : cells that are not null, acknowledged
+    chunks, bytes_sent : requests that were acknowledged, and their bytes
+    seconds : from the first look at the data to the last answer
+    retries : requests that were sent again
+    duplicates : rows whose (device, time) an earlier row has
+    rows_refused : rows that were left out or refused under ``on_error="collect"``
+    rows_empty : those of them that have missing values only, in the tree model: nothing is stored
+    lossy : how many values of a column lost precision under ``coerce="lossy"``, by its label; those
+        of the times by "time"
+    failures : chunks that did not simply succeed, the first 1,000; `n_failures` counts all
+    dead_letter : file of the refused rows
+    notes : what the user should know, e.g. that the schema could not be compared
+    """
+
+    target: str
+    rows_in: int = 0
+    rows_written: int = 0
+    points: int = 0
+    chunks: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    duplicates: int = 0
+    rows_refused: int = 0
+    rows_empty: int = 0
+    lossy: dict[str, int] = field(default_factory=dict)
+    failures: list[ChunkFailure] = field(default_factory=list)
+    n_failures: int = 0
+    dead_letter: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows written a second."""
+        return self.rows_written / self.seconds if self.seconds else 0.0
+
+    @property
+    def points_per_s(self) -> float:
+        """Points written a second."""
+        return self.points / self.seconds if self.seconds else 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was acknowledged."""
+        return not self.n_failures and not self.rows_refused
+
+    def add_failure(self, failure: ChunkFailure) -> None:
+        """Note a failure; beyond the cap only its number."""
+        self.n_failures += 1
+        if len(self.failures) < MAX_FAILURES:
+            self.failures.append(failure)
+
+    def card(self) -> Card:
+        """What it shows of itself."""
+        facts: list[tuple[str, Any]] = [
+            ("rows", f"{count(self.rows_written)} of {count(self.rows_in)} written"),
+            ("points", (count(self.points), rate(self.points_per_s, "points"))),
+            ("sent", f"{size(self.bytes_sent)} in {plural(self.chunks, 'chunk')}"),
+            ("took", duration(self.seconds)),
+        ]
+        if self.duplicates:
+            facts.append(("duplicates", f"{count(self.duplicates)} rows repeat a (device, time)"))
+        if self.retries:
+            facts.append(("retries", count(self.retries)))
+        if self.rows_refused:
+            facts.append(("refused", plural(self.rows_refused, "row")))
+        if self.rows_empty:
+            facts.append(("empty", empty_rows(self.rows_empty)))
+        if self.lossy:
+            facts.append(("lost precision", lossy_values(self.lossy)))
+        if self.dead_letter:
+            facts.append(("dead letter", self.dead_letter))
+        grids = []
+        if self.failures:
+            header = ("chunk of", "rows", "state", "code", "the server says")
+            rows = [
+                (
+                    f.targets[0] + (f" and {len(f.targets) - 1} more" if f.targets[1:] else ""),
+                    f.rows,
+                    f.state,
+                    "" if f.code is None else str(f.code),
+                    f.message,
+                )
+                for f in self.failures
+            ]
+            grids.append(Grid(header, rows))
+        is_stored = self.rows_written or not self.rows_in
+        status = "ok" if self.is_complete else "warn" if is_stored else "bad"
+        return Card("write", self.target, status, facts, grids, self.notes)
+
+
+@dataclass(repr=False)
+class DeleteReport(Shown):
+    """What a `delete` or a `drop` took; how many rows that were, the server does not say.
+
+    did : "delete" or "drop"
+    target : device, prefix of devices, or table
+    series : paths of the series (tree model), the first 1,000; `n_series` counts all
+    n_series : series, or 1 for a table; 0: there was nothing; None: the user may not see them
+    start, end : first tick that went, and first that stayed; None: no bound
+    precision : unit of the ticks
+    notes : what the user should know
+    """
+
+    did: Literal["delete", "drop"]
+    target: str
+    series: tuple[str, ...] = ()
+    n_series: int | None = None
+    start: int | None = None
+    end: int | None = None
+    precision: Literal["ms", "us", "ns"] = "ms"
+    notes: tuple[str, ...] = ()
+
+    def card(self) -> Card:
+        """Its summary card."""
+        facts: list[tuple[str, Any]] = []
+        if self.series:
+            shown = ", ".join(self.series[:3]) + ", …" * (len(self.series) > 3)
+            facts.append(("series", (count(self.n_series or len(self.series)), shown)))
+        if self.did == "delete":
+            low, high = (
+                "" if tick is None else f"{np.datetime64(tick, self.precision)}Z"
+                for tick in (self.start, self.end)
+            )
+            facts.append(("from", low or "the first row"))
+            facts.append(("to", f"{high}, left out" if high else "the last row"))
+        notes = [*self.notes, *["there was nothing of that name"] * (self.n_series == 0)]
+        return Card(self.did, self.target, "warn" if notes else "ok", facts, notes=notes)

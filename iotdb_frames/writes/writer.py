@@ -1,0 +1,579 @@
+"""The one write path: plan, create, encode while the last request is on the wire, report."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any, Unpack
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.codec.cells import Precision, Rules
+from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.display.progress import Progress, open_progress
+from iotdb_frames.errors import (
+    ConnectionLost,
+    FrameError,
+    IoTDBFramesError,
+    OptionsError,
+    PartialWriteError,
+    ServerError,
+)
+from iotdb_frames.options import WriteArgs, WriteOptions, hide_url, show_options, write_options
+from iotdb_frames.writes import schema
+from iotdb_frames.writes.dead_letter import DeadLetter, Letter
+from iotdb_frames.writes.delete import replace
+from iotdb_frames.writes.expired import Expired, is_out_of_ttl
+from iotdb_frames.writes.plan.chunks import Request, lanes
+from iotdb_frames.writes.plan.order import SortedRows, sort_rows
+from iotdb_frames.writes.plan.plan import Existing, Refused, WritePlan
+from iotdb_frames.writes.plan.planning import layout_of, plan_layout
+from iotdb_frames.writes.refused import of_one_row
+from iotdb_frames.writes.report import ChunkFailure, State, WriteReport
+from iotdb_frames.writes.seen import SeenSchema
+from iotdb_frames.writes.sender import Sender
+
+_PARTLY_STORED = {507, 607}
+
+
+def make_rules(
+    options: WriteOptions, *, precision: Precision = "ms", time_zone: str = "UTC"
+) -> Rules:
+    """How cells are made under `options`."""
+    return Rules(
+        precision=precision,
+        time_zone=time_zone,
+        keep_nan=options.nan == "keep",
+        is_lossy=options.coerce == "lossy",
+    )
+
+
+def plan_frame(
+    connection: Connection | None,
+    data: Any,
+    target: Target,
+    options: WriteOptions,
+    *,
+    seen: SeenSchema | None = None,
+    is_stream: bool = False,
+) -> WritePlan:
+    """The plan of a write, compared with what the server has (without one: with nothing).
+
+    Parameters
+    ----------
+    seen : what earlier frames found there
+    is_stream : see `plan_layout`
+    """
+    found = layout_of(data, target, options)
+    if connection is None:
+        return plan_layout(found, options, make_rules(options), Existing())
+    rules = make_rules(
+        options,
+        precision=connection.server.precision,
+        time_zone=connection.options.time_zone,
+    )
+    seen = SeenSchema(connection) if seen is None else seen
+    rows: SortedRows | None = None
+    if seen.knows(found):
+        existing, note = seen.look(found)
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            sorting = pool.submit(sort_rows, found, rules)
+            # This thread is the one that waits for the server: an interrupt ends its wait.
+            existing, note = seen.look(found)
+            rows = sorting.result()
+    planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
+    if note:
+        planned.notes = (*planned.notes, note)
+    return planned
+
+
+class _Pending:
+    """Counts a frame's requests that are not answered; tells once when there are none left."""
+
+    def __init__(self, on_end: Callable[[bool], None] | None) -> None:
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._n = 1  # the frame itself, until all of it is submitted
+        self._is_all_sent = True
+
+    def begin(self) -> None:
+        with self._lock:
+            self._n += 1
+
+    def end(self, *, is_sent: bool) -> None:
+        with self._lock:
+            self._n -= 1
+            self._is_all_sent = self._is_all_sent and is_sent
+            is_last = self._n == 0
+        if is_last and self._on_end is not None:
+            self._on_end(self._is_all_sent)
+
+
+class _Frame:
+    """A frame on its way: which of its rows were refused, and which answers are still out."""
+
+    pending: _Pending
+
+    def __init__(self, data: Any, planned: WritePlan, first_row: int) -> None:
+        self.data = data
+        self.planned = planned
+        self.first_row = first_row
+        self.is_refused = np.zeros(planned.layout.n_rows, bool)
+        self.n_shares = max(1, len(planned.parts))
+        self._lock = threading.Lock()
+        self._n_done = 0.0
+
+    def take(self, n_rows: float) -> int:
+        """How many whole rows are done more, with `n_rows` more; never more than there are."""
+        with self._lock:
+            before = self._n_done
+            self._n_done = min(before + n_rows, self.planned.layout.n_rows)
+            return int(self._n_done) - int(before)
+
+
+class FrameWriter:
+    """Writes frames one after the other to one target, with one report.
+
+    Parameters
+    ----------
+    connection, target, options : of all frames
+    n_rows : rows that will come, for the progress; 0: nobody knows
+    sender : of a longer job that this writer is a part of; None: one of its own
+    dead_letter : takes the refused rows; None: the file that the options name
+    seen : what the job found on the server already
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        target: Target,
+        options: WriteOptions,
+        *,
+        n_rows: int = 0,
+        sender: Sender | None = None,
+        dead_letter: Letter | None = None,
+        seen: SeenSchema | None = None,
+    ) -> None:
+        self.report = WriteReport(str(target))
+        self._connection = connection
+        self._target = target
+        self._options = options
+        self._lock = threading.Lock()
+        self._seen = SeenSchema(connection) if seen is None else seen
+        self._files = None
+        if dead_letter is None and options.dead_letter:
+            dead_letter = self._files = DeadLetter(options.dead_letter)
+        self._dead_letter = dead_letter
+        self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
+        self._has_own_sender = sender is None
+        self._has_deleted = False
+        self._expired = Expired()
+        self._sender = sender or Sender(
+            connection,
+            n_lanes=options.workers,
+            policy=options.retry,
+            stop_on_error=options.on_error == "raise",
+        )
+        self._started = time.perf_counter()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether an error ended the write."""
+        return self._sender.is_stopped
+
+    def write(self, data: Any) -> None:
+        """Plan and submit a frame; returns when all of it is encoded, not yet acknowledged."""
+        try:
+            planned = self.plan(data)
+        except FrameError as exc:
+            if before := self.report.rows_in:
+                exc.message = f"in the batch that begins at row {before:,}: {exc.message}"
+            raise
+        self.send(planned, data)
+
+    def plan(self, data: Any) -> WritePlan:
+        """The plan of a frame, checked; nothing of it is sent.
+
+        Raises
+        ------
+        FrameError, TimeIndexError, ColumnTypeError
+        """
+        planned = plan_frame(self._connection, data, self._target, self._options, seen=self._seen)
+        planned.starts_small = not self._sender.is_warm
+        planned.check()
+        return planned
+
+    def send(
+        self, planned: WritePlan, data: Any, *, on_end: Callable[[bool], None] | None = None
+    ) -> np.ndarray:
+        """Submit a planned frame; returns when all of it is encoded, not yet acknowledged.
+
+        Parameters
+        ----------
+        on_end : called once, from any thread, when the last answer is there; with False where
+            something was never sent
+
+        Returns
+        -------
+        bool array, shape (n_rows,) : which rows were refused, complete with the last answer
+        """
+        report = self.report
+        frame = _Frame(data, planned, report.rows_in)
+        frame.pending = _Pending(lambda is_sent: self._end(frame, on_end, is_sent=is_sent))
+        report.rows_in += planned.layout.n_rows
+        report.duplicates += planned.order.n_duplicates
+        for name, n_values in planned.lossy.items():
+            report.lossy[name] = report.lossy.get(name, 0) + n_values
+        self._note(planned.notes)
+        self._collect_refused(frame)
+        if len(planned.order) == 0:
+            self._note(["there was nothing to write: no rows, or none that could be sent"])
+            frame.pending.end(is_sent=True)
+            return frame.is_refused
+        requests = self._begin(planned)
+        if self._options.workers > 1:
+            self._sender.drain()  # a device may change its lane from frame to frame
+        self._submit(frame, requests)
+        return frame.is_refused
+
+    def _note(self, notes: Iterable[str]) -> None:
+        """Each note once, of however many frames."""
+        self.report.notes += [note for note in notes if note not in self.report.notes]
+
+    def _end(self, frame: _Frame, on_end: Callable[[bool], None] | None, *, is_sent: bool) -> None:
+        if is_sent:
+            self._progress.update(frame.take(frame.planned.layout.n_rows))
+        if on_end is not None:
+            on_end(is_sent)
+
+    def _collect_refused(self, frame: _Frame) -> None:
+        for problem in frame.planned.problems:
+            assert isinstance(problem, Refused)
+            with self._lock:
+                self._refuse(frame, problem.rows, of_one_row(problem.error.message))
+
+    def _refuse(
+        self, frame: _Frame, rows: np.ndarray, reason: str, code: int | None = None
+    ) -> None:
+        """Note refused rows, each once, whatever else is wrong with it."""
+        new = rows[~frame.is_refused[rows]]
+        frame.is_refused[new] = True
+        if self._dead_letter is not None and len(new):
+            self.report.rows_refused += len(new)
+            self._dead_letter.add(
+                frame.data, new, first_row=frame.first_row, reason=reason, code=code
+            )
+
+    def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
+        """Create what is missing, and meanwhile encode the first request of each lane."""
+        requests = lanes(planned)
+        if missing := planned.missing():
+            with ThreadPoolExecutor(1) as pool:
+                encoding = pool.submit(lambda: [list(islice(lane, 1)) for lane in requests])
+                notes = schema.create(self._connection, planned, missing)
+                firsts = encoding.result()
+            requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
+            self._note(notes)
+            if not notes:  # they say that nothing was made
+                self._seen.remember(planned, missing)
+        if self._options.replace:
+            replace(self._connection, planned, on_delete=self._on_delete)
+        return requests
+
+    def _on_delete(self) -> None:
+        self._has_deleted = True
+
+    def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
+        planned, pending = frame.planned, frame.pending
+        todo = list(enumerate(requests_of))
+        while todo and not self._sender.is_stopped:
+            still = []
+            for lane, requests in todo:
+                request = next(requests, None)
+                if request is not None and self._submit_one(lane, request, frame):
+                    still.append((lane, requests))
+            todo = still
+        if not all_whole(planned):
+            self._sender.drain()
+            if not self._sender.is_stopped:
+                rows = planned.order.frame_rows(0, len(planned.order))
+                some = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+                self._count_rows(planned, some[~frame.is_refused[some]])
+        pending.end(is_sent=not todo)
+
+    def _submit_one(self, lane: int, request: Request, frame: _Frame) -> bool:
+        is_answered = False
+        pending = frame.pending
+
+        def on_done(request: Request, retries: int, error: ServerError | None) -> None:
+            nonlocal is_answered
+            is_answered = True
+            with self._lock:
+                self.report.retries += retries
+                if error is None:
+                    self.report.chunks += 1
+                    self.report.points += request.n_points
+                    self.report.bytes_sent += request.n_bytes
+                    if request.is_whole:
+                        self._count_rows(frame.planned, request.rows)
+                else:
+                    self._fail(request, error, frame)
+            self._progress.update(frame.take(request.n_rows / frame.n_shares))
+
+        def on_end() -> None:
+            pending.end(is_sent=is_answered)
+
+        def on_refused(request: Request, error: ServerError) -> Sequence[Request]:
+            if self._options.on_error == "raise" or not is_out_of_ttl(error):
+                return ()
+            return self._expired.pieces(request)
+
+        pending.begin()
+        is_queued = self._sender.submit(
+            lane, self._target, request, on_done, on_refused=on_refused, on_end=on_end
+        )
+        if not is_queued:
+            pending.end(is_sent=False)
+        return is_queued
+
+    def _count_rows(self, planned: WritePlan, rows: slice | np.ndarray) -> None:
+        """Count acknowledged rows (positions in the frame)."""
+        n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        self.report.rows_written += n_rows
+        self.report.rows_empty += planned.n_empty(rows)
+
+    def _fail(self, request: Request, error: ServerError, frame: _Frame) -> None:
+        codes = {error.code, *error.sub_codes}
+        state: State = "refused"
+        if isinstance(error, ConnectionLost):
+            state = "in doubt" if error.was_sent else "refused"
+        elif is_out_of_ttl(error) and self._options.on_error == "collect":
+            state = "refused"  # the others of these rows went out again, without them
+        elif codes & _PARTLY_STORED or (len(request.tablets) > 1 and error.sub_codes):
+            state = "partly stored"
+        self.report.add_failure(
+            ChunkFailure(
+                targets=tuple(t.target for t in request.tablets[:5]),
+                start=request.start,
+                end=request.end,
+                rows=request.n_rows,
+                columns=tuple(request.tablets[0].names[:50]),
+                state=state,
+                code=error.code,
+                message=error.message,
+            )
+        )
+        rows = request.rows
+        positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        self._refuse(frame, positions, error.message, error.code)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Wait for the last answers and finish the report.
+
+        What was submitted is sent, also where something later went wrong; an interrupt leaves out
+        what is not on the wire yet.
+
+        Raises
+        ------
+        PartialWriteError : some rows are stored and others are not, or in doubt.
+        ServerError : nothing is stored.
+        """
+        is_interrupt = error is not None and not isinstance(error, Exception)
+        if self._has_own_sender and is_interrupt:
+            self._sender.give_up()
+        elif self._has_own_sender:
+            self._sender.close()
+        elif is_interrupt:
+            self._sender.stop()
+        self._progress.close(is_complete=error is None and self._sender.error is None)
+        unkept = self._finish_files()
+        failed = self._sender.error or unkept
+        self.report.seconds = time.perf_counter() - self._started
+        if self._has_deleted and (error or failed or not self.report.is_complete):
+            self._note(["replace=True had deleted what stood in the rows' time range"])
+        if error is None and failed is not None:
+            explained = self._explain(failed)
+            raise explained from (failed.__cause__ if explained is failed else failed)
+        if isinstance(error, IoTDBFramesError):
+            error.report = self.report
+        elif error is not None:
+            error.add_note(f"what was written before:\n{self.report!r}")
+
+    def _finish_files(self) -> IoTDBFramesError | None:
+        """Name the files of refused rows in the report; what is wrong, where one is not whole."""
+        if self._files is None:
+            return None
+        failure = None
+        try:
+            self._files.close()
+        except IoTDBFramesError as exc:
+            failure = exc
+            self._note([exc.message])
+        paths = [str(path) for path in self._files.paths]
+        if paths:
+            self.report.dead_letter = paths[0]
+            self._note([f"further refused rows are in {path}" for path in paths[1:]])
+        return failure
+
+    def _explain(self, error: BaseException) -> BaseException:
+        is_stored = self.report.chunks or any(f.state != "refused" for f in self.report.failures)
+        if isinstance(error, IoTDBFramesError) and is_stored:
+            partial = PartialWriteError(
+                f"{self.report.points:,} points in {self.report.chunks:,} chunks were "
+                f"acknowledged, then: {error.message}",
+                hint="error.report tells the chunks; writing the same frame again is safe",
+            )
+            partial.report = self.report
+            return partial
+        if isinstance(error, IoTDBFramesError):
+            error.report = self.report
+        else:
+            error.add_note(f"what was written:\n{self.report!r}")
+        return error
+
+
+def all_whole(planned: WritePlan) -> bool:
+    """Whether every request holds all columns of its rows."""
+    limit = planned.options.chunk_bytes
+    return len(planned.parts) == 1 and (limit is None or planned.row_bytes <= limit)
+
+
+def frames_of(data: Any) -> Iterator[Any]:
+    """Frames to be written whole, one after the other.
+
+    A DataFrame, a Series, a pyarrow Table and anything with a length and the Arrow C stream
+    interface (Polars) is one; of a stream (a RecordBatchReader, a DuckDB result) each batch is.
+
+    Raises
+    ------
+    OptionsError : none of these.
+    """
+    if isinstance(data, pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch):
+        yield data
+        return
+    reader = None
+    if hasattr(data, "__arrow_c_stream__") and not isinstance(data, type):
+        with suppress(pa.ArrowInvalid):  # a column, and no frame
+            reader = pa.RecordBatchReader.from_stream(data)
+    if reader is None:
+        raise OptionsError(
+            f"a {type(data).__name__} cannot be written",
+            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
+        )
+    if not is_stream(data):
+        yield reader.read_all()
+        return
+    is_empty = True
+    for batch in reader:
+        is_empty = False
+        yield batch
+    if is_empty:
+        yield reader.schema.empty_table()
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data comes batch by batch, and nobody knows how much."""
+    return not hasattr(data, "__len__")
+
+
+def _check_stream(options: WriteOptions) -> None:
+    """Refuse what no stream can have; before a batch is taken out of it, so that it stays whole."""
+    if options.duplicates != "merge" or options.replace:
+        # A later batch would delete what an earlier one wrote.
+        name = "replace=True" if options.replace else f"duplicates={options.duplicates!r}"
+        raise OptionsError(
+            f"{name} needs all rows at once, and this is a stream",
+            hint="collect it first: reader.read_all()",
+        )
+
+
+@show_options
+def write(
+    data: Any,
+    target: str,
+    *,
+    connection: Connection | str | None = None,
+    **options: Unpack[WriteArgs],
+) -> WriteReport:
+    """Write a frame, or anything with the Arrow C stream interface, into IoTDB.
+
+    Parameters
+    ----------
+    data : DataFrame, Series, pyarrow Table, RecordBatchReader, Polars frame, DuckDB result …
+        A frame is checked whole before the first byte; of a stream each batch is checked before it
+        is sent.
+    target : ``root.…``: a device path of the tree model (with ``device=`` a prefix of devices);
+        else ``database.table``, or ``table`` where the URL names the database
+    connection : a Connection or a URL; None: see `use`
+    options : see `WriteOptions`
+
+    Returns
+    -------
+    WriteReport
+
+    Raises
+    ------
+    OptionsError, FrameError, TimeIndexError, ColumnTypeError : nothing of the frame was sent.
+    ServerError, PartialWriteError : `.report` says what was acknowledged, refused and in doubt.
+    """
+    connection = hide_url(connection)
+    chosen = write_options(options)
+    conn = resolve_connection(connection)
+    if is_stream(data):
+        _check_stream(chosen)
+    goal = parse_target(target, database=conn.options.database)
+    frames = frames_of(data)
+    first = next(frames)
+    writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream(data) else len(first))
+    try:
+        for frame in chain([first], frames):
+            writer.write(frame)
+            if writer.is_stopped:
+                break
+    except BaseException as exc:
+        writer.close(exc)
+        raise
+    writer.close()
+    return writer.report
+
+
+@show_options
+def plan(
+    data: Any,
+    target: str,
+    *,
+    offline: bool = False,
+    connection: Connection | str | None = None,
+    **options: Unpack[WriteArgs],
+) -> WritePlan:
+    """Everything `write` would do, and nothing sent.
+
+    Parameters
+    ----------
+    offline : do not ask the server; its schema is unknown then, and its precision taken for ms
+    data, target, connection, options : as in `write`; of a stream, the first batch
+
+    Returns
+    -------
+    WritePlan
+    """
+    connection = hide_url(connection)
+    chosen = write_options(options)
+    if is_stream(data):
+        _check_stream(chosen)
+    conn = None if offline else resolve_connection(connection)
+    goal = parse_target(target, database=None if conn is None else conn.options.database)
+    planned = plan_frame(conn, next(frames_of(data)), goal, chosen)
+    if conn is not None:
+        planned.ddl = tuple(schema.ddl(planned))
+    if is_stream(data):
+        planned.notes = (*planned.notes, "this took the first batch out of the stream")
+    return planned
