@@ -133,19 +133,10 @@ def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
                 live.update(draw(), refresh=console.is_terminal)
                 time.sleep(1 / _LOOKS_A_S)
         except KeyboardInterrupt:
-            _end(runner)
+            runner.give_up()  # what went wrong is told after the table
         stats = _result(runner)
         live.update(table(stats, title=title, rows_per_s=rows_per_s), refresh=console.is_terminal)
     return stats
-
-
-def _end(runner: Runner) -> None:
-    # What went wrong is told after the table.
-    with suppress(Exception):
-        try:
-            runner.stop()
-        except KeyboardInterrupt:
-            runner.stop(drain=False)
 
 
 def _result(runner: Runner) -> StreamStats:

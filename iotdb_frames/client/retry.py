@@ -12,6 +12,7 @@ from typing import TypeVar
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ServerError
 from iotdb_frames.options import RetryPolicy
+from iotdb_frames.wire.transport import is_ended
 
 T = TypeVar("T")
 log = logging.getLogger("iotdb_frames")
@@ -53,7 +54,8 @@ def call_with_retry(
             wait_s = policy.wait_s(attempt - 1, random.random())  # noqa: S311 - jitter, no secret
             is_last = policy.attempts is not None and attempt >= policy.attempts
             until = clock.now() + wait_s
-            if not exc.is_retryable or is_last or until - started > policy.total_s:
+            is_over = is_last or until - started > policy.total_s or is_ended()
+            if not exc.is_retryable or is_over:
                 raise
             on_retry(exc)
             level = logging.INFO
@@ -64,4 +66,6 @@ def call_with_retry(
             if give_up is None:
                 clock.sleep(wait_s)
             elif clock.wait(give_up, wait_s):
+                raise
+            if is_ended():
                 raise

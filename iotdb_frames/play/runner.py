@@ -37,6 +37,8 @@ _OVER: tuple[State, ...] = ("stopped", "finished", "failed")
 Listener = Callable[[pd.DataFrame, Window], None]
 """Told of a window that was handed over: its rows, and what became of them."""
 
+_DRAIN_S = 1.0
+"""How long an interrupt waits for what is on its way."""
 _TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
 
 
@@ -262,8 +264,8 @@ class Runner:
     def run(self, seconds: Any = None) -> StreamStats:
         """Stream for so long by the wall clock (None: to the end), and wait.
 
-        On Ctrl-C the stream is stopped and drained, then KeyboardInterrupt goes on; on a second
-        one it is not drained.
+        On Ctrl-C the stream is stopped, and drained for a second; then, or on a second Ctrl-C,
+        what is on its way is given up, and KeyboardInterrupt goes on.
         """
         limit_s = math.inf if seconds is None else to_seconds(seconds, name="seconds")
         if not limit_s > 0:
@@ -272,13 +274,27 @@ class Runner:
             if self._state == "ready":
                 self.start()
             return self.wait() if self._wait(limit_s) else self.stop()
-        except KeyboardInterrupt:
-            try:
-                self.stop()
-            except KeyboardInterrupt:
-                with suppress(Exception):
-                    self.stop(drain=False, timeout_s=5.0)
+        except KeyboardInterrupt as exc:
+            self.give_up()
+            if self._error is not None:
+                exc.add_note(f"and the stream failed: {self._error!r}")
             raise
+
+    def give_up(self) -> None:
+        """End the stream within seconds, whatever the receiver does; for an interrupt.
+
+        It is stopped and drained for a second; then, or on Ctrl-C, what is on its way is given up.
+        What went wrong is in `error`.
+        """
+        try:
+            self.stop(timeout_s=_DRAIN_S)
+        except (TimeoutError, KeyboardInterrupt):
+            with suppress(Exception):
+                self.stop(drain=False, timeout_s=0)
+        except Exception:
+            _log.debug("a stream that failed was ended", exc_info=True)
+        if self._thread is not None and self._thread is not current_thread():
+            self._thread.join(_DRAIN_S)
 
     def change(self, *, window: Any = None, speed: float | None = None, **source: Any) -> None:
         """Change parameters of a running stream, from its next window on.

@@ -7,6 +7,7 @@ database takes, and being behind is known at once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, Unpack
@@ -30,6 +31,7 @@ from iotdb_frames.options import (
 )
 from iotdb_frames.play.playable import Playable, State, StreamStats
 from iotdb_frames.play.runner import Runner
+from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.seen import SeenSchema
 from iotdb_frames.writes.sender import Sender
@@ -225,9 +227,10 @@ class WindowWriter:
         if error is None or getattr(error, "report", None) is None:
             self._writer.close(error)
 
-    def abort(self) -> None:
-        """Give up the window in hand where the server does not take it."""
-        self._sender.abort()
+    def give_up(self, thread: threading.Thread) -> None:
+        """Give up the window in hand, of which `thread` waits for an answer or for the schema."""
+        end_wait(thread)
+        self._sender.give_up(grace_s=0)
 
     def _options_for(self, frame: pd.DataFrame) -> WriteOptions:
         """The options with the types of the source; the same object while both stay."""
@@ -296,7 +299,8 @@ class TargetRunner(Runner):
             try:
                 return super().stop(drain=False, timeout_s=limit_s)
             except TimeoutError:
-                self._writer.abort()
+                if self._thread is not None:
+                    self._writer.give_up(self._thread)
         return super().stop(drain=drain, timeout_s=timeout_s)
 
     cancel = stop

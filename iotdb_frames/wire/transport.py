@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
+from weakref import WeakSet
 
 from iotdb.thrift.rpc.IClientRPCService import Client
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
@@ -45,13 +46,23 @@ SLOWEST_BYTES_PER_S = 1 << 16
 
 _waiting: dict[int, Transport] = {}
 """By thread: where it sends or waits for an answer."""
+_ended: WeakSet[threading.Thread] = WeakSet()
 
 
 def end_wait(thread: threading.Thread) -> None:
-    """End the connection on which a thread sends or waits for an answer; it sees a lost one."""
+    """End the connection on which a thread sends or waits for an answer; it sees a lost one.
+
+    The thread is to end: from now on it tries nothing again.
+    """
+    _ended.add(thread)
     transport = _waiting.get(thread.ident or 0)
     if transport is not None:
         transport.close()
+
+
+def is_ended() -> bool:
+    """Whether somebody called `end_wait` for this thread."""
+    return threading.current_thread() in _ended
 
 
 class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]

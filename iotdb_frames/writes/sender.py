@@ -150,8 +150,11 @@ class Sender:
 
     def drain(self) -> None:
         """Wait until everything submitted is answered or given up."""
-        for q in self._queues:
-            q.join()
+        for q, thread in zip(self._queues, self._threads, strict=True):
+            with q.all_tasks_done:
+                # A thread that was given up may leave the word to end in its queue.
+                while q.unfinished_tasks and thread.is_alive():
+                    q.all_tasks_done.wait(0.1)
 
     def close(self, *, timeout_s: float | None = None) -> None:
         """Wait as `drain` does, and end the threads; with a limit, abort what is left after it."""
@@ -169,13 +172,13 @@ class Sender:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.abort()
 
-    def give_up(self) -> None:
-        """End within two seconds, whatever the server does: what it has not answered is in doubt.
+    def give_up(self, *, grace_s: float = GRACE_S) -> None:
+        """End whatever the server does: what it has not answered after `grace_s` is in doubt.
 
         For an interrupt: nothing more is sent, no thread and no lent session is left.
         """
         self._stop.set()
-        self.close(timeout_s=GRACE_S)
+        self.close(timeout_s=grace_s)
         deadline = time.monotonic() + GRACE_S
         while any(t.is_alive() for t in self._threads) and time.monotonic() < deadline:
             for thread in self._threads:

@@ -17,6 +17,7 @@ from clock import wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
+from iotdb_frames.simulate.source import SensorSource
 from iotdb_frames.writes.writer import plan, write
 from proxy import Proxy, proxy_to
 
@@ -116,3 +117,22 @@ def test_while_a_session_opens(server: LocalServer) -> None:
         with Connection(lambda: options, label="proxied") as made:
             proxy.is_held.set()
             interrupted((proxy, made), lambda: read_sql("SHOW VERSION", connection=made))
+
+
+def test_while_a_stream_looks_the_schema_up(line: Line, device: str) -> None:
+    """A stream in the foreground that waits for the schema ends."""
+    runner = SensorSource(rate_hz=10).stream(to=device, connection=line[1], window=1)
+    line[0].is_held.set()
+    interrupted(line, runner.run)
+    assert runner.state == "failed"
+
+
+def test_in_the_middle_of_a_stream(line: Line, device: str) -> None:
+    """A stream in the foreground that waits for an answer ends; the window in hand is in doubt."""
+    runner = SensorSource(rate_hz=50).stream(to=device, connection=line[1], window=1)
+    runner.listen(lambda _frame, _window: line[0].is_held.set())
+    interrupted(line, runner.run)
+    assert runner.state == "failed"
+    assert runner.stats.rows == 1
+    assert runner.report is not None
+    assert [failure.state for failure in runner.report.failures] == ["in doubt"]
