@@ -162,9 +162,9 @@ def test_an_error_of_the_accessor_is_short(cells: Cells) -> None:
     assert "TimeIndexError" in cells.said
     assert "Hint: set a DatetimeIndex" in cells.said
     assert "in line 2: \x1b[1mframe.iotdb.write('root.magic.short')" in cells.said
-    assert "client/writer.py" not in cells.said
+    assert "writes/writer.py" not in cells.said
     cells("%tb Verbose")
-    assert "client/writer.py" in cells.said
+    assert "writes/writer.py" in cells.said
 
 
 @pytest.mark.parametrize(
