@@ -98,6 +98,9 @@ def from_pandas(column: pd.Series | pd.Index, label: Hashable) -> Source:
     if isinstance(dtype, np.dtype):
         return from_numpy(column.to_numpy(), label)
     if isinstance(dtype, pd.CategoricalDtype):
+        if dtype.categories is None or dtype.categories.empty:
+            # No value, hence no type: pandas calls them float64, object or str as it happens.
+            return from_arrow(pa.nulls(len(column)), label, dtype="category")
         return from_arrow(_categorical(column, dtype.categories, label), label, dtype="category")
     if not hasattr(column.array, "__arrow_array__"):
         return from_numpy(np.asarray(column, dtype=object), label)

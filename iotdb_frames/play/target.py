@@ -1,6 +1,6 @@
 """A source streamed into IoTDB or into a sink: `SensorSource.stream`, `Replay.stream`.
 
-Into a target, windows go through the one write path (`client/writer.py`), one after the other: a
+Into a target, windows go through the one write path (`writes/writer.py`), one after the other: a
 window counts as sent when all of it is acknowledged, so that the runner's times are what the
 database takes, and being behind is known at once.
 """

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from iotdb_frames.client.connection import Connection
@@ -158,6 +158,8 @@ def test_any_frame_arrives_in_the_tree_model(
 
 
 @SERVER_SETTINGS
+@example(([0], {"a": ("category", [None])}), ["x"] * 24, 1)
+@example(([0], {"a": ("text category", [None])}), ["x"] * 24, 1)
 @given(
     columns(),
     st.lists(st.sampled_from(["x", "", "%", "a.b", "é'\"", None]), min_size=24, max_size=24),
