@@ -457,7 +457,7 @@ def test_the_ledger_is_of_what_was_sent_over_all_changes(
     clean = SensorSource(sensors, rate_hz=100, start=first, duration=10).frame()
     slower = first + pd.Timedelta("8s")
     before = sent.loc[sent.index < slower, ["a", "b"]]
-    differs = (before != clean.loc[before.index]).any(axis=1)
+    differs = (before != clean.loc[before.index].to_numpy()).any(axis=1)
     hits = ledger["stamped"][ledger["stamped"] < slower]
     assert len(before) == 300
     assert set(before.index[differs]) == set(hits.dt.as_unit("ms"))
