@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -484,7 +485,7 @@ def test_order_and_zone_come_back(connection: Connection, database: str) -> None
     made = pd.DataFrame(
         {"z": [1.5, 2.5], "a": pd.array([1, 2], "Int32"), "m": pd.array(["x", "y"], TEXT_DTYPE)},
         index=pd.DatetimeIndex(["2024-03-31 00:30", "2024-03-31 01:30"], tz="UTC", name="time")
-        .tz_convert("Europe/Berlin")
+        .tz_convert(ZoneInfo("Europe/Berlin"))  # by its name pandas 2 takes pytz
         .as_unit("ms"),
     )
     write(made, target, connection=connection)
