@@ -21,11 +21,17 @@ from iotdb_frames.backfills.proof.expect import Expected, expect
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
-from iotdb_frames.errors import FrameError, IoTDBFramesError, PartialWriteError, ServerError
+from iotdb_frames.errors import (
+    FrameError,
+    IoTDBFramesError,
+    PartialWriteError,
+    ServerError,
+    raise_explained,
+)
 from iotdb_frames.files.options import write_options_for
 from iotdb_frames.files.pieces import Piece, Range
 from iotdb_frames.files.readers import Reader
-from iotdb_frames.files.refusals import check_whole, letter_of, located
+from iotdb_frames.files.refusals import check_whole, letter_of, locate
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.options import SchemaOption, WriteOptions
 from iotdb_frames.writes.dead_letter import UnitLetter
@@ -127,7 +133,7 @@ class Run:
         if self._fatal is not None:
             raise self._fatal
         if sender.error is not None:
-            raise self._explain(sender.error) from sender.error
+            raise_explained(self._explain(sender.error), sender.error)
         return n_reopened > 0
 
     # --- reading, in a thread of its own -------------------------------------------------------
@@ -201,7 +207,8 @@ class Run:
         try:
             return self._plan_and_send(file, piece, writer, letter)
         except FrameError as exc:
-            raise located(exc, piece, file.name) from exc
+            locate(exc, piece, file.name)
+            raise
 
     def _plan_and_send(
         self, file: FileRow, piece: Piece, writer: FrameWriter, letter: UnitLetter

@@ -39,8 +39,8 @@ def check_whole(piece: Piece, name: str) -> None:
         )
 
 
-def located(error: FrameError, piece: Piece, name: str) -> FrameError:
-    """The error with the file, and the line where it has a row."""
+def locate(error: FrameError, piece: Piece, name: str) -> None:
+    """Say in an error in which file it is, and in which line where it has a row."""
     if error.hint is not None:  # what is no choice here
         error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
     error.message = without_row(error.message)
@@ -51,7 +51,6 @@ def located(error: FrameError, piece: Piece, name: str) -> FrameError:
         where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
         error.row, error.hint = line, LEAVE_OUT
     error.message = f"{where}: {error.message}"
-    return error
 
 
 def letter_of(piece: Piece, name: str) -> UnitLetter:

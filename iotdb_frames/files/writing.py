@@ -17,7 +17,7 @@ from iotdb_frames.errors import FrameError, IoTDBFramesError
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.pieces import JoinedPiece, Piece
 from iotdb_frames.files.readers import open_reader
-from iotdb_frames.files.refusals import FileLetter, check_whole, located
+from iotdb_frames.files.refusals import FileLetter, check_whole, locate
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.files.survey import survey
 from iotdb_frames.options import WriteOptions
@@ -99,7 +99,7 @@ def plan_file(
         )
     planned = plan_frame(connection, piece.data, target, job.write_options(piece))
     for problem in planned.problems:
-        located(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
+        locate(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
     planned.ddl = tuple(ddl(planned))
     planned.notes = (*planned.notes, *notes)
     return planned
@@ -170,7 +170,8 @@ def _send(writer: FrameWriter, piece: Piece, name: str, letter: FileLetter | Non
     try:
         writer.send(writer.plan(piece.data), piece.data, on_end=on_end)
     except FrameError as exc:
-        raise located(exc, piece, name) from exc
+        locate(exc, piece, name)
+        raise
 
 
 def _keep(letter: FileLetter, path: Path, report: WriteReport) -> None:

@@ -13,7 +13,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.params import bind
 from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
-from iotdb_frames.errors import OptionsError, QueryError
+from iotdb_frames.errors import OptionsError, QueryError, raise_explained
 from iotdb_frames.options import hide_url
 from iotdb_frames.reads.ask import check_count
 from iotdb_frames.reads.cursor import MEMORY_WAIT_S, open_cursor
@@ -67,8 +67,7 @@ def run_sql(
             memory_wait_s=memory_wait_s,
         )
     except QueryError as exc:
-        explained = explain(exc, sql, model=model)
-        raise explained from (exc.__cause__ if explained is exc else exc)
+        raise_explained(explain(exc, sql, model=model), exc)
     if cursor is None:
         return None
     return QueryResult(cursor, sql=sql, model=model, time_zone=connection.options.time_zone)

@@ -25,6 +25,7 @@ from iotdb_frames.errors import (
     OptionsError,
     PartialWriteError,
     ServerError,
+    raise_explained,
 )
 from iotdb_frames.options import WriteArgs, WriteOptions, hide_url, show_options, write_options
 from iotdb_frames.writes import schema
@@ -400,8 +401,7 @@ class FrameWriter:
         if self._has_deleted and (error or failed or not self.report.is_complete):
             self._note(["replace=True had deleted what stood in the rows' time range"])
         if error is None and failed is not None:
-            explained = self._explain(failed)
-            raise explained from (failed.__cause__ if explained is failed else failed)
+            raise_explained(self._explain(failed), failed)
         if isinstance(error, IoTDBFramesError):
             error.report = self.report
         elif error is not None:
