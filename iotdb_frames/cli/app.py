@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from iotdb_frames.cli import screen
+from iotdb_frames.cli import screen, streams
 from iotdb_frames.cli.backfill import backfill
 from iotdb_frames.cli.demo import demo
 from iotdb_frames.cli.doctor import doctor
@@ -29,10 +30,7 @@ class _Commands(TyperGroup):
             # classes are click's in some versions and its own in others.
             if hasattr(exc, "exit_code") or isinstance(exc, typer.Abort):
                 raise
-            is_pipe_closed = isinstance(
-                exc, BrokenPipeError
-            )  # as by ``| head``: typer ends quietly
-            if ctx.params.get("traceback") or is_pipe_closed:
+            if ctx.params.get("traceback") or isinstance(exc, BrokenPipeError):
                 raise
             screen.show_error(exc)
             raise typer.Exit(1) from exc
@@ -79,4 +77,11 @@ for command in (demo, serve, stop, write, read, backfill, simulate, doctor):
 
 def main() -> None:
     """Entry point of ``iotdb-frames``."""
-    app()
+    streams.spell_out()
+    try:
+        app()
+    except SystemExit as end:
+        # Of a reader that goes (``| head``) typer and rich make an error; it has what it wanted.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        streams.let_go(sys.__stdout__)

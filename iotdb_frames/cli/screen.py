@@ -8,24 +8,44 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from iotdb_frames.cli import streams
 from iotdb_frames.display.card import Card
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
+class Screen(Console):
+    """A console whose reader may go (``| head``): the command then goes on to its own end.
+
+    One is made each time: it looks at the streams once, and tests exchange them.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(highlight=False, stderr=stderr)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except BrokenPipeError:  # rich before 13.8; later ones call this themselves
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        streams.let_go(self.file)
+
+
 def show(*lines: str | Text, style: str = "") -> None:
     """Print lines as they are: nothing in them is taken for markup, nothing is wrapped."""
-    _print(Console(highlight=False), lines, style)
+    _print(Screen(), lines, style)
 
 
 def say(*lines: str | Text, style: str = "") -> None:
     """The same on standard error, for what is no result."""
-    _print(Console(highlight=False, stderr=True), lines, style)
+    _print(Screen(stderr=True), lines, style)
 
 
 def _print(console: Console, lines: tuple[str | Text, ...], style: str) -> None:
-    # A console is made each time: it looks at the streams once, and tests exchange them.
     for line in lines:
         console.print(line, style=style or None, markup=False, soft_wrap=True)
 

@@ -118,7 +118,6 @@ def _span(text: str | None) -> float | str | None:
 
 def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
     """Run a stream under a live table; Ctrl-C ends it, and a second one at once."""
-    from rich.console import Console
     from rich.live import Live
 
     def draw() -> Table:
@@ -126,7 +125,7 @@ def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
 
     runner.start()
     # Where nobody looks (a pipe, a file) only the final state is printed.
-    console = Console(highlight=False)
+    console = screen.Screen()
     with Live(draw(), console=console, auto_refresh=False) as live:
         try:
             while runner.state in ("running", "paused"):

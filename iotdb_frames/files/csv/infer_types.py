@@ -167,7 +167,7 @@ def _infer_time(
     wish = options.time
     columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
     if columns is None:
-        columns = _time_columns(name, found)
+        columns = _time_columns(name, found, dialect.time_format)
     for column in columns:
         if column not in found:
             raise FrameError(f"{name} has no column {column!r}", column=column)
@@ -202,8 +202,12 @@ def _most(flags: Any) -> bool:
     return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
 
 
-def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...]:
+def _time_columns(name: str, found: Mapping[str, pa.Array], form: str | None) -> tuple[str, ...]:
     """The column of times where there is one, or those of the date and of the time of day.
+
+    Parameters
+    ----------
+    form : the times' own, where it is given: what is written so is a time
 
     Raises
     ------
@@ -211,6 +215,9 @@ def _time_columns(name: str, found: Mapping[str, pa.Array]) -> tuple[str, ...]:
     """
     clocks = [n for n, c in found.items() if _share(c, _CLOCK) >= MOSTLY]
     whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(n, c)]
+    if form is not None:
+        texts = {n: c.drop_null() for n, c in found.items()}
+        whole = [n for n, t in texts.items() if len(t) and _fits(t, form)] or whole
     named = [n for n in whole if n.lower() == "time"]
     if len(named) == 1:
         return (named[0],)

@@ -1,0 +1,112 @@
+"""The shell on other terminals: encodings that lack our marks, and readers that go early."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import iotdb_frames as iotf
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.server import LocalServer
+
+SCRIPT = [sys.executable, "-c", "from iotdb_frames.cli import main; main()"]
+
+
+@pytest.fixture
+def environment(server: LocalServer) -> dict[str, str]:
+    """Of a command that talks to the session's server."""
+    password = str(server.options.password)
+    return {**os.environ, "IOTDB_URL": server.url, "IOTDB_PASSWORD": password}
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """A CSV file of two days."""
+    file = tmp_path / "days.csv"
+    file.write_text("stamp,x\n20240101,1\n20240102,2\n")
+    return file
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "gbk", "utf-8"])
+def test_what_an_encoding_lacks_is_spelled(
+    environment: dict[str, str],
+    connection: Connection,
+    device: str,
+    days: Path,
+    tmp_path: Path,
+    encoding: str,
+) -> None:
+    """Where the output's encoding has no check mark, commands print another, and end as they do."""
+    environment["PYTHONIOENCODING"] = encoding
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run([*SCRIPT, *words], env=environment, capture_output=True, check=False)
+        return done.returncode, (done.stdout + done.stderr).decode(encoding)
+
+    marks = "✓✗" if encoding == "utf-8" else "+x"
+    code, told = run("write", str(days), "-t", device, "--time-format", "%Y%m%d")
+    assert (code, told[:8]) == (0, f"{marks[0]} write "), told
+    assert len(iotf.read(device, connection=connection)) == 2
+    out = tmp_path / "Größe 气.parquet"
+    code, told = run("read", f"SELECT x FROM {device}", "--out", str(out))
+    assert (code, told[:9]) == (0, f"{marks[0]} 2 rows "), told
+    assert pq.read_table(out).num_rows == 2
+    code, told = run("write", str(tmp_path / "days.csv"), "-t", "root.", "--time", "stamp")
+    assert (code, told[:2]) == (1, f"{marks[1]} "), told
+    code, told = run("doctor")
+    assert code == 0, told
+    assert f"{marks[0]} pandas" in told
+    code, told = run("--help")
+    assert code == 0
+    assert "Pandas frames into Apache IoTDB" in told
+
+
+def _leave(words: list[str], environment: dict[str, str], n_lines: int) -> tuple[int, bytes]:
+    """Run a command whose reader goes after some lines: its code, and what it said elsewhere."""
+    with subprocess.Popen(
+        [*SCRIPT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(n_lines):
+            process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+    return process.returncode, told
+
+
+@pytest.mark.parametrize("n_lines", [0, 1])
+def test_a_reader_may_go(
+    environment: dict[str, str], connection: Connection, device: str, tmp_path: Path, n_lines: int
+) -> None:
+    """``| head`` and ``| true`` end no command early, and change neither its work nor its code."""
+    file = tmp_path / "many.csv"
+    file.write_text("time,x\n" + "".join(f"{i},{i / 7}\n" for i in range(100_000)))
+    write = ["write", str(file), "-t", device, "--time-unit", "s"]
+    assert _leave(write, environment, n_lines) == (0, b"")
+    assert len(iotf.read(device, connection=connection)) == 100_000
+    query = f"SELECT x FROM {device}"
+    for words in (["read", query], ["read", query, "--out", "-"], ["doctor"], ["--help"]):
+        assert _leave(words, environment, n_lines) == (0, b""), words
+    file.write_text("time,x\n1,1\n2,two\n" + "3,3\n" * 20)
+    dead = ["--dead-letter", str(tmp_path / "dead.parquet")]
+    assert _leave([*write, *dead], environment, n_lines) == (1, b"")
+    code, told = _leave([*write, "--type", "x"], environment, 0)
+    assert code == 1
+    assert b"--type" in told
+
+
+def test_times_are_found_by_their_form(
+    environment: dict[str, str], connection: Connection, device: str, days: Path
+) -> None:
+    """A column that is written as ``--time-format`` says holds the times, whatever its name."""
+    words = [*SCRIPT, "write", str(days), "-t", device]
+    assert subprocess.run(words, env=environment, capture_output=True, check=False).returncode == 1
+    subprocess.run([*words, "--time-format", "%Y%m%d"], env=environment, check=True)
+    times = iotf.read(device, connection=connection).index
+    assert times.strftime("%F").tolist() == ["2024-01-01", "2024-01-02"]
