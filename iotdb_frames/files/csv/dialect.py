@@ -87,8 +87,11 @@ class CsvDialect:
             is_optional = name in ("quote", "thousands")
             if value is not None and not (len(value) == 1 or (is_optional and value == "")):
                 raise OptionsError(f"csv: {name}={value!r} must be one character")
-        if self.decimal is not None and self.decimal in (self.delimiter, self.thousands):
-            raise OptionsError("csv: decimal is the delimiter or thousands, too")
+        for name in ("decimal", "thousands"):
+            if getattr(self, name) and getattr(self, name) == self.delimiter and self.quote == "":
+                raise OptionsError(f"csv: {name} is the delimiter, too, and there are no quotes")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise OptionsError("csv: decimal is thousands, too")
         for column, kind in (self.types or {}).items():
             if kind not in TYPES:
                 raise OptionsError(f"csv: types[{column!r}]={kind!r} is none of {', '.join(TYPES)}")

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from iotdb_frames.display.card import shorten
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.cells import FLOAT, normal_numbers, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.files.csv.infer_numbers import MOSTLY, find_marks, is_address
 from iotdb_frames.files.csv.records import collapse_spaces
 from iotdb_frames.files.options import FileOptions
 
-MOSTLY = 0.9
-"""A column of which this part are numbers, or times, holds such; the rest does not fit."""
 DAY_FIRST = 'csv={"day_first": True} or False'
 _CANDIDATES: tuple[float, ...] = (
     *(-200.0, -99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9900.0, -9999.0, -9999.9, -99999.0),
@@ -44,13 +44,18 @@ _PLAIN_INT = r"^[+-]?(?:0|[1-9]\d{0,17})$"
 def infer_columns(
     name: str, dialect: CsvDialect, texts: Sequence[str], options: FileOptions
 ) -> CsvDialect:
-    """The dialect with types, missing values and time filled in.
+    """The dialect with the marks of numbers, types, missing values and time filled in.
 
     Parameters
     ----------
     texts : the sample, in whole lines, without the header
     """
     columns = _as_texts(dialect, texts)
+    known = (*(dialect.null_values or ()), *KNOWN_NULLS)
+    others = {*_labels(options, dialect), *_named_texts(dialect)}
+    numbers = {n: trim(c, known) for n, c in columns.items() if n not in others}
+    decimal, thousands = find_marks(name, numbers, dialect)
+    dialect = replace(dialect, decimal=decimal, thousands=thousands)
     nulls = dialect.null_values
     if nulls is None:
         nulls = _null_spellings(columns, dialect)
@@ -68,9 +73,20 @@ def infer_columns(
     types.update(dialect.types or {})
     dialect = replace(dialect, types=types)
     if dialect.sentinels is None:
-        numbers = [n for n in types if types[n] in ("int64", "double", "float") and n not in times]
-        dialect = replace(dialect, sentinels=_sentinels(found, numbers, dialect))
+        some = [n for n in types if types[n] in ("int64", "double", "float") and n not in times]
+        dialect = replace(dialect, sentinels=_sentinels(found, some, dialect))
     return dialect
+
+
+def _labels(options: FileOptions, dialect: CsvDialect) -> set[Any]:
+    """Columns that are known to hold times, or what tells devices apart."""
+    return {options.time, *options.keys, *(dialect.time_columns or ())}
+
+
+def _named_texts(dialect: CsvDialect) -> set[str]:
+    """Columns that are said to hold no numbers."""
+    kinds = dialect.types or {}
+    return {n for n, kind in kinds.items() if kind not in ("int64", "double", "float")}
 
 
 def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
@@ -143,7 +159,7 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
     if texts.null_count == len(texts):
         return None
     numbers = _numbers(texts, dialect)
-    if _share(numbers, FLOAT) >= MOSTLY:
+    if _share(numbers, FLOAT) >= MOSTLY and not is_address(texts):
         if _share(numbers, _PLAIN_INT) == _share(numbers, FLOAT):
             return "int64"
         # 007 is a name, and 18 digits and more are, too: as numbers they would change.
@@ -170,7 +186,10 @@ def _infer_time(
         columns = _time_columns(name, found, dialect.time_format)
     for column in columns:
         if column not in found:
-            raise FrameError(f"{name} has no column {column!r}", column=column)
+            there = shorten(", ".join(found), 200)
+            raise FrameError(
+                f"{name} has no column {column!r}", column=column, hint=f"its columns: {there}"
+            )
     dialect = replace(dialect, time_columns=columns)
     if options.time_unit is not None:
         return dialect

@@ -1,0 +1,67 @@
+"""CSV files as people have them, into a real server: what they mean is what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import iotdb_frames as iotf
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.errors import FrameError
+
+
+class Desk:
+    """Files of a test, and where they go."""
+
+    def __init__(self, folder: Path, database: str, connection: Connection) -> None:
+        self.folder, self.connection = folder, connection
+        self.target = f"root.{database}.d"
+
+    def backfill(self, content: str | bytes, **options: Any) -> Any:
+        """A file of this content into the target."""
+        file = self.folder / "f.csv"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        manifest = self.folder / f"{len(list(self.folder.iterdir()))}.sqlite"
+        return iotf.backfill(
+            file, self.target, manifest=manifest, connection=self.connection, **options
+        )
+
+    def stored(self) -> pd.DataFrame:
+        """What is there."""
+        return iotf.read(self.target, connection=self.connection)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was made."""
+        return bool(iotf.show("timeseries", f"{self.target}.**", connection=self.connection).empty)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database: str, connection: Connection) -> Desk:
+    """The test's own."""
+    return Desk(tmp_path, database, connection)
+
+
+def test_a_counter_with_groups_is_stored_as_counted(desk: Desk) -> None:
+    """1.200 beside 0,25, with units and trailing delimiters, is 1200 in the server."""
+    report = desk.backfill(
+        "Gerät;PLC 7\nZeit;Druck;Zähler\n;bar;%\n"
+        "01.03.2024 08:00;0,25;998;\n01.03.2024 08:01;0,5;1.200;\n31.03.2024 08:02;12;1.201;\n"
+    )
+    assert report.is_complete
+    found = desk.stored()
+    assert found["Zähler"].tolist() == [998, 1200, 1201]
+    assert found["Druck"].tolist() == [0.25, 0.5, 12.0]
+
+
+def test_nothing_is_sent_of_what_may_be_a_thousand_off(desk: Desk) -> None:
+    """A file of nothing but 1.200 is asked about before anything is made; the answer is heeded."""
+    content = "time;n\n2024-03-01 08:00;1.200\n2024-03-01 08:01;1.300\n"
+    with pytest.raises(FrameError, match=r"may be 1\.2 or 1200"):
+        desk.backfill(content)
+    assert desk.is_empty
+    desk.backfill(content, csv={"thousands": "."})
+    assert desk.stored()["n"].tolist() == [1200, 1300]
