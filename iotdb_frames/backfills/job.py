@@ -184,11 +184,12 @@ def plan_backfill(
             described.setdefault(repr(facts), [facts, 0, one.file.name])[1] += 1
         if one.plan is not None:
             plan.writes.append((one.file.name, one.plan))
-        if one.error is not None:
+        if one.error is not None and not one.is_empty:
             hint = f" ({one.error.hint})" if one.error.hint else ""
             plan.problems.append(one.error.message + hint)
     plan.dialects = [tuple(entry) for entry in described.values()]
     plan.problems += found.problems
+    plan.notes += found.notes
     plan.notes += [
         f"{label!r} is {kind.name} in all files, for they differ"
         for label, kind in found.agreed.items()

@@ -333,6 +333,7 @@ class Manifest:
         fingerprint: str,
         dialect: str | None = None,
         error: str | None = None,
+        is_read: bool = False,
     ) -> None:
         """Add a file behind the others, or begin one anew: its units are forgotten."""
         with self._writing():
@@ -344,9 +345,10 @@ class Manifest:
             self._db.execute(f"DELETE FROM units WHERE {same}", (root, name))
             self._db.execute("DELETE FROM files WHERE root = ? AND name = ?", (root, name))
             self._db.execute(
-                "INSERT INTO files (root, name, size, modified_ns, fingerprint, dialect, error) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (root, name, size, modified_ns, fingerprint, dialect, error),
+                "INSERT INTO files "
+                "(root, name, size, modified_ns, fingerprint, dialect, error, is_read) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (root, name, size, modified_ns, fingerprint, dialect, error, is_read),
             )
 
     def set_file(self, file: int, **values: Any) -> None:

@@ -150,7 +150,8 @@ class Work:
                 modified_ns=one.file.modified_ns,
                 fingerprint=one.file.fingerprint(),
                 dialect=None if one.dialect is None else one.dialect.to_json(),
-                error=None if one.error is None else one.error.message,
+                error=None if one.error is None or one.is_empty else one.error.message,
+                is_read=one.is_empty,
             )
             for text in () if one.dialect is None else one.dialect.surprises():
                 surprised.setdefault(text, []).append(one.file.name)
@@ -164,11 +165,11 @@ class Work:
     def _check(self, found: Survey) -> None:
         if self._options.write.on_error == "raise":
             for one in found.files:
-                if one.error is not None:
+                if one.error is not None and not one.is_empty:
                     raise one.error
             if found.problems:
                 raise FrameError(found.problems[0], hint="schema= settles its type")
-        self._report.notes += found.problems
+        self._report.notes += found.problems + found.notes
         if not self._manifest.files():
             found.check_labels(self._options.write.series)
 

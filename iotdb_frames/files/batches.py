@@ -28,9 +28,10 @@ from iotdb_frames.files.pieces import (
     schema_digest,
     time_label,
 )
-from iotdb_frames.files.sources import SourceFile
+from iotdb_frames.files.sources import EmptyFile, SourceFile
 
 _JSON_BYTES = 1 << 20
+_IPC_FILE = b"ARROW1\0\0"
 _REFUSED = "\0refused"
 """A column beside those of a JSON file: the text of a line that cannot be read exactly."""
 _EXACT = float(1 << 53)
@@ -46,6 +47,8 @@ class BatchReader:
         self._is_lossy = options.is_lossy
         with reading(file):
             schema = self._open()[0]
+            if file.format == "json" and not len(self._json_schema):
+                raise EmptyFile(file.name)
             if _REFUSED in schema.names:
                 schema = schema.remove(schema.get_field_index(_REFUSED))
         self.time = time_label(schema, options.time)
@@ -59,14 +62,19 @@ class BatchReader:
             found = pads.dataset(file.path, filesystem=file.filesystem, format=file.format)
             batches = found.scanner(batch_readahead=1, fragment_readahead=1).to_batches()
             return found.schema, batches
-        source: Any = file.filesystem.open_input_file(file.path)
-        if file.compression is not None:
-            source = pa.CompressedInputStream(source, file.compression)
-        if file.format == "stream":
-            stream = pa.ipc.open_stream(source)
-            return stream.schema, iter(stream)
-        ipc = pa.ipc.open_file(source)
-        return ipc.schema, (ipc.get_batch(i) for i in range(ipc.num_record_batches))
+        source = self._bytes()
+        is_file = source.read(len(_IPC_FILE)) == _IPC_FILE  # whatever its ending says
+        if is_file and file.compression is None:
+            ipc = pa.ipc.open_file(source)
+            return ipc.schema, (ipc.get_batch(i) for i in range(ipc.num_record_batches))
+        # Behind its first bytes a file is a stream, with its batches once more listed at its end.
+        stream = pa.ipc.open_stream(source if is_file else self._bytes())
+        return stream.schema, iter(stream)
+
+    def _bytes(self) -> Any:
+        file = self._file
+        source = file.filesystem.open_input_file(file.path)
+        return pa.CompressedInputStream(source, file.compression) if file.compression else source
 
     @cached_property
     def _json_schema(self) -> pa.Schema:

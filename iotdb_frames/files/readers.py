@@ -12,7 +12,7 @@ from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.parquet import ParquetReader
 from iotdb_frames.files.pieces import Piece, Range
-from iotdb_frames.files.sources import SourceFile
+from iotdb_frames.files.sources import EmptyFile, SourceFile
 
 
 class Reader(Protocol):
@@ -35,8 +35,11 @@ def open_reader(
 
     Raises
     ------
+    EmptyFile : there is nothing in it.
     FrameError : it cannot be opened, or is not what its ending says.
     """
+    if file.size == 0:
+        raise EmptyFile(file.name)
     if file.format == "csv":
         return CsvReader(file, options, dialect or infer_dialect(file, options))
     if file.format == "parquet":

@@ -37,6 +37,13 @@ _EDGE_BYTES = 1 << 16
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
+class EmptyFile(FrameError):
+    """A file without anything in it: where there are others, no reason to stop."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is empty")
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file to read.
@@ -158,6 +165,7 @@ def _absolute(source: str | os.PathLike[str]) -> str:
     text = os.fspath(source)
     if not text:
         raise OptionsError("a source is an empty text", hint="a path, folder, glob or URL")
+    _openable(text)
     return text if _is_url(text) else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - "*" and "**" must stay
 
 
@@ -196,9 +204,32 @@ def _files_of(source: Any, format: str | None, notes: list[str]) -> Iterable[Sou
     pattern = _pattern(parts[at:])
     is_deep = len(parts) > at + 1 or "**" in parts[at]
     listed = filesystem.get_file_info(pafs.FileSelector(folder, recursive=is_deep))
-    below = [i for i in listed if pattern.fullmatch(_below(i.path, folder))]
+    below = [i for i in listed if pattern.fullmatch(_below(_path(i), folder))]
     root = source[: len(source) - len("/".join(parts[at:]))].rstrip("/") or "/"
     yield from _known(below, root, folder, filesystem, format, notes)
+
+
+def _path(info: Any) -> str:
+    """Of a file that a folder has; bytes that are not UTF-8 as surrogates, like Python's own."""
+    try:
+        return str(info.path)
+    except UnicodeDecodeError as exc:
+        return bytes(exc.object).decode("utf-8", "surrogateescape")
+
+
+def _openable(path: str) -> str:
+    """The path.
+
+    Raises
+    ------
+    OptionsError : it is not UTF-8, and Arrow opens no other.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as exc:
+        shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise OptionsError(f"the name {shown} is not UTF-8", hint="rename it") from exc
+    return path
 
 
 def _open_filesystem(source: str) -> tuple[Any, str]:
@@ -262,7 +293,8 @@ def _known(
     """The files among them whose format is known, in natural order of their names."""
     files, others = [], 0
     for info in infos:
-        name = _below(info.path, folder)
+        path = _path(info)
+        name = _below(path, folder)
         if info.type != pafs.FileType.File or _is_hidden(name):
             continue
         kind, compression = _kind(name)
@@ -274,7 +306,7 @@ def _known(
                 root=root,
                 name=name,
                 filesystem=filesystem,
-                path=info.path,
+                path=_openable(path),
                 size=info.size,
                 modified_ns=info.mtime_ns or 0,
                 format=str(format or kind),

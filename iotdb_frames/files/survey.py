@@ -18,7 +18,7 @@ from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.infer import infer_dialect
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.readers import open_reader
-from iotdb_frames.files.sources import SourceFile
+from iotdb_frames.files.sources import EmptyFile, SourceFile
 from iotdb_frames.options import TSDataType, WriteOptions
 from iotdb_frames.writes.plan.plan import WritePlan
 from iotdb_frames.writes.writer import plan_frame
@@ -52,6 +52,11 @@ class Surveyed:
     plan: WritePlan | None = None
     error: FrameError | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return isinstance(self.error, EmptyFile)
+
 
 @dataclass
 class Survey:
@@ -64,6 +69,13 @@ class Survey:
     files: list[Surveyed] = field(default_factory=list)
     agreed: dict[str, TSDataType] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is no reason to stop, and a person should know."""
+        empty = [one.file.name for one in self.files if one.is_empty]
+        more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        return [f"{empty[0]}{more}: empty"] if empty else []
 
     def check_labels(self, labels: Iterable[Hashable]) -> None:
         """Refuse labels (of a schema) that no file has.

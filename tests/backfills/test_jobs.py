@@ -123,6 +123,24 @@ def test_files_of_all_kinds_are_one_series(place: Place) -> None:
     assert_same(place.stored(), want)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow", "a.orc", "a.csv.gz", "a.jsonl"])
+def test_an_empty_file_stops_no_folder(place: Place, name: str) -> None:
+    """A file with nothing in it is a file of no rows; when something comes, that is written."""
+    file = place.folder / name
+    file.write_bytes(gzip.compress(b"\n") if name.endswith(".gz") else b"")
+    frame(10).to_csv(place.folder / "b.csv", index=False)
+    plan = iotf.plan_backfill(place.folder, place.tree, connection=place.connection)
+    assert (plan.problems, plan.notes) == ([], [f"{name}: empty"])
+    report = place.run()
+    assert report.is_complete
+    assert report.notes == [f"{name}: empty"]
+    assert_same(place.stored(), frame(10))
+    if "csv" in name:
+        frame(5, 10).to_csv(file, index=False)
+        assert place.run().is_complete
+        assert_same(place.stored(), frame(15))
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_long_frames_and_tags(place: Place, workers: int) -> None:
     """A device column, tags, and columns of the path name devices, as in `write`."""

@@ -101,6 +101,17 @@ def test_nothing_there_is_said(tree: Path, source: str, format: str | None, told
         find_files(where, format=format)
 
 
+def test_names_that_are_not_utf8(tree: Path) -> None:
+    """A file whose name Arrow cannot open is told by it, however it is named; others of no use."""
+    name = os.fsdecode(b"caf\xe9.csv")
+    (tree / name).touch()
+    for source in (tree, tree / "*.csv", tree / name):
+        with pytest.raises(OptionsError, match=r"caf\\xe9\.csv is not UTF-8"):
+            find_files(source)
+    (tree / name).rename(tree / os.fsdecode(b"caf\xe9.md"))
+    assert [f.name for f in find_files(tree)[0]] == [*DAYS, *SITES]
+
+
 def test_urls(tree: Path) -> None:
     """file: and what fsspec opens give the same files as paths do."""
     import fsspec
@@ -203,6 +214,18 @@ def test_units_are_the_file(kind: str, tmp_path: Path) -> None:
         assert (first.start, first.stop, first.line) == (second.start, second.stop, second.line)
         assert first.data.equals(second.data)
         assert first.digest == second.digest
+
+
+@pytest.mark.parametrize("kind", ["arrow", "arrows"])
+@pytest.mark.parametrize("name", ["f.arrow", "f.arrows", "f.feather.gz", "f.arrows.zst"])
+def test_arrow_is_what_it_is(kind: str, name: str, tmp_path: Path) -> None:
+    """A file or a stream of Arrow is read whatever its ending says, compressed, too."""
+    data = store(TABLE, tmp_path / f"stored.{kind}").read_bytes()
+    file = tmp_path / name
+    packing = {".gz": "gzip", ".zst": "zstd"}.get(file.suffix)
+    file.write_bytes(data if packing is None else pa.compress(data, packing, asbytes=True))
+    pieces = read(file, [(0, None, 0)], unit_bytes=1 << 16, time="time")
+    assert pa.concat_tables([p.data for p in pieces]).equals(TABLE)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "arrow"])

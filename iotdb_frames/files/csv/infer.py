@@ -27,7 +27,7 @@ from iotdb_frames.files.csv.infer_lines import (
 from iotdb_frames.files.csv.infer_types import infer_columns
 from iotdb_frames.files.csv.records import ByteStream, is_wide
 from iotdb_frames.files.options import FileOptions
-from iotdb_frames.files.sources import SourceFile
+from iotdb_frames.files.sources import EmptyFile, SourceFile
 
 HEAD_BYTES = 1 << 18
 SPOT_BYTES = 1 << 16
@@ -40,7 +40,8 @@ def infer_dialect(file: SourceFile, options: FileOptions) -> CsvDialect:
 
     Raises
     ------
-    FrameError : the file is empty, or what it says can be read in two ways.
+    EmptyFile : there is nothing in it.
+    FrameError : what it says can be read in two ways.
     """
     given = options.csv
     try:
@@ -57,7 +58,7 @@ def infer_dialect(file: SourceFile, options: FileOptions) -> CsvDialect:
     if said is not None:
         lines[said[0]] = ""
     if all(map(is_blank, lines)):
-        raise FrameError(f"{file.name} is empty")
+        raise EmptyFile(file.name)
     quote = '"' if given.quote is None else given.quote
     known = {options.time, *options.keys, *(given.time_columns or ())}
     wanted = set() if given.names else {str(label) for label in known if label is not None}
