@@ -65,3 +65,18 @@ def test_nothing_is_sent_of_what_may_be_a_thousand_off(desk: Desk) -> None:
     assert desk.is_empty
     desk.backfill(content, csv={"thousands": "."})
     assert desk.stored()["n"].tolist() == [1200, 1300]
+
+
+def test_namibia_is_not_missing(desk: Desk) -> None:
+    """A device and a text that are called NA are stored, where NA is a missing number."""
+    report = desk.backfill(
+        "time,site,country,v\n2024-03-01 08:00,a,NA,1.5\n2024-03-01 08:01,a,NA,NA\n"
+        "2024-03-01 08:02,NA,DE,2.5\n",
+        device="site",
+        verify="values",
+    )
+    assert (report.is_complete, report.rows_written, report.rows_empty) == (True, 3, 0)
+    target = desk.target
+    found = iotf.read(f"{target}.a", connection=desk.connection)
+    assert found["country"].tolist() == ["NA", "NA"]
+    assert iotf.read(f"{target}.NA", connection=desk.connection)["v"].tolist() == [2.5]

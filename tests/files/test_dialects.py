@@ -136,12 +136,12 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], list[tuple[Any, ...]]]] = {
             (4.5, datetime(2022, 6, 5, 12, 40)),
         ],
     ),
-    "words for nothing": (
+    "words for nothing, and as texts": (
         "time,a,b,c\n2024-03-01 08:00,nil,NA,nil\n2024-03-01 08:01,1,2.5,word\n"
         + "2024-03-01 08:02,3,n/a,word\n" * 1,
         {"null_values": ("NA", "n/a", "nil")},
         [
-            (EIGHT, None, None, None),
+            (EIGHT, None, None, "nil"),
             (EIGHT + MINUTE, 1, 2.5, "word"),
             (EIGHT + 2 * MINUTE, 3, None, "word"),
         ],

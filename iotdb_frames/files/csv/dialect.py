@@ -35,7 +35,9 @@ class CsvDialect:
     header : whether there is a line with the names
     skip_after_header : lines between it and the data, e.g. one of units
     names : of the columns, in place of the header's
-    null_values : texts that are a missing value in any column
+    null_values : texts that are a missing value
+    nulls_in_texts : whether they are in columns of texts, too: where they are given; those that are
+        found out are in the others only
     sentinels : ``{column: [number, …]}``: numbers that are a missing value there; ``{}``: none
     types : ``{column: kind}``, of "int64", "double", "float" (of 32 bits), "bool", "string",
         "timestamp", "date32"
@@ -58,6 +60,7 @@ class CsvDialect:
     skip_after_header: int | None = None
     names: tuple[str, ...] | None = None
     null_values: tuple[str, ...] | None = None
+    nulls_in_texts: bool | None = None
     sentinels: Mapping[str, tuple[float, ...]] | None = None
     types: Mapping[str, str] | None = None
     time_columns: tuple[str, ...] | None = None
@@ -125,6 +128,11 @@ class CsvDialect:
     def with_types(self, more: Mapping[str, str]) -> CsvDialect:
         """The same with some columns' types set, too."""
         return replace(self, types={**(self.types or {}), **more})
+
+    @property
+    def text_nulls(self) -> tuple[str, ...]:
+        """Texts that are a missing value in a column of texts."""
+        return () if self.nulls_in_texts is False else self.null_values or ()
 
     @property
     def n_top_lines(self) -> int:

@@ -59,7 +59,8 @@ def infer_columns(
     nulls = dialect.null_values
     if nulls is None:
         nulls = _null_spellings(columns, dialect)
-    dialect = replace(dialect, null_values=nulls)
+        is_in_texts = bool(dialect.nulls_in_texts)  # NA is Namibia, too
+        dialect = replace(dialect, null_values=nulls, nulls_in_texts=is_in_texts)
     found = {n: trim(c, (*nulls, *KNOWN_NULLS)) for n, c in columns.items()}
     dialect = _infer_time(name, dialect, found, options)
     types: dict[str, str] = {}

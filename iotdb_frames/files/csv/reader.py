@@ -151,7 +151,7 @@ class CsvReader:
         rows: _Rows | None = None
         if self._is_plain(block):
             with suppress(pa.ArrowInvalid):
-                table = self._read(block.data, self._types(), lambda _: "error", is_serial=False)
+                table = self._read_plain(block)
                 is_same = self._agrees(block, table.num_rows) and self._is_exact(table)
                 rows = _Rows(table) if is_same else None
         if rows is None:
@@ -232,19 +232,48 @@ class CsvReader:
             out[name] = kind
         return out
 
+    def _read_plain(self, block: Block) -> pa.Table:
+        """A block as it is meant.
+
+        Raises
+        ------
+        ArrowInvalid : a cell does not fit.
+        """
+        types = self._types()
+        words = {*(self.dialect.null_values or ())}
+        if all(_is_typed(kind) for kind in types.values()):
+            words |= {*KNOWN_NULLS}
+        table = self._read(block.data, types, _fail, nulls=words)
+        if words <= {*self.dialect.text_nulls}:
+            return table
+        # What is a missing number is a text in a column of texts: Arrow takes it as missing in all.
+        kinds = self.dialect.types or {}
+        lost = [
+            name
+            for name in self._columns
+            if table[name].null_count
+            and (name in self._keys or kinds.get(name, "string") == "string")
+        ]
+        if lost:
+            some = {name: types[name] for name in lost}
+            again = self._read(block.data, some, _fail, nulls=self.dialect.text_nulls)
+            for name in lost:
+                table = table.set_column(table.column_names.index(name), name, again[name])
+        return table
+
     def _read(
         self,
         data: bytes | memoryview,
         types: Mapping[str, pa.DataType],
         on_invalid: Any,
         *,
-        is_serial: bool,
+        nulls: Iterable[str],
+        is_serial: bool = False,
     ) -> pa.Table:
+        """Some columns; `nulls` are missing values in all of them, and so is nothing at all."""
         dialect = self.dialect
         if re.fullmatch(rb"[\r\n]*", data):
-            return pa.table({n: pa.array([], types[n]) for n in self._columns})
-        has_text = any(not _is_typed(kind) for kind in types.values())
-        nulls = ["", *(dialect.null_values or ())]
+            return pa.table({n: pa.array([], kind) for n, kind in types.items()})
         return pacsv.read_csv(
             pa.py_buffer(data),
             read_options=pacsv.ReadOptions(
@@ -260,8 +289,8 @@ class CsvReader:
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict(types),
-                include_columns=self._columns,
-                null_values=nulls if has_text else sorted({*nulls, *KNOWN_NULLS}),
+                include_columns=list(types),
+                null_values=sorted({"", *nulls}),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
                 decimal_point=dialect.decimal or ".",
@@ -290,7 +319,8 @@ class CsvReader:
             return "skip"
 
         texts = dict.fromkeys(self._columns, pa.string())
-        table = self._read(data, texts, on_invalid, is_serial=True)
+        nulls = dialect.text_nulls
+        table = self._read(data, texts, on_invalid, nulls=nulls, is_serial=True)
         n_fields = len(dialect.names or ())
         is_ragged = np.zeros(len(kept), bool)
         for n, numbers in ragged.items():
@@ -391,6 +421,11 @@ class CsvReader:
                 nulled = pc.if_else(is_it, pa.scalar(None, column.type), column)
                 table = table.set_column(table.column_names.index(name), name, nulled)
         return table
+
+
+def _fail(_: Any) -> str:
+    """What becomes of a record with too few fields, or too many."""
+    return "error"
 
 
 def _is_typed(kind: pa.DataType) -> bool:
