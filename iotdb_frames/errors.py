@@ -98,7 +98,7 @@ class IoTDBFramesError(Exception):
 
 
 class OptionsError(IoTDBFramesError, ValueError):
-    """An option that cannot be meant; nothing was sent."""
+    """An invalid option; nothing was sent."""
 
 
 class FrameError(IoTDBFramesError, ValueError):

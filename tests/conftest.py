@@ -17,7 +17,7 @@ from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.server import LocalServer
 from iotdb_frames.server.install import find_installation
 
-settings.register_profile("shared", deadline=None, print_blob=True)  # a busy machine is no bug
+settings.register_profile("shared", deadline=None, print_blob=True)  # a busy machine is not a bug
 settings.load_profile("shared")
 
 TIERS = {

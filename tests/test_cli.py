@@ -281,7 +281,7 @@ def test_refused_rows_go_to_the_dead_letter(run: Run, tmp_path: Path) -> None:
 def test_wrong_options_are_explained(
     run: Run, press: Path, words: list[str], texts: list[str]
 ) -> None:
-    """What cannot be meant ends with one line and its remedy."""
+    """An invalid option ends with one line and its remedy."""
     failed(run("write", press, "-t", "root.cli.wrong", *words), *texts)
 
 

@@ -173,14 +173,14 @@ def test_changed_file_is_asked_about(run: Run, tmp_path: Path) -> None:
         (["a.csv", "-t", "root.x", "-m", "m", "--verify", "all"], "none of 'count', 'values'"),
         (["a.csv", "-t", "root.x", "-m", "m", "--sentinel", "7"], "is not COLUMN=NUMBER"),
         (["a.csv", "-t", "root.x", "-m", "m", "--sentinel", "n=x"], "is not COLUMN=NUMBER"),
-        (["a.csv", "-t", "root.x", "-m", "m", "--filter", "n"], "is no condition"),
+        (["a.csv", "-t", "root.x", "-m", "m", "--filter", "n"], "is not a valid condition"),
         (["a.csv", "-t", "root.x", "-m", "m", "--type", "n"], "is not COLUMN=TYPE"),
         (["b.csv", "-t", "root.x", "-m", "m"], "there is no"),
         (["a.csv", "-t", "root.x", "-m", "m", "--durable"], "wal_mode is ASYNC"),
     ],
 )
 def test_wrong_words_are_told(run: Run, tmp_path: Path, words: list[str], told: str) -> None:
-    """What cannot be meant is said in a line, with a code that is not 0."""
+    """An invalid option is said in a line, with a code that is not 0."""
     frame(3).to_csv(tmp_path / "a.csv", index=False)
     result = run(*words)
     assert result.exit_code in (1, 2)

@@ -95,7 +95,7 @@ def test_live_into_the_tree(run: Run) -> None:
         (["--rate", 0], "must be more than 0"),
         (["--window", 100, "--duration", 10], "longer than"),
         (["--duration", "soon"], "no time span"),
-        (["--start", "yesterdayish"], "is no time"),
+        (["--start", "yesterdayish"], "is not a valid time"),
     ],
 )
 def test_what_cannot_be_meant(run: Run, words: list[Any], text: str) -> None:

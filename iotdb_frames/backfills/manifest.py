@@ -50,7 +50,7 @@ CREATE INDEX refused_by_unit ON refused (unit);
 """
 DONE = ("written", "verified")
 BUSY_S = 30.0
-"""So long is waited for somebody else's transaction."""
+"""How long to wait for another process's transaction, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Manifest:
 
     Raises
     ------
-    OptionsError : there is none, it is no manifest, or others could have changed it.
+    OptionsError : there is none, it is not a manifest, or others could have changed it.
     IoTDBFramesError : it is torn.
     """
 
@@ -165,7 +165,7 @@ class Manifest:
         except FileNotFoundError:
             raise OptionsError(f"there is no manifest {self.path}") from None
         if not stat.S_ISREG(found.st_mode):
-            raise OptionsError(f"the manifest {self.path} is no ordinary file")
+            raise OptionsError(f"the manifest {self.path} is not an ordinary file")
         if os.name != "posix":
             return
         if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
@@ -189,7 +189,7 @@ class Manifest:
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
         kind = self._db.execute("PRAGMA application_id").fetchone()[0]
         if kind != APPLICATION_ID:
-            raise OptionsError(f"{self.path} is no manifest, but another SQLite file")
+            raise OptionsError(f"{self.path} is not a manifest, but another SQLite file")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
             raise OptionsError(f"{self.path} was made by another version of iotdb_frames")
@@ -359,7 +359,7 @@ class Manifest:
     # --- units -------------------------------------------------------------------------------
 
     def units(self, where: str = "1", *values: Any, most: int = -1) -> list[UnitRow]:
-        """Units in the order in which they are sent, `most` at the most."""
+        """Units in the order in which they are sent, at most `most`."""
         rows = self._all(
             f"SELECT * FROM units WHERE {where} ORDER BY file, start LIMIT ?", *values, most
         )

@@ -116,7 +116,7 @@ class BackfillReport(Shown):
         return all(f.is_read or f.error for f in self.files) and set(self.units) <= good
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         done = sum(f.state in ("written", "verified") for f in self.files)
         facts: list[tuple[str, Any]] = [
             ("files", f"{count(done)} of {count(len(self.files))} done"),
@@ -183,7 +183,7 @@ class BackfillPlan(Shown):
     problems: list[str] = field(default_factory=list)
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         total = sum(n for _, _, n in self.files)
         facts: list[tuple[str, Any]] = [
             ("files", (count(len(self.files)), size(total))),

@@ -318,7 +318,7 @@ def _rows_of(piece: Piece) -> int:
 class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
     """Runs an iterator in a thread, one element ahead; a context manager that gives an iterator.
 
-    The next element is begun when the one before is taken, so that two are held at the most.
+    The next element is begun when the one before is taken, so that at most two are held.
     """
 
     def __init__(self, source: Iterator[Read]) -> None:

@@ -218,7 +218,9 @@ def _condition(text: str) -> tuple[str, str, Any]:
     signs = "|".join(map(re.escape, _OPERATORS))
     match = re.fullmatch(rf"\s*(.+?)\s*({signs})\s*(.*?)\s*", text)
     if match is None:
-        raise OptionsError(f"--filter {text!r} is no condition", hint='--filter "temp > 20"')
+        raise OptionsError(
+            f"--filter {text!r} is not a valid condition", hint='--filter "temp > 20"'
+        )
     name, sign, value = match.groups()
     for kind in (int, float):
         with suppress(ValueError):

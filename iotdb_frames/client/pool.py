@@ -36,7 +36,7 @@ class SessionPool:
     Parameters
     ----------
     open_session : opens one; its errors reach the borrower
-    size : sessions at the most
+    size : at most so many sessions
     timeout_s : limit of the wait for a free one, in seconds
     clock : measures that wait
     """

@@ -403,7 +403,7 @@ def _times(
         days = np.where(nat, 0, ticks) // per_day
         numbers, outside = date_numbers(days)
         is_bad = days * per_day != np.where(nat, 0, ticks)
-        why = "has a time of day, and is no date"
+        why = "has a time of day and is not a date"
         if outside is not None and not is_bad.any():
             why = BEYOND_YEARS
         if outside is not None:

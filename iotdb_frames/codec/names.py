@@ -45,7 +45,7 @@ def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[s
         match = pattern.match(text, at)
         if not match:
             raise OptionsError(
-                f"{text!r} is no {what}: there is no name at position {at}",
+                f"{text!r} is not a valid {what}: there is no name at position {at}",
                 hint=hint,
             )
         names.append(match[1].replace(quote * 2, quote) if match[1] else match[2])
@@ -53,7 +53,9 @@ def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[s
         if at == len(text):
             return names
         if text[at] != ".":
-            raise OptionsError(f"{text!r} is no {what}: expected a dot at position {at}", hint=hint)
+            raise OptionsError(
+                f"{text!r} is not a valid {what}: expected a dot at position {at}", hint=hint
+            )
         at += 1
 
 
@@ -148,7 +150,7 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
             if len(names) == 1
             else 'database.table; names with dots go in double quotes: "my.db".t'
         )
-        raise OptionsError(f"{target!r} is no database.table and no path below root", hint=hint)
+        raise OptionsError(f"{target!r} is neither database.table nor a path below root", hint=hint)
     if "*" in names[1]:
         raise OptionsError(
             f"{target!r} has a * in the table's name", hint="the server takes it for a pattern"

@@ -163,8 +163,8 @@ def _explain(
     remedies = {
         "complex": REFUSED["complex"],
         "duration": REFUSED["duration"],
-        "long double": 'IoTDB has doubles at the most: df[column].astype("float64")',
-        "decimal": "infinity, or over 76 digits, is no decimal of Arrow's: "
+        "long double": 'IoTDB has at most doubles: df[column].astype("float64")',
+        "decimal": "infinity, or over 76 digits, is not a valid Arrow decimal: "
         'df[column].astype("float64")',
         "datetime": "pd.to_datetime(df[column])",
     }

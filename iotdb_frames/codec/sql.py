@@ -82,7 +82,7 @@ def literal(
         return f"X'{bytes(value).hex()}'"
     if isinstance(value, list | tuple | set | frozenset | np.ndarray | pd.Index | pd.Series):
         if not len(value):
-            raise OptionsError("an empty list has no place in SQL: IN () is no condition")
+            raise OptionsError("an empty list has no place in SQL: IN () is not a valid condition")
         items = (literal(item, model=model, to_tick=to_tick, is_exact=is_exact) for item in value)
         return f"({', '.join(items)})"
     if value is None or value is pd.NA or value is pd.NaT:
@@ -91,7 +91,7 @@ def literal(
         return "true" if value else "false"
     if isinstance(value, int | np.integer):
         if not -(1 << 63) <= value < 1 << 63:
-            raise OptionsError(f"{value} is no 64-bit integer")
+            raise OptionsError(f"{value} is not a valid 64-bit integer")
         return _signed(str(int(value)))
     if isinstance(value, float | np.floating):
         if not math.isfinite(value):

@@ -180,17 +180,17 @@ def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
     if isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
         tick = int(value)
         if not -(1 << 63) <= tick < 1 << 63:
-            raise OptionsError(f"{name}={tick} is no 64-bit tick")
+            raise OptionsError(f"{name}={tick} is not a valid 64-bit tick")
         return tick
     hint = 'e.g. "2024-05-01 12:00", a Timestamp, or an integer tick of the server'
     if not isinstance(value, dt.date | np.datetime64 | str):
-        raise OptionsError(f"{name}={value!r} is no time", hint=hint)
+        raise OptionsError(f"{name}={value!r} is not a valid time", hint=hint)
     try:
         stamp = pd.Timestamp(value)
     except (ValueError, TypeError, OverflowError) as exc:
-        raise OptionsError(f"{name}={value!r} is no time: {exc}", hint=hint) from exc
+        raise OptionsError(f"{name}={value!r} is not a valid time: {exc}", hint=hint) from exc
     if pd.isna(stamp):
-        raise OptionsError(f"{name}={value!r} is no time", hint=hint)
+        raise OptionsError(f"{name}={value!r} is not a valid time", hint=hint)
     is_naive = stamp.tz is None
     count = (stamp if is_naive else stamp.tz_convert(None)).to_datetime64().view("i8").reshape(1)
     ticks = to_ticks(
@@ -225,14 +225,14 @@ def to_naive_utc(time: Any, *, name: str) -> pd.Timestamp:
 
     Raises
     ------
-    TimeIndexError : it is no time.
+    TimeIndexError : it is not a time.
     """
     try:
         stamp = pd.Timestamp(time)
     except (ValueError, TypeError) as exc:
-        raise TimeIndexError(f"{name}={time!r} is no time") from exc
+        raise TimeIndexError(f"{name}={time!r} is not a valid time") from exc
     if pd.isna(stamp):
-        raise TimeIndexError(f"{name}={time!r} is no time")
+        raise TimeIndexError(f"{name}={time!r} is not a valid time")
     return stamp.tz_convert("UTC").tz_localize(None) if stamp.tz is not None else stamp
 
 
@@ -241,13 +241,15 @@ def to_seconds(span: Any, *, name: str) -> float:
 
     Raises
     ------
-    OptionsError : it is no span, or not finite.
+    OptionsError : it is not a span, or not finite.
     """
     try:
         is_number = isinstance(span, (int, float, np.number)) and not isinstance(span, bool)
         seconds = float(span) if is_number else to_timedelta(span).total_seconds()
     except (ValueError, TypeError) as exc:
-        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"') from exc
+        raise OptionsError(
+            f"{name}={span!r} is not a valid time span", hint='seconds, or "10min"'
+        ) from exc
     if not math.isfinite(seconds):
-        raise OptionsError(f"{name}={span!r} is no time span", hint='seconds, or "10min"')
+        raise OptionsError(f"{name}={span!r} is not a valid time span", hint='seconds, or "10min"')
     return seconds

@@ -97,7 +97,7 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
 
     Raises
     ------
-    ServerError : bytes that are no such blocks.
+    ServerError : bytes that are not such blocks.
     FrameError : text that is not UTF-8, or a DATE that is none; the server stores both unchecked.
     """
     schema = result_schema(header, precision=precision)
@@ -331,5 +331,5 @@ def _to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
     is_wrong |= (dates // 100 % 100 < 1) | (dates < 0)
     if is_wrong.any():
         wrong = int(dates[int(np.argmax(is_wrong))])
-        raise FrameError(f"column {name!r} holds {wrong}, which is no date", column=name)
+        raise FrameError(f"column {name!r} holds {wrong}, which is not a valid date", column=name)
     return np.asarray(days.astype(np.int64), np.int32)

@@ -210,7 +210,7 @@ class Shown(ABC):
 
     @abstractmethod
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
 
     def __repr__(self) -> str:
         return self.card().text()

@@ -55,7 +55,7 @@ def run(shell: InteractiveShell, args: Any, cell: str) -> Any:
     Raises
     ------
     IoTDBFramesError : as `read_sql`; an unknown variable.
-    UsageError : an option that cannot be meant.
+    UsageError : an invalid option.
     """
     if args.out is not None and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
         raise UsageError(f"--out {args.out}: no name for a variable")
@@ -103,7 +103,7 @@ def _connection(shell: InteractiveShell, named: str | None) -> Connection:
 def _value(shell: InteractiveShell, name: str) -> Any:
     if name not in shell.user_ns:
         raise OptionsError(
-            f":{name} is no variable of this notebook", hint=f"{name} = … in a cell above"
+            f":{name} is not a variable of this notebook", hint=f"{name} = … in a cell above"
         )
     return shell.user_ns[name]
 

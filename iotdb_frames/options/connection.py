@@ -63,7 +63,7 @@ def _secret_of_here() -> Secret:
 def hide_url(connection: C) -> C:
     """A URL as a `Secret`, so that no traceback that shows variables shows its password.
 
-    The first thing that a call does with its `connection`; what is no text stays as it is.
+    The first thing that a call does with its `connection`; what is not text stays as it is.
     """
     return Secret(connection) if isinstance(connection, str) else connection  # type: ignore[return-value]
 
@@ -113,7 +113,7 @@ class ConnectionOptions:
     hosts : (host, port) of every node to try, in order
     user, password : who asks; the password never shows in a repr
     database : of the table model; with one, ``model`` is "table" where a call names none
-    pool_size : sessions a dialect at the most
+    pool_size : at most so many sessions per dialect
     tls, ca_file, cert_file, key_file : TLS with verification; a CA file where the system's CAs
         don't know the server's; a client certificate where the server asks for one
     time_zone : of naive times, and of dates in SQL
@@ -145,7 +145,9 @@ class ConnectionOptions:
             raise OptionsError("no host given", hint="iotdb://user@host:6667")
         for host, port in self.hosts:
             if not host or not 0 < port < 65536:
-                raise OptionsError(f"{host}:{port} is no address", hint="iotdb://user@host:6667")
+                raise OptionsError(
+                    f"{host}:{port} is not a valid address", hint="iotdb://user@host:6667"
+                )
         if self.pool_size < 1:
             raise OptionsError(f"pool_size={self.pool_size} must be at least 1")
         if self.fetch_size < 1:
@@ -187,13 +189,13 @@ def _parse_option(name: str, value: Any) -> Any:
             return _BOOLEANS[value.lower()]
         return int(value) if kinds[name] == "int" else float(value)
     except (KeyError, ValueError):
-        raise OptionsError(f"{name}={value!r} is no {kinds[name]}") from None
+        raise OptionsError(f"{name}={value!r} is not a valid {kinds[name]}") from None
 
 
 def _parse_host(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?", text)
     if not match:
-        raise OptionsError(f"{text!r} is no host", hint="host, host:6667 or [::1]:6667")
+        raise OptionsError(f"{text!r} is not a valid host", hint="host, host:6667 or [::1]:6667")
     return match[1] or match[2], int(match[3] or DEFAULT_PORT)
 
 

@@ -75,12 +75,12 @@ def as_enum(kind: type[E], value: E | int | str) -> E:
         return kind(int(value))
     except (KeyError, ValueError, TypeError):
         names = ", ".join(member.name for member in kind)
-        raise OptionsError(f"{value!r} is no {kind.__name__}; there are {names}") from None
+        raise OptionsError(f"{value!r} is not a valid {kind.__name__}; there are {names}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeseriesOption:
-    """How one series is stored: the seed's path, TSDataType, TSEncoding, CompressionType.
+    """How one series is stored: path, TSDataType, TSEncoding and CompressionType.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class RetryPolicy:
 
 
 def check_retry(retry: Any) -> None:
-    """Refuse what is no policy.
+    """Refuse what is not a policy.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def check_retry(retry: Any) -> None:
     """
     if not isinstance(retry, RetryPolicy):
         raise OptionsError(
-            f"retry={retry!r} is no RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
+            f"retry={retry!r} is not a RetryPolicy", hint="retry=iotf.RetryPolicy(attempts=3)"
         )
 
 
@@ -168,5 +168,5 @@ def parse_bytes(size: int | str, *, name: str) -> int:
         n = float(match[1]) * (1024 if match[3] else 1000) ** power
         n_bytes = int(n) if math.isfinite(n) else 0
     if n_bytes <= 0:
-        raise OptionsError(f"{name}={size!r} is no size", hint=f'e.g. {name}="4MiB"')
+        raise OptionsError(f"{name}={size!r} is not a valid size", hint=f'e.g. {name}="4MiB"')
     return n_bytes

@@ -39,7 +39,7 @@ def _check_label(name: str, label: Any) -> None:
         hash(label)
     except TypeError:
         raise OptionsError(
-            f"{name}={label!r} is no label of a column", hint=f'e.g. {name}="name"'
+            f"{name}={label!r} is not a column label", hint=f'e.g. {name}="name"'
         ) from None
 
 
@@ -63,7 +63,7 @@ def _check_file(name: str, path: Any) -> None:
     hint = f'e.g. {name}="bad.parquet"'
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
-        raise OptionsError(f"{name}={path!r} is no path of a file", hint=hint)
+        raise OptionsError(f"{name}={path!r} is not a file path", hint=hint)
     try:
         is_directory = S_ISDIR(Path(text).stat().st_mode)
     except FileNotFoundError:

@@ -99,7 +99,7 @@ class StreamStats:
     error: BaseException | None = None
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         facts: list[tuple[str, Any]] = [
             ("rows", (count(self.rows), plural(self.windows, "window"))),
             ("rate", rate(self.rows_per_s, "rows")),

@@ -49,7 +49,7 @@ class Runner:
     ----------
     source : a `SensorSource` or a `Replay`
     send : called with each window that has rows, one at a time, in a thread of the runner
-    window : rows a device, or a span of the source's time; None: what comes in a second
+    window : rows per device, or a span of the source's time; None: what comes in a second
     speed : seconds of the source's time a second; None: the source's own; ``math.inf``: no waiting
     duration : seconds or a span of the source's time after which the stream is finished
     now : move the source's times so that its first row is at the moment of `start`; None: what the

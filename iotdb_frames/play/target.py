@@ -65,7 +65,7 @@ def stream(
 
     Raises
     ------
-    OptionsError : an option that cannot be meant, or not for a stream.
+    OptionsError : an invalid option, or not for a stream.
     """
     connection = hide_url(connection)
     if isinstance(to, str):

@@ -37,7 +37,7 @@ def watch(
 
     Raises
     ------
-    OptionsError : an option that cannot be meant.
+    OptionsError : an invalid option.
     MissingExtraError : the extra ``[notebook]`` is needed and not installed.
     """
     connection = hide_url(connection)

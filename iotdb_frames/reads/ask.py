@@ -68,7 +68,7 @@ def check_ask(
 
     Raises
     ------
-    OptionsError : what cannot be meant.
+    OptionsError : an invalid option.
     """
     for name, count in (("limit", limit), ("chunk_rows", chunk_rows)):
         check_count(count, name=name)
@@ -85,7 +85,7 @@ def check_ask(
     if not isinstance(wide, bool | np.bool_):
         raise OptionsError(f"wide={wide!r} is neither True nor False")
     if device is not None and (not isinstance(device, str) or not device):
-        raise OptionsError(f"device={device!r} is no label of a column", hint='device="machine"')
+        raise OptionsError(f"device={device!r} is not a column label", hint='device="machine"')
     if wide and device is not None:
         raise OptionsError("wide=True gives no device column; leave out device=")
     match = _PATTERN.fullmatch(target.strip()) if isinstance(target, str) else None
@@ -93,7 +93,7 @@ def check_ask(
     if goal.model == "table" and (match or wide or device is not None):
         raise OptionsError("device=, wide= and patterns belong to the tree model; a table has tags")
     if goal.path == "root" and not match:
-        raise OptionsError("root is no device", hint='all devices: "root.**"')
+        raise OptionsError("root is not a device", hint='all devices: "root.**"')
     if goal.model == "table":
         names = None if names is None else tuple(name.lower() for name in names)
         agg = {k.lower(): word for k, word in agg.items()} if isinstance(agg, Mapping) else agg
@@ -158,7 +158,7 @@ def _ticks(every: Any, precision: Any) -> int:
         ns = length.value
     except (ValueError, TypeError, OverflowError) as exc:
         raise OptionsError(
-            f"every={every!r} is no length of time: {exc}", hint='e.g. "1min", "5s", "1D"'
+            f"every={every!r} is not a valid length of time: {exc}", hint='e.g. "1min", "5s", "1D"'
         ) from exc
     ticks = rescale(np.array([ns]), unit="ns", precision=precision, is_lossy=False)
     if ticks.is_bad is not None:

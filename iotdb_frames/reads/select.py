@@ -98,7 +98,7 @@ def tree_sql(
 def tree_range_sql(
     paths: str, *, columns: Sequence[str], start: int | None, end: int | None, by_device: bool
 ) -> str:
-    """First times of the columns, then their last times, as ticks; a row a device if asked."""
+    """First times of the columns, then their last times, as ticks; a row per device if asked."""
     quoted = [quote_path_node(name) for name in columns]
     picked = [f"{word}({column})" for word in ("MIN_TIME", "MAX_TIME") for column in quoted]
     align = " ALIGN BY DEVICE" if by_device else ""

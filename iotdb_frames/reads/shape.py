@@ -117,7 +117,7 @@ class Reading:
         return frame
 
     def _attrs(self) -> dict[str, Any]:
-        """What the frame says of itself: plain values, so that Parquet and pickle keep them."""
+        """The frame's own attributes: plain values, so that Parquet and pickle keep them."""
         ask = self.ask
         keys = list(self.names[1 : 1 + self.n_keys])
         attrs: dict[str, Any] = {

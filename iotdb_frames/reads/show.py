@@ -37,7 +37,7 @@ def _tables(database: str | None) -> str:
 
 def _table(target: str | None, connection: Connection) -> str:
     if target is None:
-        raise OptionsError("of which table?", hint='show("columns", "database.table")')
+        raise OptionsError("name the table", hint='show("columns", "database.table")')
     return parse_target(target, database=connection.options.database).sql
 
 
@@ -91,7 +91,7 @@ def show(
         choices = ", ".join(sorted({*_TREE, *_TABLE, *_BOTH}))
         raise OptionsError(f"what={what!r} is not known; there are {choices}")
     if target is not None and not isinstance(target, str):
-        raise OptionsError(f"target={target!r} is no text", hint='e.g. "root.plant"')
+        raise OptionsError(f"target={target!r} is not text", hint='e.g. "root.plant"')
     model = check_model(model)
     if model is None:
         if target is not None:

@@ -123,7 +123,7 @@ class DataDir:
             chosen = free_ports(len(PORT_NAMES), avoid=() if port is None else (port,))
             ports = dict(zip(PORT_NAMES, chosen, strict=True))
         self._await_predecessor()
-        # clients find the server anew at each start, but its nodes know each other by port for ever
+        # clients find the server anew at each start, but its nodes know each other by port forever
         others = {name: n for name, n in ports.items() if name != "dn_rpc_port"}
         if port is not None or not is_free(ports["dn_rpc_port"]):
             ports["dn_rpc_port"] = free_ports(1, avoid=others.values())[0] if port is None else port

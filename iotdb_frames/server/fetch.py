@@ -95,7 +95,7 @@ def unzip(archive: Path, *, into: Path) -> None:
 
     Raises
     ------
-    LaunchError : the archive holds one of these, or is no zip file.
+    LaunchError : the archive holds one of these, or is not a zip file.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -118,7 +118,7 @@ def unzip(archive: Path, *, into: Path) -> None:
                 if place.suffix == ".sh":
                     place.chmod(0o755)
     except zipfile.BadZipFile as exc:
-        raise LaunchError(f"{archive.name} is no zip file: {exc}") from exc
+        raise LaunchError(f"{archive.name} is not a zip file: {exc}") from exc
 
 
 def _is_unsafe(member: zipfile.ZipInfo) -> bool:

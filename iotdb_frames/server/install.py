@@ -111,7 +111,9 @@ def _inspect(home: Path) -> Installation:
 
 def _from_cache(version: str) -> Installation:
     if not re.fullmatch(r"\d+\.\d+[\w.\-]*", version):
-        raise LaunchError(f"{version!r} is no version of IoTDB", hint=f"e.g. {DEFAULT_VERSION}")
+        raise LaunchError(
+            f"{version!r} is not a valid version of IoTDB", hint=f"e.g. {DEFAULT_VERSION}"
+        )
     cache = cache_directory()
     home = cache / f"iotdb-{version}"
     if _is_whole(home):

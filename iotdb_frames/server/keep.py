@@ -78,7 +78,7 @@ def idle_limit_s() -> float:
     except ValueError:
         limit = -1.0
     if not limit >= 0:
-        raise OptionsError(f"IOTDB_FRAMES_IDLE_S={text!r} is no number of seconds")
+        raise OptionsError(f"IOTDB_FRAMES_IDLE_S={text!r} is not a valid number of seconds")
     return limit
 
 

@@ -63,7 +63,7 @@ class LocalServer:
     ------
     LaunchError : with the server's last words, when it cannot be found, fetched or started.
     MissingExtraError : the extra ``[server]`` is needed and not installed.
-    OptionsError : an argument that cannot be meant.
+    OptionsError : an invalid argument.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class LocalServer:
         if timestamp_precision not in (None, "ms", "us", "ns"):
             raise OptionsError(f"timestamp_precision={timestamp_precision!r}; there are ms, us, ns")
         if port is not None and not 0 < port < 65536:
-            raise OptionsError(f"port={port} is no port")
+            raise OptionsError(f"port={port} is not a valid port")
         self._properties = {name: str(value) for name, value in (properties or {}).items()}
         if any(set("\r\n") & set(name + value) for name, value in self._properties.items()):
             raise OptionsError("a property must be one line")
         own = sorted({*PORT_NAMES, *_ARGUMENTS} & set(self._properties))
         if own:
             raise OptionsError(
-                f"{own[0]} is no property to set here",
+                f"{own[0]} is not a property to set here",
                 hint="there are the arguments port, durable and timestamp_precision",
             )
         self._has_tls = self._properties.get("enable_thrift_ssl", "").lower() == "true"

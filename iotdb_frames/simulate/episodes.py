@@ -11,7 +11,7 @@ from iotdb_frames.simulate.draws import Draws
 from iotdb_frames.simulate.faults import FaultPlan
 
 _CHUNK = 256  # episodes drawn at once
-_FAR = 1 << 40  # rows between two episodes at the most, so that sums cannot overflow
+_FAR = 1 << 40  # at most so many rows between two episodes, so that sums cannot overflow
 _FOREVER = 1 << 62
 
 

@@ -117,7 +117,7 @@ class Fault:
 
     Raises
     ------
-    OptionsError : an unknown kind (with the nearest ones), or parameters that cannot be meant.
+    OptionsError : an unknown kind (with the nearest ones), or invalid parameters.
     """
 
     kind: str
@@ -180,7 +180,9 @@ class Fault:
         except ValueError:
             values = [math.nan] * 3
         if len(values) > 2 or any(map(math.isnan, values)):
-            raise OptionsError(f"{text!r} is no fault", hint='e.g. "spike:0.01" or "spike:0.01:8"')
+            raise OptionsError(
+                f"{text!r} is not a valid fault", hint='e.g. "spike:0.01" or "spike:0.01:8"'
+            )
         probability, severity = [*values, None, None][:2]
         return cls(kind, probability=probability, severity=severity)
 
@@ -252,7 +254,9 @@ def as_faults(faults: Any) -> tuple[Fault, ...]:
     made = []
     for fault in faults:
         if not isinstance(fault, (Fault, str)):
-            raise OptionsError(f"{fault!r} is no fault", hint='Fault("spike", …) or "spike:0.01"')
+            raise OptionsError(
+                f"{fault!r} is not a valid fault", hint='Fault("spike", …) or "spike:0.01"'
+            )
         made.append(Fault.parse(fault) if isinstance(fault, str) else fault)
     return tuple(made)
 

@@ -227,7 +227,7 @@ class SensorStream:
         before = np.maximum(begins - 1, 0)
         held = values[np.maximum(before - first, 0)]
         is_earlier = before < first
-        if is_earlier.any():  # one episode at the most reaches back behind the block
+        if is_earlier.any():  # at most one episode reaches back behind the block
             tick = int(before[0])
             if self._held.get(position, (-1, None))[0] != tick:
                 chain = self._chain(tick // BLOCK, position)[0]

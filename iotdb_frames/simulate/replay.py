@@ -55,7 +55,7 @@ def replay(
     if isinstance(data, (str, os.PathLike)):
         data = _read_parquet(Path(data))
     if not isinstance(data, pd.DataFrame):
-        raise FrameError(f"a {type(data).__name__} is no frame to replay")
+        raise FrameError(f"a {type(data).__name__} is not a frame to replay")
     times = _times_of(data, time)
     if time is not None:
         data = data.drop(columns=time)

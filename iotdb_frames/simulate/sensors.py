@@ -83,7 +83,7 @@ class Sensor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise OptionsError(f"{self.name!r} is no sensor name")
+            raise OptionsError(f"{self.name!r} is not a valid sensor name")
         signal = as_signal(self.signal)
         object.__setattr__(self, "signal", signal)
         if self.data_type is None:
@@ -97,7 +97,7 @@ class Sensor:
         ):
             raise OptionsError(
                 f"sensor {self.name!r}: {signal!r} gives {signal.kind} values, "
-                f"which are no {data_type.name}"
+                f"which are not valid {data_type.name} values"
             )
 
     @property

@@ -207,7 +207,7 @@ class SensorSource(Streamable):
 
         Parameters
         ----------
-        n : rows a device, or a span
+        n : rows per device, or a span
         at : first tick
 
         Raises
@@ -225,7 +225,7 @@ class SensorSource(Streamable):
 
         Parameters
         ----------
-        size : rows a device, or a span
+        size : rows per device, or a span
         every : from one window's start to the next; None: `size`. Smaller: windows overlap.
         """
         n = self._window_ticks(size, "size")
@@ -251,7 +251,7 @@ class SensorSource(Streamable):
         sensor : missing for faults of the delivery
         fault, fault_number : its kind, and which of `faults` it is
         clean, faulty : the cell as it should be and as it is (after all faults on it); float64, or
-            object where a cell is no float; missing for faults of the delivery
+            object where a cell is not a float; missing for faults of the delivery
         stamped : the time the row carries
         delivered : when it arrived
 

@@ -92,7 +92,7 @@ class Batch:
         return gather(blocks, self._known.key)
 
     def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
-        """Single rows become a block a device, which ends where a whole block of it comes."""
+        """Single rows become a block per device, which ends where a whole block of it comes."""
         waiting: dict[str, list[int]] = {}
         for i, entry in enumerate(self.entries):
             if isinstance(entry.rows, Block):
@@ -202,7 +202,7 @@ class Batch:
                     yield group.table(new), error
 
     def _unfit_table(self, owners: np.ndarray) -> pa.Table:
-        """Rows that are no columns, as texts."""
+        """Rows that are not columns, as texts."""
         entries = [self.entries[i] for i in owners.tolist()]
         rows = [entry.rows for entry in entries if isinstance(entry.rows, Row)]
         return pa.table(

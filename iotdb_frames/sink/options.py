@@ -1,4 +1,4 @@
-"""Where a sink writes: the seed's `IoTDBOptions`."""
+"""Where a sink writes: the Flink connector's `IoTDBOptions`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class IoTDBOptions:
 
     Raises
     ------
-    OptionsError : an option that cannot be meant.
+    OptionsError : an invalid option.
     """
 
     host: str | None = None
@@ -63,13 +63,13 @@ class IoTDBOptions:
         if self.storage_group is not None:
             path = normal_path(self.storage_group)
             if path == "root":
-                raise OptionsError("root is no storage group", hint='e.g. "root.sg"')
+                raise OptionsError("root is not a storage group", hint='e.g. "root.sg"')
             object.__setattr__(self, "storage_group", path)
         paths = set()
         for option in self.timeseries_option_list:
             if option.path is None or len(split_path(self.path_of(option.path))) < 3:
                 raise OptionsError(
-                    f"{option.path!r} is no path of a series", hint='e.g. "root.sg.d1.s1"'
+                    f"{option.path!r} is not a valid path of a series", hint='e.g. "root.sg.d1.s1"'
                 )
             path = self.path_of(option.path)
             if path in paths:

@@ -42,7 +42,7 @@ Overflow = Literal["block", "raise", "drop_oldest"]
 TAKE_BYTES = 4 << 20
 """Of what waits in a lane, so much is prepared at once: while it is sent, the next is prepared."""
 SAY_EVERY_S = 10.0
-"""So often at the most the log says how many rows were dropped."""
+"""Seconds, at least, between two log lines on how many rows were dropped."""
 _log = logging.getLogger("iotdb_frames.sink")
 _n_forks = 0
 
@@ -457,6 +457,6 @@ class Pending:
             return self.counters.stats(self._bytes)
 
     def device_stats(self) -> pd.DataFrame:
-        """Counters of this moment, a row a device."""
+        """Counters of this moment, a row per device."""
         with self.lock:
             return self.counters.by_device(chain(*(lane.entries() for lane in self.lanes)))

@@ -44,7 +44,7 @@ class Block:
     codes : int32, shape (n_rows,): each row's device, a position in `devices`; empty for one device
     data : measurements; of a DataFrame, times are its index
     times : times of Arrow data
-    time_unit : what integer times count; "" where integers are no times
+    time_unit : what integer times count; "" where integers are not times
     types : what was asked for new series
     names : measurements
     key : the same where blocks can be put together as they are
@@ -167,7 +167,7 @@ def _check(times: Source, labels: tuple[Any, ...], time_unit: str) -> None:
     rows_layout(times, {}, devices=("",), codes=_NO_CODES, time_unit=time_unit or None)
     for label in labels:
         if not isinstance(label, str) or not label:
-            raise FrameError(f"{label!r} names no measurement: it is no text", column=label)
+            raise FrameError(f"{label!r} names no measurement: it is not text", column=label)
     if len(set(labels)) < len(labels):
         label = next(label for label in labels if labels.count(label) > 1)
         raise FrameError(f"measurement {label!r} is there more than once", column=label)
@@ -246,7 +246,7 @@ def to_time(value: Any, unit: str) -> Any:
         try:
             return pd.Timestamp(value)
         except ValueError as exc:
-            raise FrameError(f"{value!r} is no time: {exc}", column=TIME) from exc
+            raise FrameError(f"{value!r} is not a valid time: {exc}", column=TIME) from exc
     return value
 
 

@@ -1,4 +1,4 @@
-"""From events to columns of devices: what a sink asks of a serializer, and the seed's default one.
+"""From events to columns of devices: what a sink asks of a serializer, and the default one.
 
 A user's own class for their own events has one method::
 
@@ -56,7 +56,7 @@ class IoTSerializationSchema(Protocol[E_contra]):
 
 
 class DefaultIoTSerializationSchema:
-    """Takes the seed's maps, row mappings, Arrow batches and DataFrame windows.
+    """Takes the Flink connector's maps, row mappings, Arrow batches and DataFrame windows.
 
     - The seed's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
       "measurements": "s1,s2", "types": "DOUBLE,INT32", "values": "36.5,7"}``. Lists in place of
@@ -72,10 +72,10 @@ class DefaultIoTSerializationSchema:
     device : of events that name none
     types : ``{measurement: TSDataType}`` of series that do not exist yet; without it a value's own
         type counts: ``20`` is an INT64, ``20.0`` a DOUBLE
-    time_unit : what numbers count that are times. None: "ms", as in the seed; in DataFrames and
-        Arrow data numbers are no times then
+    time_unit : what numbers count that are times. None: "ms", as in the Flink
+        connector; in DataFrames and Arrow data numbers are not times then
     field_device, field_timestamp, field_measurements, field_types, field_values, separator :
-        the seed's setters
+        the Flink connector's setters
     """
 
     def __init__(
@@ -245,7 +245,7 @@ def _parse_boolean(text: str) -> bool:
 
 
 def _parse_float(text: str) -> float:
-    """The 32-bit float next to the text, as the seed's ``Float.parseFloat``."""
+    """The 32-bit float next to the text, as Java's ``Float.parseFloat``."""
     exact = float(text)
     with np.errstate(over="ignore"):
         value = float(np.float32(exact))
@@ -284,13 +284,15 @@ def _parser(name: str, kind: TSDataType) -> Callable[[str], Any]:
         try:
             return parse(text)
         except ValueError as exc:
-            raise FrameError(f"{name}: {text!r} is no {kind.name}: {exc}", column=name) from exc
+            raise FrameError(
+                f"{name}: {text!r} is not a valid {kind.name}: {exc}", column=name
+            ) from exc
 
     return call
 
 
 class _Columns(NamedTuple):
-    """Measurements of the seed's map: their names, how their texts are read, their types."""
+    """Measurements of a map: their names, how their texts are read, their types."""
 
     names: tuple[str, ...]
     parsers: tuple[Callable[[str], Any], ...]

@@ -81,7 +81,7 @@ class IoTDBSink:
 
     Raises
     ------
-    OptionsError : an option that cannot be meant.
+    OptionsError : an invalid option.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class IoTDBSink:
         self.with_session_pool_size(session_pool_size)
         self._with_flush_interval_s(flush_interval_s)
 
-    # --- the seed's builder spelling ---
+    # --- the Flink connector's builder spelling ---
 
     def with_batch_size(self, batch_size: int) -> Self:
         """Collect so many rows before they go."""

@@ -101,7 +101,7 @@ class SinkStats(Shown):
     latency_p99_s: float
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         facts: list[tuple[str, Any]] = [
             ("acknowledged", plural(self.acknowledged, "row")),
             ("queued", (plural(self.queued, "row"), size(self.queued_bytes))),
@@ -164,7 +164,7 @@ class Counters:
         )
 
     def by_device(self, waiting: Iterable[Entry]) -> pd.DataFrame:
-        """One row a device."""
+        """One row per device."""
         queued: Counter[str] = Counter()
         for entry in waiting:
             queued.update(dict(entry.rows_by_device()))

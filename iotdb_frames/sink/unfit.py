@@ -64,5 +64,5 @@ def event_table(event: Any) -> pa.Table:
 
 
 def _text(row: Any) -> str:
-    # A lone surrogate is no text for Arrow.
+    # A lone surrogate is not text for Arrow.
     return repr(row).encode("utf-8", "backslashreplace").decode()

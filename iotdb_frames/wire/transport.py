@@ -262,7 +262,7 @@ class Channel:
             if isinstance(exc, UnicodeEncodeError) and not was_sent:
                 # Without the text, which may be the password, and which `exc` holds.
                 raise OptionsError(
-                    f"a text holds half a character, {exc.object[exc.start]!r} "
+                    f"a text contains a lone surrogate, {exc.object[exc.start]!r} "
                     f"at position {exc.start}, and cannot be sent",
                     hint="mend it: text.encode(errors='replace').decode()",
                 ) from None

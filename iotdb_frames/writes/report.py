@@ -108,7 +108,7 @@ class WriteReport(Shown):
             self.failures.append(failure)
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         facts: list[tuple[str, Any]] = [
             ("rows", f"{count(self.rows_written)} of {count(self.rows_in)} written"),
             ("points", (count(self.points), rate(self.points_per_s, "points"))),

@@ -605,7 +605,7 @@ MEANT = (
 
 
 def test_what_cannot_be_meant(place: Place) -> None:
-    """An option that cannot be meant is refused, and nothing is sent."""
+    """An invalid option is refused, and nothing is sent."""
     frame(10).to_csv(place.folder / "1.csv", index=False)
     for i, (options, told) in enumerate(MEANT):
         with pytest.raises((OptionsError, FrameError), match=told):

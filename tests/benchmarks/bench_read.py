@@ -1,4 +1,4 @@
-"""How fast frames are read: ours, the official client, and what the server gives at the most.
+"""How fast frames are read: ours, the official client, and what the server gives at most.
 
     python tests/benchmarks/bench_read.py [--quick] [--frames wide,mixed,stamps]
 

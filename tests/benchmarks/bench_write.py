@@ -1,4 +1,4 @@
-"""How fast frames are written: ours, the official client, and what the server takes at the most.
+"""How fast frames are written: ours, the official client, and what the server takes at most.
 
     python tests/benchmarks/bench_write.py [--quick] [--frames wide,mixed,long_tree,long_table]
 

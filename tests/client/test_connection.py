@@ -113,7 +113,7 @@ def test_nobody_there_is_said_at_once() -> None:
 
 
 def test_unknown_hosts_are_named() -> None:
-    """A name that no resolver knows, and one that is no name."""
+    """A name that no resolver knows, and one that is not a name."""
     for host in ("no-such-host.invalid", "a" * 80):
         with connect(f"iotdb://{host}") as connection, pytest.raises(ConnectionLost, match=host):
             _ = connection.version
@@ -130,7 +130,7 @@ def test_wrong_password_and_unknown_user(server: LocalServer) -> None:
 
 @contextmanager
 def listener(answer: bytes | None) -> Iterator[int]:
-    """Somebody who is no IoTDB: answers anything with some bytes, or with silence."""
+    """Somebody who is not an IoTDB: answers anything with some bytes, or with silence."""
     with socket.create_server(("127.0.0.1", 0)) as sock, ExitStack() as stack:
 
         def serve() -> None:
@@ -161,7 +161,7 @@ def listener(answer: bytes | None) -> Iterator[int]:
     ],
 )
 def test_somebody_else_is_recognised(answer: bytes | None, text: str) -> None:
-    """A server that is no IoTDB, or none that talks, is said to be one; nothing waits for ever."""
+    """A server that is not an IoTDB, or none that talks, is named; every wait has a limit."""
     with listener(answer) as port:
         limit = 0.5 if answer is None else PATIENCE_S
         url = f"iotdb://127.0.0.1:{port}?connect_timeout_s={limit}&timeout_s={limit}"
@@ -327,7 +327,7 @@ def test_options_that_cannot_be_meant(bad: dict[str, Any]) -> None:
 def test_texts_that_cannot_be_sent(server: LocalServer, name: str) -> None:
     """Half a character in a login is said, and a password is not shown."""
     with to(server, **{name: "s3cr3t\ud800"}) as connection:
-        with pytest.raises(OptionsError, match="half a character") as caught:
+        with pytest.raises(OptionsError, match="contains a lone surrogate") as caught:
             version(connection)
         shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
         if name == "password":

@@ -250,7 +250,7 @@ def test_objects_are_looked_at_to_the_last(first: Any) -> None:
 
 
 def test_naive_and_zoned_in_different_slices_are_refused() -> None:
-    """That one slice is naive and another zoned is no way around the rule."""
+    """That one slice is naive and another zoned is not a way round the rule."""
     values = np.full(70_000, pd.Timestamp("2024-01-01"), object)
     values[69_000:] = pd.Timestamp("2024-01-01", tz="UTC")
     with pytest.raises(ColumnTypeError, match="without a zone") as caught:

@@ -193,7 +193,7 @@ NO_MOMENTS: list[Any] = [
     ids=repr,
 )
 def test_what_is_no_moment(value: Any, zone: str) -> None:
-    """A float has no unit, a span no date: each that is no time is refused by its option."""
+    """A float has no unit, a span no date: each that is not a time is refused by its option."""
     with pytest.raises(OptionsError, match="start="):
         moment(value, name="start", zone=zone, precision="ms")
 
@@ -205,7 +205,7 @@ def test_spans_are_those_of_pandas(span: str) -> None:
 
 
 def test_a_span_that_is_a_month_to_pandas_is_refused() -> None:
-    """ "1MS" begins a month for `date_range`, and is no millisecond."""
+    """ "1MS" begins a month for `date_range`, and is not a millisecond."""
     with pytest.raises(ValueError, match="no fixed length"):
         to_timedelta("1MS")
     with pytest.raises(OptionsError, match="'1MS'"):

@@ -266,7 +266,7 @@ def test_what_cannot_be_known_is_asked(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_dialects_are_refused(csv: dict[str, Any], told: str, tmp_path: Path) -> None:
-    """A dialect that cannot be meant is refused before the file is read."""
+    """An invalid dialect is refused before the file is read."""
     with pytest.raises(OptionsError, match=told):
         read_csv(tmp_path / "not there.csv", csv=csv)
 
@@ -285,7 +285,7 @@ def test_stand_ins_of_an_air_quality_sensor(tmp_path: Path) -> None:
     gone[::9] = True
     for name in ("CO", "NOx"):
         columns[name] = np.where(gone, -200.0, columns[name])
-    columns["full"][::7] = 9999.0  # a counter at its end is no stand-in: its values are close
+    columns["full"][::7] = 9999.0  # a counter at its end is not a stand-in: its values are close
     columns["cold"][::5] = -200.0
     lines = ["time," + ",".join(columns)]
     for i in range(n):
@@ -323,10 +323,10 @@ DIRT = [
     ("2024-03-01 08:01,1,1.5.2,a", "column 'x' is not a number"),
     ("2024-03-01 08:01,1,1.5", "has 3 fields, not 4"),
     ("2024-03-01 08:01,1,1.5,a,b", "has 5 fields, not 4"),
-    ("2024-13-01 08:01,1,1.5,a", "column 'time' is no time"),
-    ("2023-02-29 08:01,1,1.5,a", "column 'time' is no time"),
+    ("2024-13-01 08:01,1,1.5,a", "column 'time' is not a valid time"),
+    ("2023-02-29 08:01,1,1.5,a", "column 'time' is not a valid time"),
     ("2024-03-01 08:01+01:00,1,1.5,a", "offset"),
-    ("yesterday,1,1.5,a", "column 'time' is no time"),
+    ("yesterday,1,1.5,a", "column 'time' is not a valid time"),
     ("2024-03-01 08:01,9223372036854775808,1.5,a", "column 'n' is not a whole number"),
     ("2024-03-01 08:01,1.5,1.5,a", "column 'n' is not a whole number"),
     (b"2024-03-01 08:01,1,1.5,\xff\xfe", "no text in UTF-8"),

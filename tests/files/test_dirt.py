@@ -181,10 +181,10 @@ def test_a_very_long_field_is_read(tmp_path: Path) -> None:
 
 
 def test_a_lone_surrogate_is_refused(tmp_path: Path) -> None:
-    """Half a character of UTF-16 is no text; the other rows are."""
+    """A lone surrogate is not text; the other rows are."""
     raw = texts(plain(1000)).encode("utf-16")
     found = read(tmp_path, raw[:20_000] + b"\x00\xd8" + raw[20_002:])
-    assert list(found.refused.values()) == ["is no text in UTF-8"]
+    assert list(found.refused.values()) == ["is not valid UTF-8"]
     assert len(found.rows) == 999
 
 

@@ -97,7 +97,7 @@ def test_what_is_no_time(text: str) -> None:
 
 
 def test_unknown_directives_are_refused() -> None:
-    """A form with a directive that is not known is an option that cannot be meant."""
+    """A form with a directive that is not known is an invalid option."""
     with pytest.raises(OptionsError, match="%q"):
         parse_times(pa.array(["1"]), "%q")
 

@@ -78,5 +78,5 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_as_given_is_a_choice() -> None:
-    """The name for "as in the code" is no signal's name."""
+    """The name for "as in the code" is not a signal's name."""
     assert AS_GIVEN not in CHARTED_SIGNALS

@@ -65,7 +65,7 @@ def test_values_that_cannot_be_meant(name: str) -> None:
 
 @pytest.mark.parametrize("path", NO_FILES)
 def test_dead_letters_need_a_file(path: Any, tmp_path: Path) -> None:
-    """What is no path of a file is refused before any row could be lost for it."""
+    """What is not a file path is refused before any row could be lost for it."""
     with pytest.raises(OptionsError, match="dead_letter"):
         WriteOptions(on_error="collect", dead_letter=path)
     (tmp_path / "file").write_text("")
@@ -127,6 +127,6 @@ def test_policies_that_cannot_be_meant(bad: dict[str, Any]) -> None:
 
 
 def test_policies_without_end() -> None:
-    """A policy may go on for ever, and numbers of numpy are numbers."""
+    """A policy may go on forever, and numbers of numpy are numbers."""
     RetryPolicy(total_s=math.inf)
     RetryPolicy(attempts=np.int64(3), first_wait_s=np.float32(0.5), longest_wait_s=0)  # type: ignore[arg-type]

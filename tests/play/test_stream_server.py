@@ -18,7 +18,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import iotdb_frames as iotf
-from clock import wait_until
+from clock import PATIENCE_S, wait_until
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import (
@@ -179,7 +179,7 @@ def test_every_fault_table(connection: Connection, name: str) -> None:
 
 
 def test_one_device_with_the_clock(connection: Connection, name: str) -> None:
-    """The seed's source, as in life: one DOUBLE `s1` a tick, times from the start on."""
+    """The Flink connector's source, as in life: one DOUBLE `s1` a tick, times from the start on."""
     begin = pd.Timestamp.now("UTC").tz_localize(None)
     runner = SensorSource(rate_hz=20).stream(
         to=f"root.stream.{name}.d", connection=connection, window=5, now=True
@@ -342,7 +342,7 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away() -> None:
         begin = time.monotonic()
         with pytest.raises((ConnectionLost, PartialWriteError)) as caught:
             runner.stop(drain=False)
-        assert time.monotonic() - begin < 8
+        assert time.monotonic() - begin < PATIENCE_S  # the retries would last three times as long
         assert caught.value.report.rows_written in (rows, rows + 5)
         assert runner.state == "failed"
 
@@ -451,7 +451,7 @@ def test_replay_into_the_server(connection: Connection, name: str) -> None:
         to=f"root.stream.{name}", connection=connection, window="1s", device="device"
     )
     stats = runner.run()
-    assert 1.9 < time.monotonic() - begin < 6
+    assert 1.9 < time.monotonic() - begin < 20  # sooner than it was recorded
     assert (stats.state, stats.rows, stats.windows) == ("finished", len(recorded), 10)
     stored = read_devices(connection, f"root.stream.{name}")
     expected = as_read(recorded, ["device"])

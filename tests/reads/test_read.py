@@ -422,7 +422,7 @@ def test_devices_that_disagree(connection: Connection, database: str) -> None:
     ],
 )
 def test_options_that_cannot_be_meant(connection: Connection, bad: dict[str, Any]) -> None:
-    """What cannot be meant is refused before anything is read."""
+    """An invalid option is refused before anything is read."""
     with pytest.raises(OptionsError):
         read("root.nothing.d", connection=connection, **bad)
 

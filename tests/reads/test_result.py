@@ -243,7 +243,7 @@ def test_a_session_lost_before_the_query(server: LocalServer) -> None:
 
 
 def show(result: QueryResult) -> tuple[str, str]:
-    """What a result shows of itself."""
+    """A result's card."""
     return repr(result), result._repr_html_()
 
 

@@ -74,6 +74,6 @@ def test_a_card_of_it_is_escaped_short_and_may_be_empty() -> None:
     ],
 )
 def test_what_cannot_be_shown(connection: Connection, what: Any, options: dict[str, Any]) -> None:
-    """What is not known, and what is no text, is refused in words."""
+    """What is not known, and what is not text, is refused in words."""
     with pytest.raises(OptionsError):
         show(what, connection=connection, **options)

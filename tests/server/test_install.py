@@ -263,9 +263,9 @@ def test_unzip_refuses_links(tmp_path: Path) -> None:
 
 
 def test_unzip_refuses_what_is_no_zip(tmp_path: Path) -> None:
-    """A file that is no archive is named as such."""
+    """A file that is not an archive is named as such."""
     (tmp_path / "page.zip").write_text("<html>please log in</html>")
-    with pytest.raises(LaunchError, match=r"page\.zip is no zip file"):
+    with pytest.raises(LaunchError, match=r"page\.zip is not a zip file"):
         unzip(tmp_path / "page.zip", into=tmp_path / "into")
 
 

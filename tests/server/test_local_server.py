@@ -276,7 +276,7 @@ def test_failed_start_tells_why() -> None:
     ids=str,
 )
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
-    """An argument that cannot be meant is refused before anything is started."""
+    """An invalid argument is refused before anything is started."""
     with pytest.raises(OptionsError):
         LocalServer(**wrong)  # type: ignore[arg-type]
 

@@ -257,7 +257,7 @@ def test_other_faults_do_not_change_a_faults_episodes() -> None:
     ],
 )
 def test_bad_options(options: dict[str, object], words: str) -> None:
-    """What cannot be meant is refused by name, with the nearest names."""
+    """An invalid option is refused by name, with the nearest names."""
     with pytest.raises(OptionsError, match=words):
         SensorSource(**options)
 

@@ -42,7 +42,7 @@ def block_of(made: DeviceColumns) -> Block:
 
 
 def test_the_seeds_map() -> None:
-    """The map of the seed's own unit test becomes one typed row."""
+    """The map of the Flink connector's own unit test becomes one typed row."""
     made = one(SEED_MAP)
     assert made == DeviceColumns(
         "root.sg.D01",
@@ -236,7 +236,7 @@ def test_arrow_batches() -> None:
     ],
 )
 def test_events_that_are_refused(event: Any, words: str) -> None:
-    """What is no event, or names no device or time, is refused by name."""
+    """What is not an event, or names no device or time, is refused by name."""
     with pytest.raises(FrameError, match=words):
         one(event)
 
@@ -253,7 +253,7 @@ def test_times_of_rows() -> None:
     now = pd.Timestamp.now("UTC").timestamp()
     assert math.isclose(to_time(None, "ms") / 1e3, now, abs_tol=5)
     assert math.isclose(to_time(None, "us") / 1e6, now, abs_tol=5)
-    with pytest.raises(FrameError, match="is no time"):
+    with pytest.raises(FrameError, match="is not a valid time"):
         to_time("yesterday-ish", "ms")
 
 
@@ -293,7 +293,7 @@ def test_columns_of_two_minds_are_refused(values: list[Any]) -> None:
 
 
 def test_one_value_where_times_are_many() -> None:
-    """A text is no column of its letters."""
+    """A text is not a column of its letters."""
     with pytest.raises(FrameError, match="holds one value"):
         block_of(DeviceColumns("root.d", {"a": "ab"}, [1, 2]))
 

@@ -91,7 +91,7 @@ def test_an_error_of_a_serializer_is_raised_or_collected(
 def test_refused_rows_on_a_full_disk_stay_in_the_spool(
     options: IoTDBOptions, tmp_path: Path
 ) -> None:
-    """Rows that no file can take are told of, and refused anew by the next start."""
+    """Rows that no file can take are reported, and refused anew by the next start."""
     spool, dead = tmp_path / "spool", tmp_path / "dead"
     kinds: dict[str, Any] = {"on_error": "collect", "dead_letter": dead, "spool": spool}
     with IoTDBSink(options, **kinds) as sink:

@@ -97,7 +97,7 @@ def test_codes_become_errors(
 
 @pytest.mark.parametrize(("code", "subs"), [(200, []), (400, []), (302, [200, 400])])
 def test_success_and_redirect_raise_nothing(code: int, subs: list[int]) -> None:
-    """Recommending another node is no failure, neither in one status nor in many."""
+    """Recommending another node is not a failure, neither in one status nor in many."""
     check(TSStatus(code, subStatus=[TSStatus(s) for s in subs]), WriteRejected)
 
 
@@ -166,7 +166,7 @@ def test_a_request_that_cannot_be_encoded_is_no_lost_connection(
 ) -> None:
     """A statement with a lone surrogate is the caller's fault, and not tried again."""
     session = open_session(server.port, options)
-    with pytest.raises(OptionsError, match=r"half a character, '\\ud800' at position 5"):
+    with pytest.raises(OptionsError, match=r"contains a lone surrogate, '\\ud800' at position 5"):
         session.execute("SHOW \ud800")
     session.close()
 
@@ -273,7 +273,7 @@ def test_whole_calls_with_any_byte_wrong_raise_errors_of_ours(
 
 
 def test_a_session_shows_little(server: LocalServer, options: ConnectionOptions) -> None:
-    """What a session shows of itself: where it goes, and whether it still stands."""
+    """A session's repr: where it goes, and whether it still stands."""
     session = open_session(server.port, options)
     assert repr(session) == f"<Session 127.0.0.1:{server.port} tree>"
     session.close()

@@ -311,7 +311,7 @@ def test_replace_touches_only_its_tags_and_times(
 def test_attributes_belong_to_their_device(
     connection: Connection, tables: Official, table: str
 ) -> None:
-    """An attribute is one value a device: the last that was written, and the report says so."""
+    """An attribute is one value per device: the last that was written, and the report says so."""
     frame = pd.DataFrame(
         {"t": ["x", "y", "x"], "k": ["old", None, "new"], "v": [1, 2, 3]}, index=index(3)
     )

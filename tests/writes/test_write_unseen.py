@@ -86,7 +86,7 @@ def test_a_star_is_no_pattern(connection: Connection, device: str) -> None:
 
 @pytest.mark.parametrize("columns", [[5], 5, "x", [None], ["a\ud800"]])
 def test_columns_to_delete_are_names(connection: Connection, device: str, columns: Any) -> None:
-    """Whatever is no list of names is refused in words."""
+    """Whatever is not a list of names is refused in words."""
     with pytest.raises(OptionsError, match="columns="):
         delete(device, columns=columns, connection=connection)
 

@@ -16,7 +16,7 @@ class Overlaps:
     """An index of units by device and time.
 
     Units that have the same devices share one set of them, and only sets that have a device in
-    common are looked at: thousands of files, one a device, cost no more than their number.
+    common are looked at: thousands of files, one per device, cost no more than their number.
     """
 
     def __init__(self, units: Iterable[UnitRow]) -> None:

@@ -265,7 +265,7 @@ def parse_times(texts: pa.Array, time_format: str, *, has_offset: bool | None = 
     is_bad = is_there & (~is_matched | bad)
     is_zoned = bool(says_offset.any()) if has_offset is None else has_offset
     odd = is_there & ~is_bad & (says_offset != is_zoned)
-    why = "is no time as the others are"
+    why = "is not a time written like the others"
     if odd.any():
         what = "has no offset from UTC, as others have"
         why += f", or {what if is_zoned else 'has an offset from UTC, as others have not'}"

@@ -301,7 +301,7 @@ class CsvReader:
         """All columns as texts; records that do not even have the right fields are refused."""
         dialect = self.dialect
         is_bad = records.undecodable()
-        refusals = [_refusal(block, records, np.flatnonzero(is_bad), "is no text in UTF-8")]
+        refusals = [_refusal(block, records, np.flatnonzero(is_bad), "is not valid UTF-8")]
         for is_it, why in (
             (records.open_quotes(), "a quote is open"),
             (records.lone_returns(), "a carriage return stands alone in it"),

@@ -39,7 +39,7 @@ class ByteStream:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._rest = self._ahead = b""
         if is_wide(encoding):
-            # A lone surrogate is told by its line, as what is no UTF-8.
+            # A lone surrogate is told by its line, as what is not UTF-8.
             self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
 
     @property

@@ -28,7 +28,7 @@ class Controls:
     target, window, speed : what the controls say first
     on_press : called with "start", "pause", "resume" or "stop"
     on_change : called after a control was changed
-    on_error : called with what cannot be meant
+    on_error : called with the error of an invalid setting
     can_restart, can_retarget : whether Start can make a new stream, and to another target
     """
 

@@ -45,7 +45,7 @@ class SourceSettings:
 
         Raises
         ------
-        OptionsError : a setting that cannot be meant.
+        OptionsError : an invalid setting.
         """
         changed: dict[str, Any] = {"rate_hz": self.rate_hz, "faults": self.faults}
         if not self.rate_hz > 0:

@@ -123,7 +123,7 @@ class StreamPanel(LivePanel):
 
         Raises
         ------
-        OptionsError : no target, or settings that cannot be meant.
+        OptionsError : no target, or invalid settings.
         ConnectionLost, AuthenticationError : the database is not there, or lets nobody in.
         """
         with self._guard:

@@ -152,7 +152,9 @@ class Constant(Signal):
         kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
         value = self.value.item() if isinstance(self.value, np.generic) else self.value
         if type(value) not in kinds:
-            raise OptionsError(f"{value!r} is no constant: a number, a bool or a string is")
+            raise OptionsError(
+                f"{value!r} is not a valid constant: a number, a bool or a string is"
+            )
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "kind", kinds[type(value)])
 

@@ -182,7 +182,7 @@ def rows_layout(
 
     Raises
     ------
-    FrameError, TimeIndexError : a label that names no measurement, times that are no times.
+    FrameError, TimeIndexError : a label that names no measurement, times that are not times.
     """
     is_integer = kind_of(times.type) == "int"
     check_time_kind(times, time_unit if is_integer else None)
@@ -258,7 +258,7 @@ def _name(label: Hashable) -> str:
     if isinstance(label, str):
         raise FrameError("a column has an empty label", column=label, hint="give it a name")
     raise FrameError(
-        f"label {label!r} ({type(label).__name__}) is no text",
+        f"label {label!r} ({type(label).__name__}) is not text",
         column=label,
         hint="df.columns = df.columns.map(str)",
     )
@@ -288,10 +288,10 @@ def _blame(label: Hashable) -> Iterator[None]:
 
 
 def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) -> tuple[Part, ...]:
-    """One part for a wide frame; one a device for (device, measurement) and full-path columns."""
+    """One part for a wide frame; one per device for (device, measurement) and full-path columns."""
     if n_levels > 2:
         raise FrameError(
-            f"columns have {n_levels} levels", hint="two at the most: (device, measurement)"
+            f"columns have {n_levels} levels", hint="at most two: (device, measurement)"
         )
     grouped: dict[str, dict[Hashable, Source]] = {}
     if n_levels == 2:
@@ -305,7 +305,7 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
         full = [k for k in columns if isinstance(k, str) and k.startswith("root.")]
         if not full:
             if target.path == "root":
-                raise OptionsError("root is no device", hint='e.g. "root.plant.press1"')
+                raise OptionsError("root is not a device", hint='e.g. "root.plant.press1"')
             return (Part(target.path, _measurements(columns)),)
         if len(full) < len(columns):
             other = next(k for k in columns if k not in set(full))

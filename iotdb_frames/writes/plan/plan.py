@@ -218,7 +218,7 @@ class WritePlan(Shown):
             raise problem
 
     def card(self) -> Card:
-        """What it shows of itself."""
+        """Its summary card."""
         texts = [p.error if isinstance(p, Refused) else p for p in self.problems]
         by_label: dict[Hashable, str] = {}
         for error in texts:

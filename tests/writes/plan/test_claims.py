@@ -102,7 +102,7 @@ def test_options_go_first(connection: Connection, table: str, device: str) -> No
     with pytest.raises(FrameError, match="differ in 'machine'"):
         plan(
             frame, device, offline=True
-        ).check()  # a tag is no device: that is for its owner to say
+        ).check()  # a tag is not a device: that is for its owner to say
 
 
 @pytest.mark.parametrize("said", ["text", {"device": 7}, {"types": {"temp": "COMPLEX"}}, {}])

@@ -322,7 +322,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         F,
         None,
         None,
-        "two at the most",
+        "at most two",
     ),
     "device level outside": (
         pd.DataFrame([[1]], index=days(1), columns=pd.MultiIndex.from_tuples([("root.b", "s")])),
@@ -418,7 +418,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
     ),
     "over 2^63": (WIDE.assign(c=np.array([1, 2**63], "u8")), {}, C, "c", 1, "DOUBLE"),
     "a list": ([1, 2], {}, OPTION, None, None, "list"),
-    "root as a device": (WIDE, {"target": "root"}, OPTION, None, None, "root is no device"),
+    "root as a device": (WIDE, {"target": "root"}, OPTION, None, None, "root is not a device"),
     "repeated times": (
         WIDE.set_axis(days(1).repeat(2)),
         {"duplicates": "raise"},
@@ -555,7 +555,7 @@ def test_bad_input_is_refused_with_its_place_and_remedy(case: str) -> None:
 
 def test_a_missing_label_is_no_text() -> None:
     """pd.NA as a label is refused like a number."""
-    with pytest.raises(FrameError, match="is no text"):
+    with pytest.raises(FrameError, match="is not text"):
         checked(WIDE.set_axis(["a", pd.NA], axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Plans against what the server has: types, alignment, tags; and what a plan shows of itself."""
+"""Plans against what the server has: types, alignment, tags; and a plan's card."""
 
 from __future__ import annotations
 
