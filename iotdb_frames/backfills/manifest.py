@@ -10,22 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import stat
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.backfills.store import Store
 
-APPLICATION_ID = 0x496F5446  # "IoTF"
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 CREATE TABLE job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -42,15 +36,13 @@ CREATE TABLE units (
     refused INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
     empty INTEGER NOT NULL DEFAULT 0, lossy TEXT,
     first_tick INTEGER, last_tick INTEGER, expected BLOB, before INTEGER NOT NULL DEFAULT 0,
-    began REAL, ended REAL, error TEXT, verdict TEXT, UNIQUE (file, start));
+    began REAL, ended REAL, error TEXT, verdict TEXT, beside TEXT, UNIQUE (file, start));
 CREATE INDEX units_by_state ON units (state);
 CREATE INDEX units_by_time ON units (first_tick, last_tick);
 CREATE TABLE refused (unit INTEGER NOT NULL REFERENCES units, n_rows INTEGER NOT NULL, data BLOB);
 CREATE INDEX refused_by_unit ON refused (unit);
 """
 DONE = ("written", "verified")
-BUSY_S = 30.0
-"""How long to wait for another process's transaction, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ class UnitRow:
     first_tick, last_tick : its time range, in ticks of the server; None where it has no rows
     expected : what `verify` wants to find, see there
     before : points that were there before it was sent first
-    verdict : what `verify` found out
+    verdict, beside : what `verify` found out, and what else it found there, in words
     """
 
     id: int
@@ -108,6 +100,7 @@ class UnitRow:
     ended: float | None
     error: str | None
     verdict: str | None
+    beside: str | None
 
 
 def pack(value: Any) -> bytes:
@@ -120,7 +113,7 @@ def unpack(data: bytes) -> Any:
     return json.loads(zlib.decompress(data))
 
 
-class Manifest:
+class Manifest(Store):
     """An open manifest; may be used from several threads.
 
     Parameters
@@ -135,187 +128,7 @@ class Manifest:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
-        self.path = Path(path).expanduser().absolute()
-        self._lock = threading.RLock()
-        if create:
-            self._touch()
-        self._check_file()
-        self._db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
-        self._db.isolation_level = None
-        try:
-            self._set_up()
-        except sqlite3.OperationalError as exc:
-            self._db.close()
-            raise self._unusable(exc) from exc
-        except sqlite3.DatabaseError as exc:
-            self._db.close()
-            raise self._torn(exc) from exc
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _touch(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-    def _check_file(self) -> None:
-        try:
-            found = self.path.lstat()
-        except FileNotFoundError:
-            raise OptionsError(f"there is no manifest {self.path}") from None
-        if not stat.S_ISREG(found.st_mode):
-            raise OptionsError(f"the manifest {self.path} is not an ordinary file")
-        if os.name != "posix":
-            return
-        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
-            raise OptionsError(
-                f"others may change the manifest {self.path}",
-                hint="it decides what is sent: own it, and chmod 600 it",
-            )
-        if found.st_mode & 0o077:
-            self.path.chmod(0o600)
-
-    def _set_up(self) -> None:
-        # In WAL mode a commit needs no sync; what a power cut takes away is only sent again.
-        self._set_wal()
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if self._is_empty():
-            with self._writing():
-                if self._is_empty():  # nobody else was faster
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
-        kind = self._db.execute("PRAGMA application_id").fetchone()[0]
-        if kind != APPLICATION_ID:
-            raise OptionsError(f"{self.path} is not a manifest, but another SQLite file")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION:
-            raise OptionsError(f"{self.path} was made by another version of iotdb_frames")
-        answer = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if answer != "ok":
-            raise sqlite3.DatabaseError(answer)
-
-    def _set_wal(self) -> None:
-        deadline = time.monotonic() + BUSY_S
-        while True:  # SQLite does not wait here for another that does the same
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.005)
-
-    def _is_empty(self) -> bool:
-        return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-
-    def _torn(self, exc: Exception) -> IoTDBFramesError:
-        return IoTDBFramesError(
-            f"the manifest {self.path} is torn: {exc}",
-            hint="move it away and start the backfill again: rows that are there already are "
-            "written once more, which changes nothing",
-        )
-
-    def _unusable(self, exc: Exception) -> IoTDBFramesError:
-        return IoTDBFramesError(
-            f"the manifest {self.path} cannot be written: {exc}",
-            hint="make room, then resume: what was not noted is only sent once more",
-        )
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock, suppress(sqlite3.Error):
-            self._db.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction; a full disk is said in words.
-
-        Raises
-        ------
-        IoTDBFramesError : it could not be written.
-        """
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-            except sqlite3.Error as exc:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise self._unusable(exc) from exc
-
-    def _all(self, sql: str, *values: Any) -> list[Any]:
-        with self._lock:
-            try:
-                return self._db.execute(sql, values).fetchall()
-            except sqlite3.OperationalError as exc:
-                raise IoTDBFramesError(f"the manifest {self.path} cannot be read: {exc}") from exc
-            except sqlite3.DatabaseError as exc:
-                raise self._torn(exc) from exc
-
-    # --- one process at a time ---------------------------------------------------------------
-
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Work on it alone.
-
-        The lock is an SQLite lock on a file beside: the operating system frees it however its
-        holder ends.
-
-        Raises
-        ------
-        OptionsError : another process works on it; the text says which.
-        """
-        beside = self.path.with_name(self.path.name + ".lock")
-        os.close(os.open(beside, os.O_CREAT | os.O_RDWR, 0o600))
-        guard = sqlite3.connect(beside, timeout=0.2, check_same_thread=False)
-        guard.isolation_level = None
-        try:
-            try:
-                guard.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as exc:
-                who = self.get("holder") or {}
-                raise OptionsError(
-                    f"the manifest {self.path} is in use by process {who.get('pid', '?')} of "
-                    f"{who.get('user', '?')} on {who.get('host', '?')}, since "
-                    f"{who.get('since', '?')}",
-                    hint="wait for it or stop it; its lock goes with it, however it ends",
-                ) from exc
-            self.set(holder=_myself())
-            try:
-                yield
-            finally:
-                with suppress(IoTDBFramesError):
-                    self.set(holder=None)
-        finally:
-            guard.close()
-
-    @property
-    def holder(self) -> dict[str, Any] | None:
-        """Who works on it, as the last one who did so wrote; it may have been killed since."""
-        return self.get("holder")  # type: ignore[no-any-return]
-
-    # --- the job -----------------------------------------------------------------------------
-
-    def get(self, key: str) -> Any:
-        """A value of the job, or None."""
-        rows = self._all("SELECT value FROM job WHERE key = ?", key)
-        return json.loads(rows[0][0]) if rows else None
-
-    def set(self, **values: Any) -> None:
-        """Keep values of the job."""
-        with self._writing():
-            for key, value in values.items():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO job VALUES (?, ?)", (key, json.dumps(value))
-                )
+        super().__init__(path, schema=_SCHEMA, version=VERSION, create=create)
 
     # --- files -------------------------------------------------------------------------------
 
@@ -401,7 +214,14 @@ class Manifest:
             self._set(
                 "units",
                 unit,
-                {"state": "written", "ended": time.time(), "error": None, "verdict": None} | values,
+                {
+                    "state": "written",
+                    "ended": time.time(),
+                    "error": None,
+                    "verdict": None,
+                    "beside": None,
+                }
+                | values,
             )
             self._db.executemany(
                 "INSERT INTO refused VALUES (?, ?, ?)",
@@ -467,25 +287,19 @@ class Manifest:
         """What verification found, and of how many units."""
         return self._all(
             "SELECT verdict, count(*) FROM units WHERE verdict IS NOT NULL GROUP BY verdict "
-            "ORDER BY count(*) DESC LIMIT 50"
+            "ORDER BY count(*) DESC"
         )
+
+    def beside(self, verdict: str, *, most: int) -> list[str]:
+        """What else was found beside units of a verdict, the most frequent first."""
+        found = self._all(
+            "SELECT beside FROM units WHERE verdict = ? AND beside IS NOT NULL GROUP BY beside "
+            "ORDER BY count(*) DESC LIMIT ?",
+            verdict,
+            most,
+        )
+        return [text for (text,) in found]
 
     def _set(self, table: str, row: int, values: dict[str, Any]) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
         self._db.execute(f"UPDATE {table} SET {names} WHERE id = ?", (*values.values(), row))
-
-
-def _myself() -> dict[str, Any]:
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # no name for this user id, as in many containers
-        user = str(os.getuid()) if hasattr(os, "getuid") else "?"
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "user": user,
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }

@@ -58,14 +58,9 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
             UnitProblem(names[unit.file], unit.start, unit.stop, unit.state, message)
         )
     del report.problems[MAX_PROBLEMS:]
-    report.verdicts = {}
-    examples: dict[str, list[str]] = {}
-    for verdict, n_units in manifest.verdicts():
-        kind = verdict.partition(":")[0]
-        report.verdicts[kind] = report.verdicts.get(kind, 0) + n_units
-        if ":" in verdict:
-            examples.setdefault(kind, []).append(verdict.partition(": ")[2])
+    report.verdicts = dict(manifest.verdicts())
     report.verified_notes = [
-        f"{plural(report.verdicts[kind], 'unit')} {kind}, e.g. {'; '.join(some[:EXAMPLES])}"
-        for kind, some in examples.items()
+        f"{plural(n_units, 'unit')} {verdict}, e.g. {'; '.join(examples)}"
+        for verdict, n_units in report.verdicts.items()
+        if (examples := manifest.beside(verdict, most=EXAMPLES))
     ]

@@ -213,8 +213,8 @@ class Work:
                 + ("; they were sent again" if at + 1 < MAX_ROUNDS else "")
             )
             state = "pending" if at + 1 < MAX_ROUNDS else "failed"
-            for unit, verdict in missing:
-                self._manifest.set_unit(unit.id, state=state, error=verdict)
+            for unit, lacks in missing:
+                self._manifest.set_unit(unit.id, state=state, error=f"missing: {lacks}")
 
     def _write(self, progress: Progress) -> None:
         fill_report(self._report, self._manifest)

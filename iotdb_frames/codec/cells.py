@@ -15,13 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import Rows, Source, is_missing, values_of
-from iotdb_frames.codec.times import BEYOND_YEARS, NAT, Unit, date_numbers, to_ticks
+from iotdb_frames.codec.times import (
+    BEYOND_YEARS,
+    NAT,
+    TICKS_PER_S,
+    Reason,
+    Unit,
+    Why,
+    date_numbers,
+    to_ticks,
+)
 from iotdb_frames.codec.types import REFUSED, TABLE, WIRE, kind_of
 from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import TSDataType
 
 Precision = Literal["ms", "us", "ns"]
-_OUTSIDE, _INEXACT = "does not fit the range of {}", "does not fit {} exactly"
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,14 @@ class Cells:
         an Arrow binary array for TEXT, STRING and BLOB
     is_null : bool, shape (n,), or None where none is missing
     is_bad : bool, shape (n,), or None where all are exact
-    why : what is wrong with the bad ones
+    why : what is wrong with the bad ones, if any
     n_lossy : how many lost precision, where `Rules.is_lossy`
     """
 
     values: np.ndarray | pa.Array
     is_null: np.ndarray | None
     is_bad: np.ndarray | None = None
-    why: str = ""
+    why: Why | None = None
     n_lossy: int = 0
 
     def __len__(self) -> int:
@@ -267,7 +275,9 @@ def _without_smallest(cells: Cells, ticks: np.ndarray, is_null: np.ndarray | Non
         return cells
     is_smallest = ticks == NAT if is_null is None else (ticks == NAT) & ~is_null
     is_bad = is_smallest if cells.is_bad is None else cells.is_bad | is_smallest
-    why = cells.why if cells.is_bad is not None else "is -2^63, which stands for a missing time"
+    why = Why(Reason.MISSING, "is -2^63, which stands for a missing time")
+    if cells.is_bad is not None and cells.why is not None:
+        why = cells.why
     return _bad_cells(cells.values, is_null, is_bad, why, cells.n_lossy)
 
 
@@ -286,7 +296,7 @@ def _bad_cells(
     values: np.ndarray,
     is_null: np.ndarray | None,
     is_bad: np.ndarray | None,
-    why: str,
+    why: Why,
     n_lossy: int = 0,
 ) -> Cells:
     if is_bad is not None and is_null is not None:
@@ -306,15 +316,17 @@ def _judged(
     if is_null is not None:
         is_inexact = is_inexact & ~is_null
         is_outside = is_outside & ~is_null
+    outside = Why(Reason.RANGE, f"does not fit the range of {target.name}")
+    inexact = Why(Reason.INEXACT, f"does not fit {target.name} exactly")
     if rules.is_lossy:
         n_lossy = int(np.count_nonzero(is_inexact & ~is_outside))
-        return _bad_cells(values, is_null, is_outside, _OUTSIDE.format(target.name), n_lossy)
+        return _bad_cells(values, is_null, is_outside, outside, n_lossy)
     if is_outside.any():
         # The first row is named, and what is outside of the range has another remedy.
         is_first_outside = is_outside[np.argmax(is_outside | is_inexact)]
-        why = _OUTSIDE if is_first_outside else _INEXACT
-        return _bad_cells(values, is_null, is_outside | is_inexact, why.format(target.name))
-    return _bad_cells(values, is_null, is_inexact, _INEXACT.format(target.name))
+        why = outside if is_first_outside else inexact
+        return _bad_cells(values, is_null, is_outside | is_inexact, why)
+    return _bad_cells(values, is_null, is_inexact, inexact)
 
 
 def _numbers(
@@ -397,13 +409,13 @@ def _times(
 ) -> Cells:
     """Instants as TIMESTAMP, or naive midnights as DATE."""
     if target == TSDataType.DATE:
-        per_day = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] * 86_400
+        per_day = 86_400 * TICKS_PER_S[unit]
         nat = ticks == np.iinfo(np.int64).min
         null = _or_none(nat if is_null is None else nat | is_null)
         days = np.where(nat, 0, ticks) // per_day
         numbers, outside = date_numbers(days)
         is_bad = days * per_day != np.where(nat, 0, ticks)
-        why = "has a time of day and is not a date"
+        why = Why(Reason.TIME_OF_DAY, "has a time of day and is not a date")
         if outside is not None and not is_bad.any():
             why = BEYOND_YEARS
         if outside is not None:

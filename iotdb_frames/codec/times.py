@@ -11,6 +11,7 @@ import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,37 @@ TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 NAT = np.iinfo(np.int64).min
 _FIRST_S, _END_S = -62_135_596_800, 253_402_300_800
 """When the year 1 begins and the year 9999 ends, in seconds of UTC."""
-BEYOND_YEARS = "is outside the years 1 to 9999"
+
+
+class Reason(Enum):
+    """Why a value cannot be sent as it is: what its remedy depends on."""
+
+    MISSING = auto()
+    FINER = auto()
+    """a time has digits below the server's precision"""
+    ABSENT = auto()
+    """a zone skips a wall time, or has it twice"""
+    TIME_OF_DAY = auto()
+    """a date is not at midnight"""
+    YEARS = auto()
+    RANGE = auto()
+    """a type or a zone does not reach so far"""
+    INEXACT = auto()
+    """a type would round it"""
+
+
+@dataclass(frozen=True)
+class Why:
+    """A reason, and how it is said of a value."""
+
+    reason: Reason
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+BEYOND_YEARS = Why(Reason.YEARS, "is outside the years 1 to 9999")
 
 
 @dataclass(frozen=True)
@@ -35,14 +66,14 @@ class Ticks:
     values : int64, shape (n,); undefined where `is_null` or `is_bad`
     is_null : bool, shape (n,), or None where none is missing
     is_bad : bool, shape (n,), or None where all are exact
-    why : what is wrong with the bad ones
+    why : what is wrong with the bad ones, if any
     n_cut : how many lost what is finer than the precision
     """
 
     values: np.ndarray
     is_null: np.ndarray | None = None
     is_bad: np.ndarray | None = None
-    why: str = ""
+    why: Why | None = None
     n_cut: int = 0
 
 
@@ -69,12 +100,12 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
         is_bad = (values > limit) | (values < -limit)
         with np.errstate(over="ignore"):
             out = values * np.int64(factor)
-        why = f"is outside what int64 {precision} can hold"
+        why = Why(Reason.RANGE, f"is outside what int64 {precision} can hold")
     else:
         factor = source // target
         out = values // np.int64(factor)
         is_bad = out * np.int64(factor) != values
-        why = f"is finer than the server's precision ({precision})"
+        why = Why(Reason.FINER, f"is finer than the server's precision ({precision})")
     if is_null is not None:
         is_bad &= ~is_null
     if is_lossy and source > target:
@@ -114,9 +145,9 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
         utc.as_unit(unit).asi8,
         _any(is_null),
         _any(is_bad),
-        f"does not exist, or exists twice, in {zone}"
+        Why(Reason.ABSENT, f"does not exist, or exists twice, in {zone}")
         if (is_bad & ~is_far).any()
-        else f"is outside the years that {zone} is known for",
+        else Why(Reason.RANGE, f"is outside the years that {zone} is known for"),
     )
 
 

@@ -59,8 +59,8 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, book: Manifest) -> None:
         path.chmod(0o600)
     for path, told in (
         (tmp_path / "none.sqlite", "there is no manifest"),
-        (tmp_path, "no ordinary file"),
-        (link, "no ordinary file"),
+        (tmp_path, "not an ordinary file"),
+        (link, "not an ordinary file"),
         (other, "another SQLite file"),
         (text, "torn"),
     ):
@@ -181,3 +181,14 @@ def test_failures_are_tried_again_when_asked(book: Manifest) -> None:
         ("verified", None),
     ]
     assert [(f.error, f.is_read) for f in book.files()] == [(None, 0)]
+
+
+def test_every_verdict_is_counted(book: Manifest) -> None:
+    """Sixty units, each with something else beside it, are sixty; the frequent texts come first."""
+    for at in range(60):
+        unit = book.begin(1, start=at, stop=at + 1, line=0, end_line=0, n_bytes=1, digest=str(at))
+        book.set_unit(unit, state="verified", verdict="complete beside others", beside=f"{at} more")
+    unit = book.begin(1, start=60, stop=61, line=0, end_line=0, n_bytes=1, digest="60")
+    book.set_unit(unit, state="verified", verdict="complete beside others", beside="7 more")
+    assert book.verdicts() == [("complete beside others", 61)]
+    assert book.beside("complete beside others", most=1) == ["7 more"]

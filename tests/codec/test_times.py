@@ -96,7 +96,7 @@ def test_gaps_and_overlaps_are_refused(zone: str, wall: str) -> None:
     ticks = localize(stamps.asi8, unit="ms", zone=zone)
     expected = stamps[1].tz_localize(zone).timestamp() * 1000
     assert listed(ticks) == ["bad", expected]
-    assert zone in ticks.why
+    assert zone in str(ticks.why)
 
 
 @pytest.mark.parametrize("unit", get_args(Unit))

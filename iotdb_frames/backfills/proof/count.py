@@ -7,6 +7,7 @@ a count can hide a loss behind what others wrote; such a unit is compared by its
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -115,15 +116,18 @@ def chunks(values: Sequence[str], n: int) -> Iterator[Sequence[str]]:
         yield values[i : i + n]
 
 
+COMPLETE, COMPLETE_BESIDE, MISSING = "complete", "complete beside others", "missing"
+
+
 @dataclass
 class Outcome:
     """What verification found.
 
-    verdicts : units by what was found, in words
-    missing : (unit, what it lacks), to be sent again
+    verdicts : units by what was found
+    missing : (unit, what it lacks, in words), to be sent again
     """
 
-    verdicts: dict[str, int] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
     missing: list[tuple[UnitRow, str]] = field(default_factory=list)
 
 
@@ -155,7 +159,7 @@ class _Doubt:
             words.append(f"{self.extra:,} more points are there, by somebody else")
         if unit.error is not None:
             words.append(f"{plural(unit.refused, 'row')} of it refused")
-        return f"complete beside others: {', '.join(words)}" if words else None
+        return ", ".join(words) or None
 
 
 class Verifier:
@@ -205,13 +209,13 @@ class Verifier:
                 [] if plan is None else [p for p in plan.problems if isinstance(p, FrameError)]
             )
             if problems:  # sent again, it is told with its file and line
-                self._say(unit, f"missing: it cannot be compared, {problems[0].message}")
+                self._is_missing(unit, f"it cannot be compared, {problems[0].message}")
                 continue
             if plan is not None:
                 look = partial(compare, self._connection, plan, doubt.expected)
                 doubt.wrong = call_with_retry(look, policy=self._policy)
             if not doubt.wrong or unit.error is not None:
-                self._say(unit, doubt.found)
+                self._is_complete(unit, beside=doubt.found)
                 continue
             waiting.append(doubt)
             if sum(len(d.wrong or ()) for d in waiting) > MOST_CELLS:
@@ -220,21 +224,24 @@ class Verifier:
         self._settle(waiting)
         return self._outcome
 
-    def _say(self, unit: UnitRow, verdict: str | None) -> None:
-        """None: it is all there, and nothing else; else what was found, in words."""
-        if verdict is not None and verdict.startswith("missing"):
-            self._outcome.missing.append((unit, verdict))
-        else:
-            self._manifest.set_unit(unit.id, state="verified", verdict=verdict or "complete")
-        kind = (verdict or "complete").partition(":")[0]
-        self._outcome.verdicts[kind] = self._outcome.verdicts.get(kind, 0) + 1
+    def _is_complete(self, unit: UnitRow, *, beside: str | None = None) -> None:
+        """All of it is there; `beside` says what else is, in words."""
+        verdict = COMPLETE if beside is None else COMPLETE_BESIDE
+        self._manifest.set_unit(unit.id, state="verified", verdict=verdict, beside=beside)
+        self._outcome.verdicts[verdict] += 1
+        self._on_unit(unit)
+
+    def _is_missing(self, unit: UnitRow, lacks: str) -> None:
+        """Some of it is not there."""
+        self._outcome.missing.append((unit, lacks))
+        self._outcome.verdicts[MISSING] += 1
         self._on_unit(unit)
 
     def _count(self, unit: UnitRow) -> _Doubt | None:
         """Verify by the count alone; a doubt where that does not do."""
         expected = None if unit.expected is None else Expected.from_plain(unpack(unit.expected))
         if expected is None or not expected.n_points:
-            self._say(unit, None)
+            self._is_complete(unit)
             return None
         found = count_points(self._connection, self._target, expected)
         wanted = {
@@ -246,12 +253,12 @@ class Verifier:
         # What the server refused is not there, and known.
         if short and unit.error is None:
             (_, name), _n = max(short.items(), key=lambda item: item[1])
-            self._say(unit, f"missing: {sum(short.values()):,} points, most of them of {name}")
+            self._is_missing(unit, f"{sum(short.values()):,} points, most of them of {name}")
             return None
         extra = sum(found.values()) - sum(wanted.values())
         others = self._overlaps.of(unit)
         if self._how == "count" and not extra and not unit.before and not others:
-            self._say(unit, None)
+            self._is_complete(unit)
             return None
         return _Doubt(unit, expected, others, extra)
 
@@ -274,7 +281,9 @@ class Verifier:
             assert doubt.wrong is not None
             wrong = doubt.wrong
             wrong.settle()
-            verdict = doubt.found
             if wrong:
-                verdict = f"missing: {len(wrong):,} cells differ, the first is {wrong.example}"
-            self._say(doubt.unit, verdict)
+                self._is_missing(
+                    doubt.unit, f"{len(wrong):,} cells differ, the first is {wrong.example}"
+                )
+            else:
+                self._is_complete(doubt.unit, beside=doubt.found)

@@ -8,6 +8,7 @@ import numpy as np
 
 from iotdb_frames.codec.cells import Rules, is_total, to_cells
 from iotdb_frames.codec.sources import Source, is_missing
+from iotdb_frames.codec.times import Reason, Why
 from iotdb_frames.codec.types import kind_of
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import ColumnTypeError, FrameError
@@ -28,7 +29,7 @@ def check_values(planned: PlannedColumn, rules: Rules, problems: list[Refused | 
     if is_total(source, target) and not rules.keep_nan:
         return 0
     bad: list[np.ndarray] = []
-    why = ""
+    why: Why | None = None
     n_lossy = 0
     for start in range(0, len(source), CHECK_ROWS):
         piece = slice(start, min(start + CHECK_ROWS, len(source)))
@@ -56,24 +57,25 @@ def check_values(planned: PlannedColumn, rules: Rules, problems: list[Refused | 
 
 
 def _remedy(
-    source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules, why: str
+    source: Source, target: TSDataType, planned: PlannedColumn, rules: Rules, why: Why | None
 ) -> str:
+    reason = None if why is None else why.reason
     kind = kind_of(source.type)
     there = "the series exists with this type; " if planned.state == "exists" else ""
     them = f"df[{source.label!r}]"
     if kind in ("timestamp", "date"):
         times = f"pd.to_datetime({them})" if source.dtype == "object" else them
-        if why.startswith("is finer"):
+        if reason is Reason.FINER:
             return f'round first ({times}.dt.floor("{rules.precision}")), or coerce="lossy"'
-        if why.startswith("does not exist"):
+        if reason is Reason.ABSENT:
             zone = repr(rules.time_zone)
             localized = f"{times}.dt.tz_localize({zone}, ambiguous=…, nonexistent=…)"
             return f"give the times their zone: {localized}"
-        if why.startswith("has a time of day"):
+        if reason is Reason.TIME_OF_DAY:
             return f"{times}.dt.normalize() first, or write it as TIMESTAMP"
         text = f'{them}.astype("string")'
         return f"leave these values out ({them}.where(…)), or write them as text ({text})"
-    if why.startswith("does not fit the range"):
+    if reason is Reason.RANGE:
         if kind == "int" and target == TSDataType.INT64 and not there:
             text, rounded = f'{them}.astype("string")', f'schema={{{source.label!r}: "DOUBLE"}}'
             return f'write it as text ({text}), or rounded ({rounded}, coerce="lossy")'

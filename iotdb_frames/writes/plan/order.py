@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from iotdb_frames.codec.cells import Rules, to_cells
 from iotdb_frames.codec.sources import Source
-from iotdb_frames.codec.times import BEYOND_YEARS, NAT, TICKS_PER_S, beyond_years
+from iotdb_frames.codec.times import BEYOND_YEARS, NAT, TICKS_PER_S, Reason, Why, beyond_years
 from iotdb_frames.codec.types import kind_of
 from iotdb_frames.errors import TimeIndexError
 from iotdb_frames.options import TSDataType
@@ -24,6 +24,7 @@ from iotdb_frames.writes.plan.layout import Layout, dictionary_codes, narrow, ro
 
 SLICE = 1 << 20
 AT_ONCE = 4 * SLICE
+_MISSING = Why(Reason.MISSING, "is missing")
 """So many rows are sorted at once: it is faster, and takes 64 MiB."""
 
 
@@ -80,13 +81,13 @@ class ServerTicks:
 
     ticks : int64, shape (n_rows,), undefined where bad
     is_bad : rows without an exact time, bool, shape (n_rows,), or None
-    why : what is wrong with the first of them
+    why : what is wrong with the first of them, if any
     n_lossy : times that lost what is finer than the server's precision
     """
 
     ticks: np.ndarray
     is_bad: np.ndarray | None = None
-    why: str = ""
+    why: Why | None = None
     n_lossy: int = 0
 
 
@@ -101,7 +102,7 @@ def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> Se
     if n_rows == 0:
         return ServerTicks(np.empty(0, np.int64))
     is_bad: np.ndarray | None = None
-    why = ""
+    why: Why | None = None
     n_lossy = 0
     if time_unit is not None:
         times, is_bad, why = _integers_as_times(times, time_unit, rules)
@@ -124,9 +125,9 @@ def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> Se
             first = int(bad.argmax())
             is_bad = np.zeros(n_rows, bool) if is_bad is None else is_bad
             is_bad[rows] |= bad
-            if not why and cells.is_null is not None and cells.is_null[first]:
-                why = "is missing"
-            elif not why and cells.is_bad is not None and cells.is_bad[first]:
+            if why is None and cells.is_null is not None and cells.is_null[first]:
+                why = _MISSING
+            elif why is None and cells.is_bad is not None and cells.is_bad[first]:
                 why = cells.why
             why = why or BEYOND_YEARS
     return ServerTicks(out, is_bad, why, n_lossy)
@@ -134,7 +135,7 @@ def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> Se
 
 def _integers_as_times(
     times: Source, unit: str, rules: Rules
-) -> tuple[Source, np.ndarray | None, str]:
+) -> tuple[Source, np.ndarray | None, Why | None]:
     """Integers as UTC times, which of them are none (bool, shape (n_rows,)), and why the first."""
     cells = to_cells(times, slice(0, len(times)), TSDataType.INT64, rules)
     ticks = cells.values.view(f"M8[{unit}]")
@@ -143,19 +144,25 @@ def _integers_as_times(
     masks = [mask for mask in (cells.is_null, cells.is_bad) if mask is not None]
     is_none = np.logical_or.reduce([*masks, cells.values == NAT])
     if not is_none.any():
-        return made, None, ""
+        return made, None, None
     first = int(is_none.argmax())
     why = BEYOND_YEARS
     if cells.is_null is not None and cells.is_null[first]:
-        why = "is missing"
+        why = _MISSING
     elif cells.is_bad is not None and cells.is_bad[first]:
-        why = "is not a 64-bit integer"
+        why = Why(Reason.RANGE, "is not a 64-bit integer")
     made = replace(made, data=np.where(is_none, np.int64(0), cells.values).view(ticks.dtype))
     return made, is_none, why
 
 
 def bad_time(
-    times: Source, row: int, why: str, *, rules: Rules, time: Hashable | None, time_unit: str | None
+    times: Source,
+    row: int,
+    why: Why | None,
+    *,
+    rules: Rules,
+    time: Hashable | None,
+    time_unit: str | None,
 ) -> TimeIndexError:
     """The error for a row whose time cannot be sent.
 
@@ -166,18 +173,19 @@ def bad_time(
     where = "the index" if times.label is None else repr(times.label)
     them = "df.index" if time is None else f"df[{time!r}]"
     hint = None
-    if why == "is missing":
+    reason = None if why is None else why.reason
+    if why is _MISSING:
         rows = "df[df.index.notna()]" if time is None else f"df.dropna(subset=[{time!r}])"
         hint = f"drop these rows first, e.g. {rows}"
-    elif why == BEYOND_YEARS:
+    elif reason is Reason.YEARS:
         hint = "drop these rows first, or correct their times"
-    elif why.startswith("is finer") and time_unit is not None:
+    elif reason is Reason.FINER and time_unit is not None:
         step = TICKS_PER_S[time_unit] // TICKS_PER_S[rules.precision]
         hint = f'round the times first ({them} // {step} * {step}), or coerce="lossy"'
-    elif why.startswith("is finer"):
+    elif reason is Reason.FINER:
         dt = "" if time is None else ".dt"
         hint = f'round the times first ({them}{dt}.floor("{rules.precision}")), or coerce="lossy"'
-    elif why.startswith("does not exist"):
+    elif reason is Reason.ABSENT:
         if times.dtype == "object" or kind_of(times.type) == "date":
             them = f"pd.to_datetime({them})"
         dt = "" if time is None else ".dt"
