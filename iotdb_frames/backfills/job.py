@@ -12,12 +12,12 @@ from iotdb_frames.backfills.options import (
     read_asked,
     show_all_options,
 )
-from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
+from iotdb_frames.display.progress import measure_files
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
@@ -218,6 +218,6 @@ def _backfill(
         with book.hold():
             work = Work(book, conn, goal, options, sources)
             work.prepare(retry_failed=retry_failed, changed=changed)
-            return work.go(Progress(progress, label=str(goal)))
+            return work.go(measure_files(progress, label=str(goal)))
     finally:
         book.close()

@@ -10,17 +10,18 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from iotdb_frames.backfills.manifest import FileRow, Manifest, pack
 from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.proof.expect import Expected, expect
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.progress import Meter
 from iotdb_frames.errors import (
     FrameError,
     IoTDBFramesError,
@@ -72,7 +73,7 @@ class Run:
     open_reader : the source and reader of a file of the manifest
     schema : types that several files have to agree on, by label
     count_before : points that are there before a unit is sent first; None: nobody wants to know
-    progress : told of each acknowledged unit
+    meter : counts each acknowledged unit
     on_note : told what the user should know
     """
 
@@ -86,7 +87,7 @@ class Run:
         open_reader: OpenReader,
         schema: Mapping[str, SchemaOption],
         count_before: CountBefore | None = None,
-        progress: Progress,
+        meter: Meter,
         on_note: Callable[[str], None],
     ) -> None:
         self._manifest = manifest
@@ -96,7 +97,7 @@ class Run:
         self._open_reader = open_reader
         self._schema = schema
         self._count_before = count_before
-        self._progress = progress
+        self._meter = meter
         self._on_note = on_note
         self._raises = options.write.on_error == "raise"
         self._seen = SeenSchema(connection)
@@ -173,7 +174,7 @@ class Run:
                 piece, send = read.piece, partial(self._send, sender, read.file, read.reader)
                 return call_with_retry(lambda: send(piece), policy=self._options.write.retry)
             self._manifest.set_file(read.file.id, is_read=1)
-            self._progress.file()
+            self._meter.add(files=1)
         except FrameError as exc:
             if self._raises:
                 raise
@@ -293,7 +294,7 @@ class Run:
                 self.pace.points += report.points
                 self.pace.bytes_sent += report.bytes_sent
                 self.pace.retries += report.retries
-            self._progress.unit(piece.n_bytes, report.rows_written)
+            self._meter.add(n_bytes=piece.n_bytes, rows=report.rows_written)
         except BaseException as exc:
             self._fatal = self._fatal or exc
 
@@ -315,44 +316,41 @@ def _rows_of(piece: Piece) -> int:
     return len(piece.data) + piece.n_refused
 
 
-class read_ahead:  # noqa: N801 - used like a function, as contextlib's are
-    """Runs an iterator in a thread, one element ahead; a context manager that gives an iterator.
+@contextmanager
+def read_ahead(source: Iterator[Read]) -> Iterator[Iterator[Read]]:
+    """Run an iterator in a thread, one element ahead.
 
     The next element is begun when the one before is taken, so that at most two are held.
     """
+    elements: queue.SimpleQueue[Read | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore()
+    is_over = threading.Event()
 
-    def __init__(self, source: Iterator[Read]) -> None:
-        self._source = source
-        self._queue: queue.SimpleQueue[Read | BaseException | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore()
-        self._is_over = False
-        self._thread = threading.Thread(target=self._read, daemon=True, name="iotdb-frames-read")
-
-    def __enter__(self) -> Iterator[Read]:
-        self._thread.start()
-        return self._give()
-
-    def __exit__(self, *args: object) -> None:
-        self._is_over = True
-        self._room.release()
-        self._thread.join()
-
-    def _read(self) -> None:
+    def read() -> None:
         last: BaseException | None = None
         try:
-            while self._room.acquire() and not self._is_over:
-                if (element := next(self._source, None)) is None:
+            while room.acquire() and not is_over.is_set():
+                if (element := next(source, None)) is None:
                     break
-                self._queue.put(element)
+                elements.put(element)
                 del element
         except BaseException as exc:
             last = exc
-        self._queue.put(last)
+        elements.put(last)
 
-    def _give(self) -> Iterator[Read]:
-        while (element := self._queue.get()) is not None:
+    def give() -> Iterator[Read]:
+        while (element := elements.get()) is not None:
             if isinstance(element, BaseException):
                 raise element
-            self._room.release()
+            room.release()
             yield element
             del element
+
+    thread = threading.Thread(target=read, daemon=True, name="iotdb-frames-read")
+    thread.start()
+    try:
+        yield give()
+    finally:
+        is_over.set()
+        room.release()
+        thread.join()

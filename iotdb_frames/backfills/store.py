@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.locks import Locked, hold
 
 APPLICATION_ID = 0x496F5446  # "IoTF"
 BUSY_S = 30.0
@@ -170,36 +171,28 @@ class Store:
     def hold(self) -> Iterator[None]:
         """Work on it alone.
 
-        The lock is an SQLite lock on a file beside: the operating system frees it however its
-        holder ends.
+        The lock is on a file beside: the operating system frees it however its holder ends.
 
         Raises
         ------
         OptionsError : another process works on it; the text says which.
         """
-        beside = self.path.with_name(self.path.name + ".lock")
-        os.close(os.open(beside, os.O_CREAT | os.O_RDWR, 0o600))
-        guard = sqlite3.connect(beside, timeout=0.2, check_same_thread=False)
-        guard.isolation_level = None
         try:
-            try:
-                guard.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as exc:
-                who = self.get("holder") or {}
-                raise OptionsError(
-                    f"the manifest {self.path} is in use by process {who.get('pid', '?')} of "
-                    f"{who.get('user', '?')} on {who.get('host', '?')}, since "
-                    f"{who.get('since', '?')}",
-                    hint="wait for it or stop it; its lock goes with it, however it ends",
-                ) from exc
+            guard = hold(self.path.with_name(self.path.name + ".lock"))
+        except Locked as exc:
+            who = self.get("holder") or {}
+            raise OptionsError(
+                f"the manifest {self.path} is in use by process {who.get('pid', '?')} of "
+                f"{who.get('user', '?')} on {who.get('host', '?')}, since {who.get('since', '?')}",
+                hint="wait for it or stop it; its lock goes with it, however it ends",
+            ) from exc
+        with guard:
             self.set(holder=_myself())
             try:
                 yield
             finally:
                 with suppress(IoTDBFramesError):
                     self.set(holder=None)
-        finally:
-            guard.close()
 
     @property
     def holder(self) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from iotdb_frames.backfills.frames_in import NAME, FramesReader
 from iotdb_frames.backfills.manifest import FileRow, Manifest, UnitRow
 from iotdb_frames.backfills.options import BackfillOptions
-from iotdb_frames.backfills.progress import Progress
 from iotdb_frames.backfills.proof.count import Outcome, Verifier, count_points, flush
 from iotdb_frames.backfills.proof.expect import Expected
 from iotdb_frames.backfills.report import BackfillReport
@@ -23,6 +22,7 @@ from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.progress import Meter, Standing
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.options import write_options_for
@@ -179,12 +179,12 @@ class Work:
 
     # --- sending and verifying -----------------------------------------------------------------
 
-    def go(self, progress: Progress) -> BackfillReport:
+    def go(self, meter: Meter) -> BackfillReport:
         """Send what is not done, verify what is not verified."""
         started = time.perf_counter()
         error: BaseException | None = None
         try:
-            self._write_and_verify(progress)
+            self._write_and_verify(meter)
         except BaseException as exc:
             error = exc
         self._report.seconds = time.perf_counter() - started
@@ -192,20 +192,20 @@ class Work:
             self._finish_report()
         except IoTDBFramesError as exc:  # a full disk, as likely as not the error's own cause
             error = error or exc
-        progress.close(is_complete=error is None and self._report.is_finished)
+        meter.close(is_complete=error is None and self._report.is_finished)
         if error is None:
             return self._report
         if isinstance(error, IoTDBFramesError):
             error.report = self._report
         raise error
 
-    def _write_and_verify(self, progress: Progress) -> None:
+    def _write_and_verify(self, meter: Meter) -> None:
         verify = self._options.verify
         for at in range(MAX_ROUNDS):
-            self._write(progress)
+            self._write(meter)
             if verify is None:
                 return
-            missing = self._verify(progress, verify).missing
+            missing = self._verify(meter, verify).missing
             if not missing:
                 return
             self._note(
@@ -216,16 +216,18 @@ class Work:
             for unit, lacks in missing:
                 self._manifest.set_unit(unit.id, state=state, error=f"missing: {lacks}")
 
-    def _write(self, progress: Progress) -> None:
+    def _write(self, meter: Meter) -> None:
         fill_report(self._report, self._manifest)
         report = self._report
-        progress.begin(
-            "writing",
-            n_files=len(report.files),
-            files_done=sum(f.state in ("written", "verified") for f in report.files),
-            n_bytes=report.n_bytes,
-            bytes_done=report.bytes_done,
-            rows=report.rows_written,
+        meter.begin(
+            Standing(
+                "writing",
+                n_files=len(report.files),
+                files_done=sum(f.state in ("written", "verified") for f in report.files),
+                n_bytes=report.n_bytes,
+                bytes_done=report.bytes_done,
+                rows=report.rows_written,
+            )
         )
         run = Run(
             self._manifest,
@@ -235,7 +237,7 @@ class Work:
             open_reader=self._open,
             schema=self._agreed,
             count_before=self._count_before if self._options.verify else None,
-            progress=progress,
+            meter=meter,
             on_note=self._note,
         )
         try:
@@ -276,7 +278,7 @@ class Work:
             return 0
         return sum(count_points(self._connection, self._target, expected).values())
 
-    def _verify(self, progress: Progress, how: str) -> Outcome:
+    def _verify(self, meter: Meter, how: str) -> Outcome:
         units = self._manifest.units("state = 'written'")
         if not units:
             return Outcome()
@@ -284,13 +286,12 @@ class Work:
         note = call_with_retry(lambda: flush(self._connection, self._target), policy=patience)
         if note:
             self._note(note)
-        progress.begin(
-            "verifying",
-            n_files=len(self._report.files),
-            files_done=0,
-            n_bytes=sum(u.n_bytes for u in units),
-            bytes_done=0,
-            rows=0,
+        meter.begin(
+            Standing(
+                "verifying",
+                n_files=len(self._report.files),
+                n_bytes=sum(u.n_bytes for u in units),
+            )
         )
         verifier = Verifier(
             self._manifest,
@@ -298,7 +299,7 @@ class Work:
             self._target,
             how=how,
             plan_units=self._plan_units,
-            on_unit=lambda unit: progress.unit(unit.n_bytes, unit.written),
+            on_unit=lambda unit: meter.add(n_bytes=unit.n_bytes, rows=unit.written),
             policy=patience,
         )
         return verifier.go()

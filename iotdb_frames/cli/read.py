@@ -123,11 +123,11 @@ def _copy(
 ) -> int:
     """All rows into the stream; how many there were."""
 
-    from iotdb_frames.display.progress import open_progress
+    from iotdb_frames.display.progress import measure_rows
 
     wanted = _with_zone(result.schema, tz)
     writer = open_writer(stream, wanted)
-    progress = open_progress("auto", 0, label=label)
+    meter = measure_rows("auto", 0, label=label)
     held: list[pa.RecordBatch] = []
     n_rows = n_bytes = 0
     is_complete = False
@@ -138,13 +138,13 @@ def _copy(
             if n_bytes >= GROUP_BYTES:
                 writer.write_table(_table(held, wanted))
                 held, n_bytes = [], 0
-            progress.update(len(batch))
+            meter.add(rows=len(batch))
         if held:
             writer.write_table(_table(held, wanted))
         writer.close()
         is_complete = True
     finally:
-        progress.close(is_complete=is_complete)
+        meter.close(is_complete=is_complete)
     return n_rows
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from iotdb_frames.errors import missing_extra
 
 _VIEWS = {
-    "backfill": "iotdb_frames.notebook.backfill:BackfillProgress",
     "magic": "iotdb_frames.notebook.magic:register",
     "panel": "iotdb_frames.notebook.panel.opening:open_panel",
     "progress": "iotdb_frames.notebook.progress:NotebookProgress",

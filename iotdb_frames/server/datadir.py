@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from iotdb_frames.errors import LaunchError
+from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import Secret
 from iotdb_frames.server.config import PORT_NAMES, SchemaLog, free_ports, is_free
-from iotdb_frames.server.locking import Locked, hold
 from iotdb_frames.server.processes import ProcessIdentity
 
 LEAST_FREE_BYTES = 256 << 20

@@ -24,8 +24,8 @@ from pathlib import Path
 import platformdirs
 
 from iotdb_frames.errors import LaunchError
+from iotdb_frames.locks import Locked, hold
 from iotdb_frames.server.fetch import fetch_zip, unzip
-from iotdb_frames.server.locking import Locked, hold
 
 DEFAULT_VERSION = "2.0.10"
 ARTIFACTS = ("iotdb-confignode", "iotdb-server")

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from iotdb_frames.errors import LaunchError
+from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server.install import find_installation
 from iotdb_frames.server.java import find_java
 from iotdb_frames.server.keep import announce, attend, idle_limit_s
 from iotdb_frames.server.local import LocalServer
-from iotdb_frames.server.locking import Locked, hold
 from iotdb_frames.server.processes import ProcessIdentity
 from iotdb_frames.server.state import SharedState, find_running, place_of, read_state, state_file
 

@@ -17,11 +17,11 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import TSDataType
 from iotdb_frames.sink.journal import Journal, Reading, marker_of, open_private
 from iotdb_frames.sink.rows import Block, from_table, to_array
@@ -139,13 +140,18 @@ class Spool:
         self._lock = Lock()
         self._segments: list[_Segment] = []
         self._batches: Journal | None = None
-        self._held = -1
+        self._held: Any = None
         self.n_damaged = 0
         self._damage: list[str] = []
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = _hold(self._directory / "lock")
+            self._held = hold(self._directory / "lock")
             self._old = self._look()
+        except Locked as exc:
+            raise OptionsError(
+                f"the spool {self._directory} is in use by another sink",
+                hint="give each sink a directory of its own",
+            ) from exc
         except OSError as exc:
             self.close()
             raise OptionsError(f"spool={str(directory)!r} cannot be used: {exc}") from exc
@@ -311,9 +317,9 @@ class Spool:
                 if not segment.n_open:
                     segment.delete()
             self._segments = []
-            if self._held >= 0:
-                os.close(self._held)
-                self._held = -1
+            if self._held is not None:
+                self._held.release()
+                self._held = None
 
     def _next_segment(self) -> None:
         self._seal()
@@ -332,27 +338,6 @@ class Spool:
         if not segment.n_open:
             segment.delete()
             self._segments.remove(segment)
-
-
-def _hold(file: Path) -> int:
-    """Lock a file for as long as this process lives, and the result is open."""
-    fd = open_private(file)
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(fd)
-        raise OptionsError(
-            f"the spool {file.parent} is in use by another sink",
-            hint="give each sink a directory of its own",
-        ) from exc
-    return fd
 
 
 def to_stream(block: Block) -> bytes:

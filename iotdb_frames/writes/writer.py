@@ -17,7 +17,7 @@ import pyarrow as pa
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.cells import Precision, Rules
 from iotdb_frames.codec.names import Target, parse_target
-from iotdb_frames.display.progress import Progress, open_progress
+from iotdb_frames.display.progress import measure_rows
 from iotdb_frames.errors import (
     ConnectionLost,
     FrameError,
@@ -173,7 +173,7 @@ class FrameWriter:
         if dead_letter is None and options.dead_letter:
             dead_letter = self._files = DeadLetter(options.dead_letter)
         self._dead_letter = dead_letter
-        self._progress: Progress = open_progress(options.progress, n_rows, label=str(target))
+        self._meter = measure_rows(options.progress, n_rows, label=str(target))
         self._has_own_sender = sender is None
         self._has_deleted = False
         self._expired = Expired()
@@ -251,7 +251,7 @@ class FrameWriter:
 
     def _end(self, frame: _Frame, on_end: Callable[[bool], None] | None, *, is_sent: bool) -> None:
         if is_sent:
-            self._progress.update(frame.take(frame.planned.layout.n_rows))
+            self._meter.add(rows=frame.take(frame.planned.layout.n_rows))
         if on_end is not None:
             on_end(is_sent)
 
@@ -327,7 +327,7 @@ class FrameWriter:
                         self._count_rows(frame.planned, request.rows)
                 else:
                     self._fail(request, error, frame)
-            self._progress.update(frame.take(request.n_rows / frame.n_shares))
+            self._meter.add(rows=frame.take(request.n_rows / frame.n_shares))
 
         def on_end() -> None:
             pending.end(is_sent=is_answered)
@@ -394,7 +394,7 @@ class FrameWriter:
             self._sender.close()
         elif is_interrupt:
             self._sender.stop()
-        self._progress.close(is_complete=error is None and self._sender.error is None)
+        self._meter.close(is_complete=error is None and self._sender.error is None)
         unkept = self._finish_files()
         failed = self._sender.error or unkept
         self.report.seconds = time.perf_counter() - self._started

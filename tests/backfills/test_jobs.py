@@ -212,7 +212,6 @@ def test_frames_of_a_program(place: Place, kind: str, monkeypatch: pytest.Monkey
         return iter(some) if kind == "generator" else some
 
     verify = "values" if kind == "list" else "count"
-    monkeypatch.setattr("iotdb_frames.backfills.progress.EVERY_S", 0)
     with pytest.raises(Stopped):
         place.run(sources=give(frames), time="time", progress=stopping(1), verify=verify)
     before = iotf.BackfillJob(place.manifest).status()
@@ -376,7 +375,6 @@ PART = 16_000
 @pytest.fixture
 def half(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A job of three files that was stopped in the second."""
-    monkeypatch.setattr("iotdb_frames.backfills.progress.EVERY_S", 0)
     for i in range(3):
         frame(PART, i * PART).to_csv(place.folder / f"{i}.csv", index=False)
     with pytest.raises(Stopped):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from iotdb_frames.errors import missing_extra
-
 
 class Locked(Exception):
     """Another process holds the lock."""
@@ -20,10 +18,8 @@ def hold(file: Path, *, timeout_s: float = 0.0) -> Any:
     Locked : another holds it, still after `timeout_s` seconds.
     OSError : the file cannot be made.
     """
-    try:
-        import filelock
-    except ImportError as exc:
-        raise missing_extra("server", "a local server") from exc
+    import filelock
+
     lock = filelock.FileLock(file, thread_local=False, mode=0o600)
     try:
         return lock.acquire(timeout=timeout_s, poll_interval=0.1).lock
