@@ -503,7 +503,7 @@ def test_faults_from_strings() -> None:
     assert Fault.parse("out-of-order:0.1") == Fault("straggler", probability=0.1)
     assert Fault("Offline then burst", duration=5).kind == "offline"
     for text in ("spike:often", "spike:0.1:2:3", "spike:"):
-        with pytest.raises(OptionsError, match="no fault"):
+        with pytest.raises(OptionsError, match="not a valid fault"):
             Fault.parse(text)
 
 

@@ -128,7 +128,7 @@ def test_frames_that_cannot_be_replayed() -> None:
     assert caught.value.row == 2
     with pytest.raises(FrameError, match="without rows"):
         replay(FRAME.iloc[:0])
-    with pytest.raises(FrameError, match="no frame"):
+    with pytest.raises(FrameError, match="not a frame"):
         replay([1, 2])
 
 

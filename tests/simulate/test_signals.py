@@ -346,14 +346,10 @@ def test_parameters_that_cannot_be_meant(make: object) -> None:
 
 
 def test_reprs_read_like_what_made_them() -> None:
-    """A signal's repr is the expression that makes it."""
+    """A signal's repr is the shortest expression that makes it."""
     signal = (sg.sine(period_s=30) * 2 + 1).noise(std=0.1).clip(low=0)
-    assert repr(signal) == (
-        "(sine(period_s=30, amplitude=1) * 2 + 1 + white_noise(std=0.1)).clip(low=0)"
-    )
-    assert repr(sg.sine() - (sg.ramp() - 1)) == (
-        "sine(period_s=60, amplitude=1) - (ramp(slope_per_s=1, start=0) - 1)"
-    )
+    assert repr(signal) == ("(sine(period_s=30) * 2 + 1 + white_noise(std=0.1)).clip(low=0)")
+    assert repr(sg.sine() - (sg.ramp() - 1)) == ("sine() - (ramp() - 1)")
     walk = sg.random_walk(step=0.5, low=0)
-    assert repr(walk) == "random_walk(step=0.5, start=0, low=0)"
+    assert repr(walk) == "random_walk(step=0.5, low=0)"
     assert repr(Sensor("t", walk, unit="°C")) == f"Sensor('t', {walk!r}, DOUBLE in °C)"

@@ -243,7 +243,7 @@ def test_other_faults_do_not_change_a_faults_episodes() -> None:
         ({"sensors": {"a": "sinus"}}, "did you mean 'sine"),
         ({"faults": ["spikes_"]}, "did you mean 'spike"),
         ({"faults": "stuk:0.1"}, "did you mean 'stuck"),
-        ({"faults": [3]}, "no fault"),
+        ({"faults": [3]}, "not a valid fault"),
         ({"sensors": {"temp": "sine"}, "faults": [Fault("bias", sensors="tmp")]}, "mean 'temp'"),
         ({"faults": [Fault("bias", devices="d1")]}, "device"),
         ({"sensors": {"a": "states"}, "faults": ["spike:0.1"]}, "shifts numbers"),
@@ -284,7 +284,7 @@ def test_repr_says_what_it_is() -> None:
     """The repr names sensors, rate, seed, duration and faults."""
     text = repr(SensorSource({"t": "sine"}, rate_hz=10, duration="1min", faults=["spike:0.01"]))
     assert text == (
-        "SensorSource(Sensor('t', sine(period_s=60, amplitude=1), DOUBLE), rate_hz=10, seed=0, "
+        "SensorSource(Sensor('t', sine(), DOUBLE), rate_hz=10, seed=0, "
         "start='2026-01-01 00:00:00', duration=60, faults=[Fault('spike', probability=0.01)])"
     )
     assert "4 devices × 5 sensors" in repr(simulate_fleet(4))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -89,10 +89,16 @@ class Signal:
     ----------
     kind : what the values are: "float", "int", "bool", "str", or "time" (units since 1970)
     is_stateful : whether a block needs the blocks before it
+    name : of the function of `signals` that makes it
     """
 
     kind: Kind = "float"
     is_stateful: bool = False
+    name: str
+
+    def __repr__(self) -> str:
+        """The call that makes it; parameters that have their defaults are left out."""
+        return described(self.name, **_changed(self))
 
     @abstractmethod
     def evaluate(self, block: Block) -> Values:
@@ -165,22 +171,20 @@ class Constant(Signal):
         return repr(self.value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Noise(Signal):
     """White noise: independent normal values of mean 0."""
 
-    std: float
+    std: float = 1.0
+    name = "white_noise"
 
     def __post_init__(self) -> None:
-        positive("white_noise", std=self.std)
+        positive(self.name, std=self.std)
 
     def evaluate(self, block: Block) -> Values:
         values = block.generator().standard_normal(block.n_rows)
         values *= self.std
         return values
-
-    def __repr__(self) -> str:
-        return described("white_noise", std=self.std)
 
 
 _OPERATIONS: dict[str, Callable[[Values, Values], Values]] = {
@@ -300,6 +304,15 @@ def finite(name: str, **values: float) -> None:
     for parameter, value in values.items():
         if not _is_number(value):
             raise OptionsError(f"{name}: {parameter}={value!r} must be a finite number")
+
+
+def _changed(signal: Any) -> dict[str, Any]:
+    return {
+        field.name: value
+        for field in fields(signal)
+        if field.name not in ("kind", "name")
+        and (value := getattr(signal, field.name)) != field.default
+    }
 
 
 def described(name: str, **parameters: object) -> str:

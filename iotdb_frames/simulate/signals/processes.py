@@ -20,7 +20,6 @@ from iotdb_frames.simulate.signals.base import (
     Kind,
     Signal,
     Values,
-    described,
     finite,
     positive,
 )
@@ -50,7 +49,7 @@ def ar1(*, phi: float = 0.9, std: float = 1.0, mean: float = 0.0) -> Signal:
     phi : correlation of neighbouring rows, between -1 and 1
     std, mean : of the values, from the first row on
     """
-    return AutoRegression(phi, None, std, mean)
+    return AutoRegression(phi, std, mean)
 
 
 def red_noise(*, tau_s: float = 60.0, std: float = 1.0) -> Signal:
@@ -58,7 +57,7 @@ def red_noise(*, tau_s: float = 60.0, std: float = 1.0) -> Signal:
 
     The correlation of two values `s` seconds apart is ``exp(-s / tau_s)`` (Ornstein-Uhlenbeck).
     """
-    return AutoRegression(None, tau_s, std, 0.0)
+    return RedNoise(tau_s, std)
 
 
 def states(
@@ -98,30 +97,26 @@ def counter(
     return Counter(rate_per_s, random, reset_at, reset_probability)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RandomWalk(Signal):
     """See `random_walk`."""
 
-    step: float
-    start: float
-    low: float | None
-    high: float | None
+    step: float = 1.0
+    start: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    name = "random_walk"
     is_stateful = True
 
     def __post_init__(self) -> None:
-        positive("random_walk", step=self.step)
-        finite("random_walk", start=self.start)
+        positive(self.name, step=self.step)
+        finite(self.name, start=self.start)
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low < high:
             raise OptionsError(f"random_walk: low={low} must be below high={high}")
         if not low <= self.start <= high:
             raise OptionsError(f"random_walk: start={self.start} is not within its bounds")
-
-    def __repr__(self) -> str:
-        return described(
-            "random_walk", step=self.step, start=self.start, low=self.low, high=self.high
-        )
 
     def evaluate(self, block: Block) -> Values:
         walk = block.generator().standard_normal(BLOCK)
@@ -145,44 +140,53 @@ class RandomWalk(Signal):
         return walk, float(walk[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AutoRegression(Signal):
-    """See `ar1` and `red_noise`."""
+    """See `ar1`."""
 
-    phi: float | None
-    tau_s: float | None
-    std: float
-    mean: float
+    phi: float = 0.9
+    std: float = 1.0
+    mean: float = 0.0
+    name = "ar1"
     is_stateful = True
 
     def __post_init__(self) -> None:
-        name = "ar1" if self.tau_s is None else "red_noise"
-        positive(name, std=self.std)
-        finite(name, mean=self.mean)
-        if self.tau_s is not None:
-            positive(name, tau_s=self.tau_s)
-        elif self.phi is None or not -1 < self.phi < 1:
+        positive(self.name, std=self.std)
+        finite(self.name, mean=self.mean)
+        if not -1 < self.phi < 1:
             raise OptionsError(f"ar1: phi={self.phi!r} must be between -1 and 1")
 
-    def __repr__(self) -> str:
-        if self.tau_s is not None:
-            return described("red_noise", tau_s=self.tau_s, std=self.std)
-        return described("ar1", phi=self.phi, std=self.std, mean=self.mean or None)
+    def evaluate(self, block: Block) -> Values:
+        return correlated(self, block, self.phi) * self.std + self.mean
+
+
+@dataclass(frozen=True, repr=False)
+class RedNoise(Signal):
+    """See `red_noise`."""
+
+    tau_s: float = 60.0
+    std: float = 1.0
+    name = "red_noise"
+    is_stateful = True
+
+    def __post_init__(self) -> None:
+        positive(self.name, tau_s=self.tau_s, std=self.std)
 
     def evaluate(self, block: Block) -> Values:
-        if self.tau_s is not None:
-            phi = math.exp(-block.times.clock.period_s / self.tau_s)
-        else:
-            phi = float(self.phi or 0.0)
-        generator = block.generator()
-        x = generator.standard_normal(BLOCK + 1)
-        before = block.recall(self, first=float(x[BLOCK]))  # stationary from the first row on
-        values = x[:BLOCK]
-        values *= math.sqrt(1 - phi * phi)
-        filter_ar1(values, phi)
-        values += decay(phi) * before
-        block.keep(self, float(values[-1]))
-        return values * self.std + self.mean
+        phi = math.exp(-block.times.clock.period_s / self.tau_s)
+        return correlated(self, block, phi) * self.std
+
+
+def correlated(signal: Signal, block: Block, phi: float) -> Floats:
+    """Values of mean 0 and variance 1, of which neighbours have the correlation `phi`."""
+    x = block.generator().standard_normal(BLOCK + 1)
+    before = block.recall(signal, first=float(x[BLOCK]))  # stationary from the first row on
+    values = x[:BLOCK]
+    values *= math.sqrt(1 - phi * phi)
+    filter_ar1(values, phi)
+    values += decay(phi) * before
+    block.keep(signal, float(values[-1]))
+    return values
 
 
 def filter_ar1(x: Floats, phi: float) -> None:
@@ -203,13 +207,14 @@ def decay(phi: float) -> Floats:
     return phi ** np.arange(1, BLOCK + 1, dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StateMachine(Signal):
     """See `states`."""
 
     labels: tuple[Label, ...]
     dwell_s: tuple[float, ...]
     transitions: tuple[tuple[float, ...], ...]
+    name = "states"
     kind: Kind = "str"
     is_stateful = True
 
@@ -252,11 +257,6 @@ class StateMachine(Signal):
         rows = tuple(tuple(map(float, row)) for row in weights / total)
         return cls(labels, dwell, rows, kinds[types.pop()])
 
-    def __repr__(self) -> str:
-        return described(
-            "states", labels=self.labels, dwell_s=self.dwell_s, transitions=self.transitions
-        )
-
     def evaluate(self, block: Block) -> Values:
         state = int(block.recall(self, first=0))
         draws = block.generator().random(BLOCK)
@@ -292,18 +292,19 @@ def compose_maps(maps: Ints) -> None:
         distance *= 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Counter(Signal):
     """See `counter`."""
 
-    rate_per_s: float
-    random: bool
-    reset_at: int | None
-    reset_probability: float
+    rate_per_s: float = 1.0
+    random: bool = False
+    reset_at: int | None = None
+    reset_probability: float = 0.0
+    name = "counter"
     kind: Kind = "int"
 
     def __post_init__(self) -> None:
-        positive("counter", rate_per_s=self.rate_per_s)
+        positive(self.name, rate_per_s=self.rate_per_s)
         if self.reset_at is not None and self.reset_at < 1:
             raise OptionsError(f"counter: reset_at={self.reset_at} must be at least 1")
         if not 0 <= self.reset_probability <= 1:
@@ -312,15 +313,6 @@ class Counter(Signal):
     @property
     def is_stateful(self) -> bool:  # type: ignore[override]
         return self.random or self.reset_probability > 0
-
-    def __repr__(self) -> str:
-        return described(
-            "counter",
-            rate_per_s=self.rate_per_s,
-            random=self.random or None,
-            reset_at=self.reset_at,
-            reset_probability=self.reset_probability or None,
-        )
 
     def evaluate(self, block: Block) -> Values:
         count, base = block.recall(self, first=(0, 0))

@@ -17,7 +17,6 @@ from iotdb_frames.simulate.signals.base import (
     Kind,
     Signal,
     Values,
-    described,
     finite,
     positive,
 )
@@ -28,15 +27,16 @@ _DAY_S, _WEEK_S = 86_400, 604_800
 _WEDNESDAY_NOON_S = (6 * 24 + 12) * 3600  # after Thursday, 1 January 1970
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Uniform(Signal):
     """See `signals`."""
 
-    low: float
-    high: float
+    low: float = 0.0
+    high: float = 1.0
+    name = "uniform"
 
     def __post_init__(self) -> None:
-        finite("uniform", low=self.low, high=self.high)
+        finite(self.name, low=self.low, high=self.high)
         if not self.low < self.high:
             raise OptionsError(f"uniform: low={self.low} must be below high={self.high}")
 
@@ -47,30 +47,27 @@ class Uniform(Signal):
             values += self.low
         return values
 
-    def __repr__(self) -> str:
-        return described("uniform", low=self.low, high=self.high)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Wave(Signal):
     """See `signals`."""
 
-    shape: Shape
-    period_s: float
-    amplitude: float
-    offset: float
-    phase: float
-    duty: float
+    name: Shape
+    period_s: float = 60.0
+    amplitude: float = 1.0
+    offset: float = 0.0
+    phase: float = 0.0
+    duty: float = 0.5
 
     def __post_init__(self) -> None:
-        positive(self.shape, period_s=self.period_s)
-        finite(self.shape, amplitude=self.amplitude, offset=self.offset, phase=self.phase)
+        positive(self.name, period_s=self.period_s)
+        finite(self.name, amplitude=self.amplitude, offset=self.offset, phase=self.phase)
         if not 0 < self.duty < 1:
-            raise OptionsError(f"{self.shape}: duty={self.duty} must be between 0 and 1")
+            raise OptionsError(f"{self.name}: duty={self.duty} must be between 0 and 1")
 
     def evaluate(self, block: Block) -> Values:
         values: Values
-        if self.shape == "sine":
+        if self.name == "sine":
             values = block.times.t * (2 * math.pi / self.period_s)
             if self.phase:
                 values += 2 * math.pi * self.phase
@@ -78,9 +75,9 @@ class Wave(Signal):
         else:
             cycles = block.times.t / self.period_s + self.phase
             cycles -= np.floor(cycles)
-            if self.shape == "square":
+            if self.name == "square":
                 values = np.where(cycles < self.duty, 1.0, -1.0)
-            elif self.shape == "sawtooth":
+            elif self.name == "sawtooth":
                 values = 2 * cycles - 1
             else:
                 values = 1 - np.abs(4 * cycles - 2)
@@ -90,45 +87,34 @@ class Wave(Signal):
             values += self.offset
         return values
 
-    def __repr__(self) -> str:
-        return described(
-            self.shape,
-            period_s=self.period_s,
-            amplitude=self.amplitude,
-            offset=self.offset or None,
-            phase=self.phase or None,
-            duty=None if self.duty == 0.5 else self.duty,
-        )
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ramp(Signal):
     """See `signals`."""
 
-    slope_per_s: float
-    start: float
+    slope_per_s: float = 1.0
+    start: float = 0.0
+    name = "ramp"
 
     def __post_init__(self) -> None:
-        finite("ramp", slope_per_s=self.slope_per_s, start=self.start)
+        finite(self.name, slope_per_s=self.slope_per_s, start=self.start)
 
     def evaluate(self, block: Block) -> Values:
         return self.start + self.slope_per_s * block.times.t
 
-    def __repr__(self) -> str:
-        return described("ramp", slope_per_s=self.slope_per_s, start=self.start)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Seasonal(Signal):
     """See `signals`."""
 
-    day: float
-    week: float
-    offset: float
-    peak_hour: float
+    day: float = 1.0
+    week: float = 0.0
+    offset: float = 0.0
+    peak_hour: float = 15.0
+    name = "seasonal"
 
     def __post_init__(self) -> None:
-        finite("seasonal", day=self.day, week=self.week, offset=self.offset)
+        finite(self.name, day=self.day, week=self.week, offset=self.offset)
         if not 0 <= self.peak_hour < 24:
             raise OptionsError(f"seasonal: peak_hour={self.peak_hour} must be in [0, 24)")
 
@@ -142,53 +128,41 @@ class Seasonal(Signal):
             values += self.week * np.cos(in_week * (2 * math.pi / _WEEK_S))
         return values
 
-    def __repr__(self) -> str:
-        return described(
-            "seasonal",
-            day=self.day,
-            week=self.week or None,
-            offset=self.offset or None,
-            peak_hour=self.peak_hour,
-        )
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OnOff(Signal):
     """See `signals`."""
 
-    on_s: float
-    off_s: float
+    on_s: float = 60.0
+    off_s: float = 60.0
     kind: Kind = "bool"
+    name = "on_off"
 
     def evaluate(self, block: Block) -> Values:
         return np.mod(block.times.t, self.on_s + self.off_s) < self.on_s
 
-    def __repr__(self) -> str:
-        return described("on_off", on_s=self.on_s, off_s=self.off_s)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Clock(Signal):
     """See `signals`."""
 
     kind: Kind = "time"
+    name = "clock"
 
     def evaluate(self, block: Block) -> Values:
         return block.times.times
-
-    def __repr__(self) -> str:
-        return "clock()"
 
 
 _KINDS: dict[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "str"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Function(Signal):
     """See `signals`."""
 
     f: Callable[[Floats], Any]
     kind: Kind
+    name = "function"
 
     @classmethod
     def checked(cls, f: Callable[[Floats], Any]) -> Function:
@@ -208,7 +182,7 @@ class Function(Signal):
     def _check_shape(self, values: npt.NDArray[Any], shape: tuple[int]) -> None:
         if values.shape != shape:
             raise OptionsError(
-                f"function: {self._name} gave shape {values.shape} for times of shape {shape}",
+                f"function: {self._called} gave shape {values.shape} for times of shape {shape}",
                 hint="return one value a time, e.g. np.full_like(t, 3.0)",
             )
 
@@ -221,8 +195,8 @@ class Function(Signal):
         return values.astype(types[self.kind])
 
     @property
-    def _name(self) -> str:
+    def _called(self) -> str:
         return getattr(self.f, "__name__", repr(self.f))
 
     def __repr__(self) -> str:
-        return f"function({self._name})"
+        return f"function({self._called})"
