@@ -124,6 +124,16 @@ def beyond_years(ticks: np.ndarray, precision: str) -> np.ndarray | None:
     return (ticks < first) | (ticks >= end)
 
 
+def zone_ends(unit: str, *, margin_days: int) -> tuple[int, int]:
+    """First and last tick between which zones work: from the year 1 to 9999, and within int64.
+
+    `margin_days` are left free at the ends of int64, for an offset must not lead out of it.
+    """
+    day = 86_400 * TICKS_PER_S[unit]
+    end = (1 << 63) - margin_days * day
+    return max(-719_161 * day, -end), min(2_932_895 * day, end)
+
+
 def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     """Naive wall times of `zone` as UTC ticks of the same unit.
 
@@ -133,9 +143,7 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     is_null = values == NAT
     if zone == "UTC":
         return Ticks(values, _any(is_null))
-    day = 86_400 * TICKS_PER_S[unit]
-    ends = (1 << 63) - 2 * day  # an offset must not lead out of int64
-    first, last = max(-ends, -719_161 * day), min(2_932_895 * day, ends)
+    first, last = zone_ends(unit, margin_days=2)
     is_far = ~is_null & ((values < first) | (values > last))
     naive = pd.DatetimeIndex(np.where(is_far, NAT, values).view(f"M8[{unit}]"))
     # A ZoneInfo, for by its name pandas 2 takes pytz, whose summer times end in 2037.

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import with_wide_codes
+from iotdb_frames.codec.times import beyond_years
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.sources import SourceFile
@@ -243,23 +243,13 @@ class Shaper:
         return piece
 
 
-_FIRST_S, _END_S = -62_135_596_800, 253_402_300_800
-"""Seconds from 1970 to the year 1, and to the year 10000."""
-_PER_S = {"s": 1, "ms": 10**3, "us": 10**6}
-
-
 def _far_times(times: pa.ChunkedArray, unit: str | None) -> np.ndarray | None:
     """Which times are in none of the years 1 to 9999 (bool, shape (n,)); None where all are."""
     if pa.types.is_timestamp(times.type):
         unit, times = times.type.unit, times.cast(pa.int64())
-    if unit not in _PER_S or not pa.types.is_integer(times.type):
-        return None  # of nanoseconds, all are
-    low, high = _FIRST_S * _PER_S[unit], _END_S * _PER_S[unit]
-    ends = pc.min_max(times).as_py()
-    if ends["min"] is None or (low <= ends["min"] and ends["max"] < high):
+    if unit is None or not pa.types.is_integer(times.type):
         return None
-    is_far = pc.or_(pc.less(times, low), pc.greater_equal(times, high))
-    return np.asarray(is_far.fill_null(False))
+    return beyond_years(times.fill_null(0).to_numpy(), unit)
 
 
 def _names_in(expression: Any, names: Sequence[str]) -> list[str]:

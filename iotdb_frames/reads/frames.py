@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from iotdb_frames.codec.times import zone_ends
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.options import zone_name
 
@@ -36,7 +37,6 @@ DtypeBackend = Literal["pyarrow", "numpy"] | None
 
 INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
-_FIRST_DAY, _LAST_DAY = -719_161, 2_932_895  # in the years 1 and 9999, between which zones work
 _GROWTH = 1.5
 
 
@@ -170,9 +170,7 @@ class _Zone:
         zoned = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(self._zone)
         if not self.is_naive:
             return zoned.array
-        day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-        end = (1 << 63) - day  # an offset must not lead out of int64
-        first, last = max(_FIRST_DAY * day, -end), min(_LAST_DAY * day, end)
+        first, last = zone_ends(unit, margin_days=1)
         is_far = ((ticks < first) | (ticks >= last)) & (ticks != _NAT)
         if is_far.any():
             raise FrameError(

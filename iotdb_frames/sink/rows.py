@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pandas
+from iotdb_frames.codec.times import TICKS_PER_S
 from iotdb_frames.codec.types import REFUSED, TABLE, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError, FrameError
 from iotdb_frames.options import TSDataType
@@ -237,7 +238,7 @@ def to_time(value: Any, unit: str) -> Any:
     if value is None:
         from time import time_ns
 
-        return time_ns() // _NS_PER[unit]
+        return time_ns() // (TICKS_PER_S["ns"] // TICKS_PER_S[unit])
     if isinstance(value, str):
         try:
             return int(value)
@@ -248,9 +249,6 @@ def to_time(value: Any, unit: str) -> Any:
         except ValueError as exc:
             raise FrameError(f"{value!r} is not a valid time: {exc}", column=TIME) from exc
     return value
-
-
-_NS_PER = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 @dataclass(slots=True)
