@@ -94,7 +94,7 @@ def test_live_into_the_tree(run: Run) -> None:
         (["--fault", "spyke:0.01"], "spike"),
         (["--rate", 0], "must be more than 0"),
         (["--window", 100, "--duration", 10], "longer than"),
-        (["--duration", "soon"], "no time span"),
+        (["--duration", "soon"], "not a valid time span"),
         (["--start", "yesterdayish"], "is not a valid time"),
     ],
 )

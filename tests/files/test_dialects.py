@@ -329,7 +329,7 @@ DIRT = [
     ("yesterday,1,1.5,a", "column 'time' is not a "),
     ("2024-03-01 08:01,9223372036854775808,1.5,a", "column 'n' is not a whole number"),
     ("2024-03-01 08:01,1.5,1.5,a", "column 'n' is not a whole number"),
-    (b"2024-03-01 08:01,1,1.5,\xff\xfe", "no text in UTF-8"),
+    (b"2024-03-01 08:01,1,1.5,\xff\xfe", "not valid UTF-8"),
     ('2024-03-01 08:01,1,1.5,"a', "a quote is open"),
 ]
 

@@ -306,7 +306,7 @@ def test_unfit_iotdb_home_is_an_error(
 
 def test_version_cannot_leave_the_cache(repository: Repository) -> None:
     """A version that is a path is refused."""
-    with pytest.raises(LaunchError, match="no version"):
+    with pytest.raises(LaunchError, match="not a valid version"):
         find_installation("../2.0.10")
 
 
