@@ -94,7 +94,7 @@ def test_values_of_the_seeds_map(kind: str, text: str, value: Any) -> None:
 )
 def test_a_text_that_is_no_value_is_refused(kind: str, text: str) -> None:
     """A text that is no value of its type is refused with the measurement's name."""
-    with pytest.raises(FrameError, match="temperature.*is no " + kind) as caught:
+    with pytest.raises(FrameError, match="temperature.*is not a valid " + kind) as caught:
         one({**SEED_MAP, "types": kind, "values": text})
     assert caught.value.column == "temperature"
 

@@ -75,7 +75,7 @@ def test_new_blocks_come_after_those_of_before(tmp_path: Path) -> None:
         list(spool.replay())
         for i in range(start, start + 3):
             append(spool, row_block(i, a=i))
-        os.close(spool._held)  # as the end of the process does
+        spool._held.release()  # as the end of the process does
     assert times_of(list(Spool(tmp_path).replay())) == list(range(6))
 
 
@@ -164,7 +164,7 @@ def test_any_cut_leaves_a_beginning(tmp_path_factory: pytest.TempPathFactory, sh
     spool = Spool(directory)
     for i in range(20):
         append(spool, row_block(i, **({"a": i} if i % 7 else {"b": "text"})))
-    os.close(spool._held)
+    spool._held.release()
     (path,) = files_of(directory)
     size = path.stat().st_size
     os.truncate(path, int(size * share))
@@ -233,7 +233,7 @@ def crashed(directory: Path, device: str = "root.d", *, done: tuple[int, ...] = 
     places = [append(spool, row_block(i, device, a=f"value {i}")) for i in range(10)]
     for i in done:
         spool.done([places[i]])
-    os.close(spool._held)
+    spool._held.release()
     return files_of(directory, "*.batches")[-1]
 
 
@@ -339,7 +339,7 @@ def test_a_torn_acknowledgement_is_normal(tmp_path: Path) -> None:
         assert times_of(found) == expected
         assert spool.damage() is None
         spool.done([found[0][1]])
-        os.close(spool._held)
+        spool._held.release()
 
 
 def test_acknowledgements_on_a_full_disk_go_with_the_next(
@@ -351,7 +351,7 @@ def test_acknowledgements_on_a_full_disk_go_with_the_next(
     with full_disk(0), pytest.raises(IoTDBFramesError, match="cannot be written"):
         spool.done([places[0]])
     spool.done([places[1]])
-    os.close(spool._held)
+    spool._held.release()
     assert times_of(list(Spool(tmp_path).replay())) == [2]
 
 
@@ -362,7 +362,7 @@ def test_acknowledgements_of_a_deleted_segment_are_of_no_other(tmp_path: Path) -
     spool = Spool(tmp_path)
     for i in range(3):
         append(spool, row_block(i, a=i))
-    os.close(spool._held)
+    spool._held.release()
     assert times_of(list(Spool(tmp_path).replay())) == [0, 1, 2]
 
 
