@@ -134,7 +134,7 @@ def test_numbers_are_names_where_the_time_has_one(tmp_path: Path) -> None:
     ("first", "told"),
     [
         ("2024-03-01 07:00,1", "has 2 fields, not 3"),
-        ("yesterday,1,2", "column 'time' is no time as the others are"),
+        ("yesterday,1,2", "column 'time' is not a time written like the others"),
     ],
 )
 def test_a_first_row_with_dirt_is_no_line_of_units(tmp_path: Path, first: str, told: str) -> None:
