@@ -108,14 +108,22 @@ class FrameError(IoTDBFramesError, ValueError):
     ----------
     column : label of the column, or None
     row : position (0-based) of the first row at fault, or None
+    reason : what is wrong, in words that hold for each row at fault: without the first one's number
     """
 
     def __init__(
-        self, message: str, *, column: Any = None, row: int | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        column: Any = None,
+        row: int | None = None,
+        hint: str | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.column = column
         self.row = row
+        self.reason = message if reason is None else reason
 
 
 class TimeIndexError(FrameError):

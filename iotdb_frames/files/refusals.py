@@ -12,7 +12,6 @@ from iotdb_frames.display.card import shorten
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.writes.dead_letter import UnitLetter, write_units
-from iotdb_frames.writes.refused import without_row
 
 LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
 
@@ -43,14 +42,13 @@ def locate(error: FrameError, piece: Piece, name: str) -> None:
     """Say in an error in which file it is, and in which line where it has a row."""
     if error.hint is not None:  # what is no choice here
         error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
-    error.message = without_row(error.message)
     first = f"lines from {piece.line:,}" if piece.line else f"rows from {piece.start + 1:,}"
     where = f"{name}, {first}"
     if error.row is not None and hasattr(piece.data, "schema"):
         line = int(piece.lines(np.array([error.row]))[0])
         where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
         error.row, error.hint = line, LEAVE_OUT
-    error.message = f"{where}: {error.message}"
+    error.message = f"{where}: {error.reason}"
 
 
 def letter_of(piece: Piece, name: str) -> UnitLetter:

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError, ServerError
-from iotdb_frames.writes.refused import OWN, of_one_row, rows_of, with_reason
+from iotdb_frames.writes.refused import OWN, rows_of, with_reason
 
 _log = logging.getLogger("iotdb_frames.dead_letter")
 
@@ -273,7 +273,7 @@ class UnitLetter:
             texts = self._texts_of(rows)
         else:
             own = rows_of(data, rows)
-        self.add_lines(self._lines_of(rows), texts, own, reason=of_one_row(reason), code=code)
+        self.add_lines(self._lines_of(rows), texts, own, reason=reason, code=code)
 
     def add_lines(
         self,

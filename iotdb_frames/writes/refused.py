@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,16 +20,6 @@ OWN = (
     "refused_reason",
 )
 """Columns that are ours, in their order."""
-
-
-def without_row(reason: str) -> str:
-    """A reason without the number of its row."""
-    return re.sub(r"^row [\d,]+: |, row [\d,]+(?=: )", "", reason)
-
-
-def of_one_row(reason: str) -> str:
-    """A reason as it is for each of several rows."""
-    return re.sub(r" \(and [\d,]+ more rows?\)$", "", without_row(reason))
 
 
 def with_reason(

@@ -36,7 +36,6 @@ from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, Refused, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
-from iotdb_frames.writes.refused import of_one_row
 from iotdb_frames.writes.report import ChunkFailure, State, WriteReport
 from iotdb_frames.writes.seen import SeenSchema
 from iotdb_frames.writes.sender import Sender
@@ -259,7 +258,7 @@ class FrameWriter:
         for problem in frame.planned.problems:
             assert isinstance(problem, Refused)
             with self._lock:
-                self._refuse(frame, problem.rows, of_one_row(problem.error.message))
+                self._refuse(frame, problem.rows, problem.error.reason)
 
     def _refuse(
         self, frame: _Frame, rows: np.ndarray, reason: str, code: int | None = None

@@ -19,7 +19,6 @@ from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.records import Records, has_hexadecimal
 from iotdb_frames.options import TSDataType
-from iotdb_frames.writes.refused import of_one_row, without_row
 
 
 def at(i: int) -> str:
@@ -226,13 +225,6 @@ def test_a_file_of_a_header_alone_is_empty(tmp_path: Path) -> None:
     reader = open_reader(source, FileOptions(), None)
     assert reader.sample().num_rows == 0
     assert list(reader.pieces([(0, None, 0)])) == []
-
-
-def test_the_row_of_a_unit_is_not_in_a_reason() -> None:
-    """A reason tells no number of a row that is not the file's."""
-    reason = "column 'v' (int64), row 1061: 5 does not fit INT32 exactly (and 1 more row)"
-    assert of_one_row(reason) == "column 'v' (int64): 5 does not fit INT32 exactly"
-    assert without_row("row 7: time None is missing") == "time None is missing"
 
 
 def test_decimals_are_the_nearest_doubles() -> None:

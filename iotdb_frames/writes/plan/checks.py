@@ -45,9 +45,11 @@ def check_values(planned: PlannedColumn, rules: Rules, problems: list[Refused | 
     if bad:
         rows = np.concatenate(bad)
         row = int(rows[0])
+        column, wrong = f"column {source.label!r} ({source.dtype})", f"{source.show(row)} {why}"
+        more = f" (and {plural(len(rows) - 1, 'more row')})" if len(rows) > 1 else ""
         error = ColumnTypeError(
-            f"column {source.label!r} ({source.dtype}), row {row}: {source.show(row)} {why}"
-            + (f" (and {plural(len(rows) - 1, 'more row')})" if len(rows) > 1 else ""),
+            f"{column}, row {row}: {wrong}{more}",
+            reason=f"{column}: {wrong}",
             column=source.label,
             row=row,
             hint=_remedy(source, target, planned, rules, why),

@@ -235,6 +235,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
             row = int(np.argmax(codes == i))
             raise FrameError(
                 f"row {row}: {exc.message}",
+                reason=exc.message,
                 column=source.label,
                 row=row,
                 hint="a device's name is a path below the target; odd names go in back-quotes",

@@ -193,8 +193,10 @@ def bad_time(
             f"give the times their zone: {them}{dt}.tz_localize({rules.time_zone!r}, "
             "ambiguous=…, nonexistent=…)"
         )
+    wrong = f"time {times.show(row)} of {where} {why}"
     return TimeIndexError(
-        f"row {row}: time {times.show(row)} of {where} {why}",
+        f"row {row}: {wrong}",
+        reason=wrong,
         column=times.label,
         row=row,
         hint=hint,

@@ -392,8 +392,10 @@ def _plan_column(
 def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
     rows = np.flatnonzero(device.codes == len(device.paths) - 1)
     if len(rows):
+        wrong = f"the device column {device.label!r} names no device"
         error = FrameError(
-            f"row {rows[0]}: the device column {device.label!r} names no device",
+            f"row {rows[0]}: {wrong}",
+            reason=wrong,
             column=device.label,
             row=int(rows[0]),
             hint=f"df.dropna(subset=[{device.label!r}])",
@@ -436,9 +438,13 @@ def _check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Ite
         return
     if options.duplicates == "raise":
         row = first_duplicate(order)
+        wrong = (
+            f"{count(order.n_duplicates)} rows repeat a (device, time), "
+            f"first at {found.times.show(row)}"
+        )
         yield TimeIndexError(
-            f"row {row}: {count(order.n_duplicates)} rows repeat a (device, time), "
-            f"first at {found.times.show(row)}",
+            f"row {row}: {wrong}",
+            reason=wrong,
             row=row,
             hint='duplicates="merge", "last" or "first"',
         )
