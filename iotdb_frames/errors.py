@@ -37,9 +37,9 @@ RETRYABLE_CODES = frozenset(
 """Server codes after which the same request may succeed. Source: the Java client of 2.0.10; those
 of a schema region that a restart has not brought back yet (2206, 2207) were seen there."""
 
-_STOPPING = "WALFlushListener"
-"""In the 305 that a server gives to what it had not logged yet when it stopped. Source: seen on
-2.0.10 with ``wal_mode=SYNC``."""
+_STOPPING = ("WALFlushListener", "no detailed failure reason in QueryStateMachine")
+"""In the 305 that a server gives as it stops: to what it had not logged yet, and to a query.
+Source: seen on 2.0.10, the former with ``wal_mode=SYNC``."""
 
 
 def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:
@@ -178,7 +178,8 @@ class ServerError(IoTDBFramesError):
         return self._may_pass(self.code)
 
     def _may_pass(self, code: int | None) -> bool:
-        return code in RETRYABLE_CODES or (code == 305 and _STOPPING in self.message)
+        is_stopping = code == 305 and any(text in self.message for text in _STOPPING)
+        return code in RETRYABLE_CODES or is_stopping
 
 
 class ConnectionLost(ServerError, ConnectionError):

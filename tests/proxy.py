@@ -115,9 +115,18 @@ class Proxy:
             self.cut_after = max(left, 0)
             return data, left <= 0
 
+    def turn_to(self, port: int) -> None:
+        """Cut every connection, and forward later ones to another server."""
+        self._server_port = port
+        self._cut(self._sockets)
+
     def close(self) -> None:
         """Stop listening, and cut every connection."""
-        for end in [self._listener, *self._sockets]:
+        self._cut([self._listener, *self._sockets])
+
+    @staticmethod
+    def _cut(ends: list[socket.socket]) -> None:
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             with suppress(OSError):

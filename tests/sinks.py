@@ -12,7 +12,7 @@ import pytest
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.server import LocalServer
 from iotdb_frames.sink.options import IoTDBOptions
-from iotdb_frames.writes.schema import query_table
+from iotdb_frames.writes.schema.look import query_table
 
 T0 = 1_767_225_600_000  # 2026-01-01
 _numbers = count()

@@ -36,6 +36,7 @@ STOPPING = (
         (507, (), "data type mismatch", False),
         (302, (200, 606), "some", True),
         (302, (606, 507), "some", False),
+        (305, (), "no detailed failure reason in QueryStateMachine", True),
         (302, (), "nobody knows", False),
         (305, (), "a NullPointerException", False),
         (305, (), STOPPING, True),

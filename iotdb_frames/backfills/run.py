@@ -37,7 +37,6 @@ from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.options import SchemaOption, WriteOptions
 from iotdb_frames.writes.dead_letter import UnitLetter
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.seen import SeenSchema
 from iotdb_frames.writes.sender import Sender
 from iotdb_frames.writes.writer import FrameWriter
 
@@ -100,7 +99,6 @@ class Run:
         self._meter = meter
         self._on_note = on_note
         self._raises = options.write.on_error == "raise"
-        self._seen = SeenSchema(connection)
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
         self.pace = Pace()
@@ -199,7 +197,6 @@ class Run:
             self._options_for(reader, piece),
             sender=sender,
             dead_letter=letter,
-            seen=self._seen,
         )
         if len(piece.data) == 0:
             unit = self._begin(file, piece, None, 0)

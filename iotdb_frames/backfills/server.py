@@ -5,7 +5,7 @@ from __future__ import annotations
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError, ServerError
 from iotdb_frames.wire.answers import understood
-from iotdb_frames.writes.schema import query_table
+from iotdb_frames.writes.schema.look import query_table
 
 
 def cluster_of(connection: Connection) -> str | None:

@@ -33,7 +33,6 @@ from iotdb_frames.files.survey import Survey, survey
 from iotdb_frames.options import TSDataType
 from iotdb_frames.writes.dead_letter import write_units
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.seen import SeenSchema
 from iotdb_frames.writes.writer import plan_frame
 
 Changed = Literal["raise", "again"]
@@ -312,21 +311,20 @@ class Work:
                 hint='verify="count" into a place that is empty, or a list of frames',
             )
         rows = {row.id: row for row in self._manifest.files()}
-        seen = SeenSchema(self._connection)  # by now the series have their types
         for file, some in groupby(units, key=lambda unit: unit.file):
             mine = {unit.start: unit for unit in some}
             _, reader = self._open(rows[file])
             for piece in reader.pieces([(u.start, u.stop, u.line) for u in mine.values()]):
-                yield mine[piece.start], self._plan_again(reader, piece, seen)
+                yield mine[piece.start], self._plan_again(reader, piece)
 
-    def _plan_again(self, reader: Reader, piece: Piece, seen: SeenSchema) -> WritePlan | None:
+    def _plan_again(self, reader: Reader, piece: Piece) -> WritePlan | None:
         if len(piece.data) == 0:
             return None
         write = replace(self._options.write, progress=False, on_error="raise", dead_letter=None)
         if hasattr(piece.data, "schema"):
             there = write_options_for(self._options.write, piece.data.schema.names, reader.time)
             write = replace(there, on_error="raise", dead_letter=None)
-        plan = partial(plan_frame, self._connection, piece.data, self._target, write, seen=seen)
+        plan = partial(plan_frame, self._connection, piece.data, self._target, write)
         return call_with_retry(plan, policy=self._options.write.retry)
 
     def _finish_report(self) -> None:

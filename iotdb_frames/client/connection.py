@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import os
 import re
 import sys
@@ -65,6 +66,8 @@ class Connection:
         self._server: ServerInfo | None = None
         self._version: str | None = None
         self._first_host = 0
+        self._n_changes = itertools.count(1)
+        self._last_change = 0
         self._is_closed = False
         self._closed = threading.Event()
         self._told_closed = weakref.WeakSet([self._closed])
@@ -147,8 +150,24 @@ class Connection:
                     size=options.pool_size,
                     timeout_s=options.pool_timeout_s,
                     clock=self.clock,
+                    on_lost=self._has_changed,
                 )
             return self._pools[model]
+
+    @property
+    def epoch(self) -> int:
+        """Another number as soon as what was seen of the schema may be so no longer.
+
+        That is after each statement through this connection that is not a query, and after a
+        session broke, for the next one may be with another server. What another client changes is
+        not noticed.
+        """
+        for pool in list(self._pools.values()):
+            pool.drop_dead()
+        return self._last_change
+
+    def _has_changed(self) -> None:
+        self._last_change = next(self._n_changes)
 
     def open_session(self, model: Model, *, limit_s: float | None = None) -> Session:
         """A session outside the pool, on the first host that answers; the last good one first.
@@ -165,7 +184,9 @@ class Connection:
         for i in range(len(hosts)):
             at = (self._first_host + i) % len(hosts)
             try:
-                session = Session(*hosts[at], options=options, model=model)
+                session = Session(
+                    *hosts[at], options=options, model=model, on_change=self._has_changed
+                )
             except ConnectionLost as exc:
                 errors.append(exc)
                 continue

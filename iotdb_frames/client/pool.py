@@ -39,6 +39,7 @@ class SessionPool:
     size : at most so many sessions
     timeout_s : limit of the wait for a free one, in seconds
     clock : measures that wait
+    on_lost : told when a session broke: the next one may be with another server
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class SessionPool:
         size: int,
         timeout_s: float,
         clock: Clock = CLOCK,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_lost = on_lost
         self._open_session = open_session
         self.size = size
         self._timeout_s = timeout_s
@@ -120,8 +123,7 @@ class SessionPool:
                 session = self._idle.pop()
                 if session.is_usable:
                     return session
-                session.abandon()
-                self._stats.lost += 1
+                self._lose(session)
             if self._n_out < self.size:
                 return None
             left_s = started + self._timeout_s - self._clock.now()
@@ -135,6 +137,20 @@ class SessionPool:
             waiting_since = self._clock.now()
             self._clock.wait(self._condition, left_s)
             self._stats.wait_s += self._clock.now() - waiting_since
+
+    def _lose(self, session: Session) -> None:
+        session.abandon()
+        self._stats.lost += 1
+        self._on_lost()
+
+    def drop_dead(self) -> None:
+        """Forget idle sessions whose connection ended, as far as can be seen without a request."""
+        self._after_fork()
+        with self._condition:
+            dead = [session for session in self._idle if not session.is_usable]
+            for session in dead:
+                self._idle.remove(session)
+                self._lose(session)
 
     def _return_slot(self) -> None:
         with self._condition:
@@ -152,7 +168,7 @@ class SessionPool:
             if keep:
                 self._idle.append(session)
             elif session.is_broken:
-                self._stats.lost += 1
+                self._lose(session)
         if not keep:
             session.close()
         self._return_slot()
@@ -170,6 +186,7 @@ class SessionPool:
         """Forget idle sessions, after one of them was found lost."""
         for session in self._take_all_idle():
             session.abandon()
+        self._on_lost()
 
     def _take_all_idle(self) -> list[Session]:
         self._after_fork()

@@ -24,6 +24,8 @@ _WORDS = {
 }
 _READS = frozenset({"select", "with", "show", "desc", "describe", "list", "count"})
 _EXPLAINS = frozenset({"explain", "analyze", "verbose"})
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
+_KEEPS_SCHEMA = _READS | {"explain", "flush", "kill", "use"}
 _SESSION = {
     "use": "name the table database.table, or connect to a URL with the database: "
     "iotdb://host:6667/plant",
@@ -48,6 +50,18 @@ def is_query(sql: str, *, model: Literal["tree", "table"]) -> bool:
     return (
         bool(rest) and rest[0] in reads and not (rest[0] in ("select", "with") and "into" in rest)
     )
+
+
+def may_change_schema(sql: str) -> bool:
+    """Whether a statement may change what series or tables there are; True where it is not sure.
+
+    Asked of every statement, so it looks at the first word alone where that is enough.
+    """
+    first = _FIRST_WORD.match(sql)
+    word = first[1].lower() if first else ""
+    if word in ("select", "with", "explain"):
+        return "into" in sql.lower()
+    return word not in _KEEPS_SCHEMA
 
 
 def check_query(sql: str, *, model: Literal["tree", "table"]) -> None:

@@ -23,7 +23,7 @@ from iotdb_frames.files.survey import survey
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
 from iotdb_frames.writes.report import WriteReport
-from iotdb_frames.writes.schema import ddl
+from iotdb_frames.writes.schema.create import ddl
 from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
 STREAM_FROM_BYTES = 64 << 20
@@ -97,7 +97,7 @@ def plan_file(
         notes.append(
             f"{plural(piece.n_refused, 'line')} cannot be read: {piece.refusals[0].reason}"
         )
-    planned = plan_frame(connection, piece.data, target, job.write_options(piece))
+    planned = plan_frame(connection, piece.data, target, job.write_options(piece), is_fresh=True)
     for problem in planned.problems:
         locate(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
     planned.ddl = tuple(ddl(planned))

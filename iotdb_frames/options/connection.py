@@ -122,6 +122,8 @@ class ConnectionOptions:
         of waiting for a free one, in seconds
     timeout_s : limit of the wait for the first byte of an answer, and for each fetch of a result
         anew, in seconds; the rest of an answer has as long again, and its size at 64 KiB/s
+    schema_age_s : how long a write believes what an earlier one saw of the schema, in seconds; 0:
+        each looks itself
     """
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
@@ -138,6 +140,7 @@ class ConnectionOptions:
     connect_timeout_s: float = 10.0
     timeout_s: float = 300.0
     pool_timeout_s: float = 60.0
+    schema_age_s: float = 10.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", tuple((str(h), int(p)) for h, p in self.hosts))
@@ -157,6 +160,10 @@ class ConnectionOptions:
                 raise OptionsError(
                     f"{name}={getattr(self, name)} must be more than 0, and below {LONGEST_S:,}"
                 )
+        if not 0 <= self.schema_age_s < LONGEST_S:
+            raise OptionsError(
+                f"schema_age_s={self.schema_age_s} must be at least 0, and below {LONGEST_S:,}"
+            )
         if (self.cert_file is None) != (self.key_file is None):
             raise OptionsError("cert_file and key_file go together")
         if (self.ca_file or self.cert_file) and not self.tls:

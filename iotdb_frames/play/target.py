@@ -19,7 +19,7 @@ import pandas as pd
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.names import Target, parse_target
-from iotdb_frames.errors import ConnectionLost, OptionsError
+from iotdb_frames.errors import ConnectionLost, FrameError, OptionsError
 from iotdb_frames.options import (
     RetryPolicy,
     TimeseriesOption,
@@ -33,7 +33,6 @@ from iotdb_frames.play.playable import Playable, State, StreamStats
 from iotdb_frames.play.runner import Runner
 from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.report import WriteReport
-from iotdb_frames.writes.seen import SeenSchema
 from iotdb_frames.writes.sender import Sender
 from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
@@ -165,7 +164,6 @@ class WindowWriter:
         self._target = target
         self._options = options
         self._typed: tuple[Any, pd.Index[Any], WriteOptions] | None = None
-        self._seen = SeenSchema(connection)
 
     @property
     def target(self) -> str:
@@ -191,7 +189,6 @@ class WindowWriter:
             self._target,
             self._options,
             sender=self._sender,
-            seen=self._seen,
         )
         self.report = self._writer.report
 
@@ -208,10 +205,16 @@ class WindowWriter:
             frame,
             self._target,
             self._options_for(frame),
-            seen=self._seen,
             is_stream=True,
         )
-        planned.check()
+        try:
+            planned.check()
+        except FrameError as exc:
+            if self._options.on_error == "raise" or not self._writer.report.rows_in:
+                raise
+            # What fits at first, and then no more, was changed on the server: the stream goes on.
+            self._writer.refuse(frame, exc)
+            return Answer(np.arange(len(frame)))
         is_refused = self._writer.send(planned, frame)
         self._sender.drain()
         if self._sender.is_stopped:

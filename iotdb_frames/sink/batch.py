@@ -49,7 +49,6 @@ class Batch:
         self._lock = Lock()
         self._n_parts = 1  # requests that are not answered for, and one while there may be more
         self._groups: list[Group] = []
-        self._replanned: list[Request] = []
         self._expired = Expired()
         self._unfit: list[tuple[np.ndarray, IoTDBFramesError]] = []
 
@@ -88,8 +87,8 @@ class Batch:
             names = wire_names(block.names)
             for device in block.devices:
                 wanted.setdefault(device, set()).update(names)
-        again(lambda: self._known.learn(wanted))
-        return gather(blocks, self._known.key)
+        existing = again(lambda: self._known.look(wanted))
+        return gather(blocks, partial(self._known.key, existing))
 
     def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
         """Single rows become a block per device, which ends where a whole block of it comes."""
@@ -167,17 +166,13 @@ class Batch:
             return request.halve()
         if is_out_of_ttl(error):
             return self._expired.pieces(request)
-        device = request.tablets[0].target
-        if any(request is known for known in self._replanned):
-            return ()
-        if not self._known.has_changed(device):
+        if request.is_again or not self._known.is_outdated(request):
             return ()
         try:
-            made = list(self._plan_part(group, np.arange(len(group))[request.rows]))
+            made = self._plan_part(group, np.arange(len(group))[request.rows])
+            return [replace(r, is_again=True) for r in made]
         except FrameError:
             return ()
-        self._replanned += made
-        return made
 
     def settle(self) -> None:
         """Note in the entries why rows of theirs were refused."""

@@ -1,16 +1,10 @@
-"""What a sink knows of the server's series, so that it does not ask at every flush.
-
-A device is looked up when it or one of its measurements is new, and again when the server refused
-a write to it.
-"""
+"""The series of a sink's devices: created up front, compared with what the server has, planned."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import lru_cache
-from threading import Lock
 
 import pyarrow as pa
 
@@ -20,16 +14,21 @@ from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.codec.sources import from_arrow
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
-from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
+from iotdb_frames.options import TimeseriesOption, WriteOptions
 from iotdb_frames.sink.groups import Group
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.rows import Types
-from iotdb_frames.writes import schema
+from iotdb_frames.writes.again import is_outdated
+from iotdb_frames.writes.plan.chunks import Request
 from iotdb_frames.writes.plan.layout import Column, Layout, Part
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import plan_layout
+from iotdb_frames.writes.schema.cache import SchemaCache, cache_of
+from iotdb_frames.writes.schema.create import create
+from iotdb_frames.writes.schema.look import query_table
 
 _log = logging.getLogger(__name__)
+_TREE = Target("tree", path="root")
 _DATABASE_EXISTS = {501, 503}
 
 
@@ -37,21 +36,6 @@ _DATABASE_EXISTS = {501, 503}
 def wire_names(measurements: tuple[str, ...]) -> tuple[str, ...]:
     """Measurements as the server wants them."""
     return tuple(map(quote_path_node, measurements))
-
-
-@dataclass
-class _Device:
-    """What is known of a device.
-
-    types : by measurement as on the wire
-    is_aligned : None where the device is new
-    template : device template that it is below
-    """
-
-    types: dict[str, TSDataType] = field(default_factory=dict)
-    is_aligned: bool | None = None
-    template: str | None = None
-    was_seen: bool = True
 
 
 class KnownSeries:
@@ -66,13 +50,16 @@ class KnownSeries:
     def __init__(self, connection: Connection, options: IoTDBOptions, *, is_lossy: bool) -> None:
         self._connection = connection
         self._options = options
-        self._lock = Lock()
-        self._devices: dict[str, _Device] = {}
+        self._told: set[str] = set()
         self._wishes: dict[Hashable, TimeseriesOption] = {
             options.path_of(o.path or ""): o for o in options.timeseries_option_list
         }
         self._coerce = "lossy" if is_lossy else "safe"
         self._rules: Rules | None = None
+
+    @property
+    def _cache(self) -> SchemaCache:
+        return cache_of(self._connection)
 
     @property
     def rules(self) -> Rules:
@@ -106,13 +93,11 @@ class KnownSeries:
         if not by_device:
             return
         parts = tuple(Part(device, tuple(columns)) for device, columns in by_device.items())
-        found = Layout(Target("tree", path="root"), 0, times, None, parts)
-        self.learn({device: [c.name for c in some] for device, some in by_device.items()})
-        self._make(found, by_device, self._wishes).check()
+        self._make(Layout(_TREE, 0, times, None, parts), wishes=self._wishes).check()
 
     def _create_database(self, path: str) -> None:
         try:
-            found = schema.query_table(self._connection, f"SHOW DATABASES {path}", model="tree")
+            found = query_table(self._connection, f"SHOW DATABASES {path}", model="tree")
             if found.num_rows:
                 return
             self._connection.run(lambda s: s.execute(f"CREATE DATABASE {path}"), model="tree")
@@ -122,61 +107,34 @@ class KnownSeries:
             if exc.code not in _DATABASE_EXISTS:
                 raise
 
-    def learn(self, wanted: Mapping[str, Iterable[str]]) -> None:
-        """Look up devices that are new or have a new measurement.
+    def look(self, wanted: Mapping[str, Collection[str]]) -> Existing:
+        """What the server has of these series.
 
         Parameters
         ----------
         wanted : names as on the wire, by device
         """
-        with self._lock:
-            known = self._devices
-            new = [
-                device
-                for device, names in wanted.items()
-                if device not in known
-                or (known[device].was_seen and any(n not in known[device].types for n in names))
-            ]
-        if new:
-            self._look(new)
+        found = self._cache.look_at_devices(self._connection, wanted)
+        self._warn([found.note] if found.note else [])
+        return found
 
-    def _look(self, devices: list[str]) -> None:
-        try:
-            found = schema.look_at_devices(self._connection, devices)
-        except PermissionDenied as exc:
-            _log.warning("types are not compared with the server's: %s", exc.message)
-            found = Existing()
-        looked = {
-            d: _Device(
-                is_aligned=found.aligned.get(d),
-                template=found.templates.get(d),
-                was_seen=found.was_seen,
-            )
-            for d in devices
-        }
-        for (device, name), kind in found.types.items():
-            looked[device].types[name] = kind
-        with self._lock:
-            self._devices.update(looked)
+    def is_outdated(self, request: Request) -> bool:
+        """Look again; whether a refused request was made for other series than the server has."""
+        return is_outdated(self._connection, _TREE, request)
 
-    def has_changed(self, device: str) -> bool:
-        """Look a device up again; whether it is not as it was thought to be."""
-        with self._lock:
-            before = self._devices.get(device)
-        self._look([device])
-        with self._lock:
-            return self._devices[device] != before
+    def key(self, existing: Existing, device: str, measurements: tuple[str, ...]) -> Hashable:
+        """Equal for devices whose rows can be planned together.
 
-    def key(self, device: str, measurements: tuple[str, ...]) -> Hashable:
-        """Equal for devices whose rows can be planned together."""
+        Parameters
+        ----------
+        existing : what `look` found of them
+        """
         names = wire_names(measurements)
-        with self._lock:
-            known = self._devices[device]
-            types = tuple(map(known.types.get, names))
+        types = tuple(existing.types.get((device, name)) for name in names)
         wishes: tuple[TimeseriesOption | None, ...] = ()
         if self._wishes and None in types:
             wishes = tuple(self._wishes.get(f"{device}.{name}") for name in names)
-        return known.was_seen, types, wishes
+        return types, wishes
 
     def plan(self, group: Group) -> WritePlan:
         """The plan of a group; creates what is missing.
@@ -186,69 +144,67 @@ class KnownSeries:
         FrameError : the group cannot be planned.
         ServerError : what is missing cannot be created.
         """
-        found = group.layout()
-        wishes: dict[Hashable, TimeseriesOption] = {}
-        device = group.devices[0]
-        with self._lock:
-            known = self._devices[device].types
-            for column in found.columns:
-                if column.name not in known:
-                    label = column.source.label
-                    wish = self._wishes.get(f"{device}.{column.name}")
-                    wish = _with_type(wish, group.types, label)
-                    if wish is not None:
-                        wishes[label] = wish
-        names = dict.fromkeys(group.devices, found.parts[0].columns)
-        return self._make(found, names, wishes)
+        return self._make(group.layout(), group.types)
 
     def _make(
         self,
         found: Layout,
-        columns: Mapping[str, Iterable[Column]],
-        wishes: dict[Hashable, TimeseriesOption],
+        types: Types | None = None,
+        *,
+        wishes: dict[Hashable, TimeseriesOption] | None = None,
     ) -> WritePlan:
-        options = WriteOptions(
-            schema=wishes,
-            aligned=self._options.aligned,
-            coerce="lossy" if self._coerce == "lossy" else "safe",
-        )
-        with self._lock:
-            devices = {device: self._devices[device] for device in columns}
-            existing = Existing(
-                types={
-                    (d, c.name): devices[d].types[c.name]
-                    for d, some in columns.items()
-                    for c in some
-                    if c.name in devices[d].types
-                },
-                aligned={
-                    d: known.is_aligned
-                    for d, known in devices.items()
-                    if known.is_aligned is not None
-                },
-                templates={
-                    d: known.template for d, known in devices.items() if known.template is not None
-                },
-                was_seen=all(known.was_seen for known in devices.values()),
+        """The plan of a frame, after what it finds missing was made.
+
+        Parameters
+        ----------
+        wishes : what is asked for, by label, of series that exist, too; None: the options', of
+            those that do not
+        """
+
+        def plan_with(existing: Existing) -> WritePlan:
+            asked = self._new(found, types, existing) if wishes is None else wishes
+            options = WriteOptions(
+                schema=asked,
+                aligned=self._options.aligned,
+                coerce="lossy" if self._coerce == "lossy" else "safe",
             )
-        plan = plan_layout(found, options, self.rules, existing, is_stream=True)
+            return plan_layout(found, options, self.rules, existing, is_stream=True)
+
+        existing = self._cache.look(self._connection, found)
+        plan = plan_with(existing)
+        if existing.is_remembered and plan.problems:
+            plan = plan_with(self._cache.look(self._connection, found, is_fresh=True))
         if any(isinstance(problem, FrameError) for problem in plan.problems):
             return plan
-        for note in schema.create(self._connection, plan, plan.missing()):
-            _log.warning("%s", note)
-        self._remember(plan, columns)
+        missing = plan.missing()
+        notes = create(self._connection, plan, missing)
+        self._warn(notes)
+        if missing and not notes:
+            self._cache.remember(plan, missing)
         return plan
 
-    def _remember(self, plan: WritePlan, devices: Iterable[str]) -> None:
-        """What the plan created, or the server creates as the first rows come."""
-        with self._lock:
-            for part in plan.parts:
-                for device in devices if part.device is None else [part.device]:
-                    known = self._devices[device]
-                    known.is_aligned = plan.is_aligned(device)
-                    for c in part.written:
-                        assert c.data_type is not None
-                        known.types.setdefault(c.column.name, c.data_type)
+    def _new(
+        self, found: Layout, types: Types | None, existing: Existing
+    ) -> dict[Hashable, TimeseriesOption]:
+        """What is asked for the series that are not there, by label."""
+        wishes: dict[Hashable, TimeseriesOption] = {}
+        for part in found.parts:
+            device = part.device or (found.device.paths[0] if found.device is not None else "")
+            for column in part.columns:
+                if (device, column.name) not in existing.types:
+                    label = column.source.label
+                    wish = self._wishes.get(f"{device}.{column.name}")
+                    wish = _with_type(wish, types, label)
+                    if wish is not None:
+                        wishes[label] = wish
+        return wishes
+
+    def _warn(self, notes: Iterable[str]) -> None:
+        """Log what the user should know, each once."""
+        for note in notes:
+            if note not in self._told:
+                self._told.add(note)
+                _log.warning("%s", note)
 
 
 def _with_type(

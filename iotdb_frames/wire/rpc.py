@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iotdb.thrift.rpc import ttypes
 
 from iotdb_frames.codec.quotes import quote_identifier
+from iotdb_frames.codec.statements import may_change_schema
 from iotdb_frames.errors import PermissionDenied, QueryError, WriteRejected
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ResultHeader, check
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _GOODBYE_S = 1.0
 _SERVER_SHARE = 0.9
+_NO_DATABASE = (500, 701)
+"""Answers to a tablet whose database was dropped. Source: IoTDB 2.0.10."""
 
 
 def _binary_field(number: int, data: bytes | memoryview) -> list[bytes | memoryview]:
@@ -44,6 +47,10 @@ def _binary_list_field(
 class Session:
     """An open session; used by one thread at a time.
 
+    Parameters
+    ----------
+    on_change : told after each statement that may change the schema, answered or not
+
     Raises
     ------
     ConnectionLost : nobody there, or somebody else; the text says what it really is.
@@ -58,7 +65,9 @@ class Session:
         options: ConnectionOptions,
         model: Model,
         context: ssl.SSLContext | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
+        self._on_change = on_change
         self.address = f"{host}:{port}"
         self.model = model
         self._options = options
@@ -140,6 +149,8 @@ class Session:
         )
         fields = [*_binary_field(4, tablet.values), *_binary_field(5, tablet.times)]
         response = self._channel.call("insertTablet", request, late_fields=fields)
+        if response is not None and response.code in _NO_DATABASE:
+            self._database = None  # it was dropped, and made again it must be named again
         check(response, WriteRejected)
 
     def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
@@ -162,6 +173,10 @@ class Session:
             self.execute(f"USE {quote_identifier(database)}", is_qualified=True)
             self._database = database
 
+    def is_in(self, database: str) -> bool:
+        """Whether later tablets go to this database, as far as the server has said."""
+        return database == self._database
+
     def _go_home(self) -> None:
         """Make a table without a database mean the options' database again, whoever wrote where."""
         if self._database == self._home:
@@ -176,7 +191,7 @@ class Session:
         if self._database is not None:
             # The only way to be in no database again; seen on IoTDB 2.0.10.
             for dialect in ("tree", "table"):
-                self.execute(f"SET SQL_DIALECT={dialect}", is_qualified=True)
+                self.execute(f"SET SQL_DIALECT={dialect}", is_qualified=True, only_adds=True)
             self._database = None
 
     def create_timeseries(
@@ -224,6 +239,7 @@ class Session:
         fetch_size: int | None = None,
         timeout_s: float | None = None,
         is_qualified: bool = False,
+        only_adds: bool = False,
     ) -> ResultHeader | None:
         """Run one statement; None where it has no result.
 
@@ -234,6 +250,7 @@ class Session:
         timeout_s : how long the query may live in the server, its fetches included. The wait for
             each answer is limited by the options' `timeout_s`; None: so is the query, a little
             earlier, for the server's own time-out says more than ours
+        only_adds : whether it makes what is missing and leaves all else as it was seen
 
         Raises
         ------
@@ -248,7 +265,11 @@ class Session:
             fetchSize=fetch_size or self._options.fetch_size,
             timeout=round((timeout_s or self._options.timeout_s * _SERVER_SHARE) * 1000),
         )
-        response = self._channel.call("executeStatementV2", request)
+        try:
+            response = self._channel.call("executeStatementV2", request)
+        finally:
+            if self._on_change is not None and not only_adds and may_change_schema(sql):
+                self._on_change()
         check(response.status, QueryError)
         if response.queryId is None or response.columns is None:
             return None

@@ -12,7 +12,7 @@ from iotdb_frames.codec.quotes import quote_identifier, quote_string
 from iotdb_frames.errors import OptionsError, PermissionDenied
 from iotdb_frames.wire.answers import understood
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.schema import query_table
+from iotdb_frames.writes.schema.look import query_table
 
 PATHS_A_STATEMENT = 500
 _PLAIN = re.compile(r"\w+")

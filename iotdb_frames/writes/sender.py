@@ -20,7 +20,7 @@ from typing import Literal
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
-from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError
+from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.plan.chunks import Request
@@ -247,9 +247,17 @@ class Sender:
             if self._abort.is_set():
                 raise ConnectionLost("given up before it was sent")
             with pool.session() as session:
-                if target.model == "table":
-                    session.use(target.database)
-                session.insert(request.tablets)
+                if target.model != "table":
+                    session.insert(request.tablets)
+                    return
+                session.use(target.database)
+                try:
+                    session.insert(request.tablets)
+                except WriteRejected:
+                    if session.is_in(target.database):
+                        raise
+                    session.use(target.database)  # it was dropped, and made again
+                    session.insert(request.tablets)
 
         def on_retry(exc: ServerError) -> None:
             nonlocal retries, losses

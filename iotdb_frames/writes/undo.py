@@ -14,7 +14,12 @@ from iotdb_frames.options import hide_url
 from iotdb_frames.wire.answers import understood
 from iotdb_frames.writes.delete import delete_sql, delete_values, drop_sql, is_pattern, run_all
 from iotdb_frames.writes.report import MAX_SERIES, DeleteReport
-from iotdb_frames.writes.schema import check_rights, look_at_devices, look_at_table, query_table
+from iotdb_frames.writes.schema.look import (
+    check_rights,
+    look_at_devices,
+    look_at_table,
+    query_table,
+)
 
 
 def delete(

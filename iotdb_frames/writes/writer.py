@@ -24,11 +24,12 @@ from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,
     PartialWriteError,
+    PermissionDenied,
     ServerError,
     raise_explained,
 )
 from iotdb_frames.options import WriteArgs, WriteOptions, hide_url, show_options, write_options
-from iotdb_frames.writes import schema
+from iotdb_frames.writes.again import plan_again, requests_again
 from iotdb_frames.writes.dead_letter import DeadLetter, Letter
 from iotdb_frames.writes.delete import replace
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
@@ -37,10 +38,15 @@ from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, Refused, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
 from iotdb_frames.writes.report import ChunkFailure, State, WriteReport
-from iotdb_frames.writes.seen import SeenSchema
+from iotdb_frames.writes.schema.cache import cache_of
+from iotdb_frames.writes.schema.create import create, ddl
 from iotdb_frames.writes.sender import Sender
 
 _PARTLY_STORED = {507, 607}
+_FEW_ROWS = 10_000
+"""Fewer are sorted sooner than a thread for it begins."""
+_FEW_BYTES = 1 << 18
+"""The same of encoding."""
 
 
 def make_rules(
@@ -61,14 +67,15 @@ def plan_frame(
     target: Target,
     options: WriteOptions,
     *,
-    seen: SeenSchema | None = None,
+    is_fresh: bool = False,
     is_stream: bool = False,
 ) -> WritePlan:
     """The plan of a write, compared with what the server has (without one: with nothing).
 
     Parameters
     ----------
-    seen : what earlier frames found there
+    is_fresh : ask the server, whatever earlier calls saw; what ``replace=True`` deletes is always
+        asked for, and what seems to refuse the frame
     is_stream : see `plan_layout`
     """
     found = layout_of(data, target, options)
@@ -79,20 +86,24 @@ def plan_frame(
         precision=connection.server.precision,
         time_zone=connection.options.time_zone,
     )
-    seen = SeenSchema(connection) if seen is None else seen
+    cache = cache_of(connection)
+    is_fresh = is_fresh or options.replace
     rows: SortedRows | None = None
-    if seen.knows(found):
-        existing, note = seen.look(found)
+    if found.n_rows <= _FEW_ROWS:
+        existing = cache.look(connection, found, is_fresh=is_fresh)
     else:
         with ThreadPoolExecutor(1) as pool:
             sorting = pool.submit(sort_rows, found, rules)
             # This thread is the one that waits for the server: an interrupt ends its wait.
-            existing, note = seen.look(found)
+            existing = cache.look(connection, found, is_fresh=is_fresh)
             rows = sorting.result()
-    planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
-    if note:
-        planned.notes = (*planned.notes, note)
-    return planned
+    if existing.is_remembered:
+        with suppress(FrameError):
+            planned = plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
+            if not planned.problems:
+                return planned
+        existing = cache.look(connection, found, is_fresh=True)
+    return plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
 
 
 class _Pending:
@@ -118,7 +129,10 @@ class _Pending:
 
 
 class _Frame:
-    """A frame on its way: which of its rows were refused, and which answers are still out."""
+    """A frame on its way: which of its rows were refused, and which answers are still out.
+
+    misfits : why a refused request, by its id, could not be planned anew
+    """
 
     pending: _Pending
 
@@ -128,6 +142,7 @@ class _Frame:
         self.first_row = first_row
         self.is_refused = np.zeros(planned.layout.n_rows, bool)
         self.n_shares = max(1, len(planned.parts))
+        self.misfits: dict[int, FrameError] = {}
         self._lock = threading.Lock()
         self._n_done = 0.0
 
@@ -148,7 +163,6 @@ class FrameWriter:
     n_rows : rows that will come, for the progress; 0: nobody knows
     sender : of a longer job that this writer is a part of; None: one of its own
     dead_letter : takes the refused rows; None: the file that the options name
-    seen : what the job found on the server already
     """
 
     def __init__(
@@ -160,14 +174,13 @@ class FrameWriter:
         n_rows: int = 0,
         sender: Sender | None = None,
         dead_letter: Letter | None = None,
-        seen: SeenSchema | None = None,
     ) -> None:
         self.report = WriteReport(str(target))
         self._connection = connection
         self._target = target
         self._options = options
         self._lock = threading.Lock()
-        self._seen = SeenSchema(connection) if seen is None else seen
+        self._misfit: FrameError | None = None
         self._files = None
         if dead_letter is None and options.dead_letter:
             dead_letter = self._files = DeadLetter(options.dead_letter)
@@ -206,7 +219,7 @@ class FrameWriter:
         ------
         FrameError, TimeIndexError, ColumnTypeError
         """
-        planned = plan_frame(self._connection, data, self._target, self._options, seen=self._seen)
+        planned = plan_frame(self._connection, data, self._target, self._options)
         planned.starts_small = not self._sender.is_warm
         planned.check()
         return planned
@@ -244,12 +257,28 @@ class FrameWriter:
         self._submit(frame, requests)
         return frame.is_refused
 
+    def refuse(self, data: Any, error: FrameError) -> np.ndarray:
+        """File all rows of a frame that cannot be planned, under ``on_error="collect"``.
+
+        Returns
+        -------
+        bool array, shape (n_rows,) : all True
+        """
+        rows = np.arange(len(data))
+        first_row, self.report.rows_in = self.report.rows_in, self.report.rows_in + len(rows)
+        self.report.rows_refused += len(rows)
+        if self._dead_letter is not None:
+            self._dead_letter.add(data, rows, first_row=first_row, reason=error.reason, code=None)
+        return np.ones(len(rows), bool)
+
     def _note(self, notes: Iterable[str]) -> None:
         """Each note once, of however many frames."""
         self.report.notes += [note for note in notes if note not in self.report.notes]
 
     def _end(self, frame: _Frame, on_end: Callable[[bool], None] | None, *, is_sent: bool) -> None:
-        if is_sent:
+        if not is_sent:
+            cache_of(self._connection).forget(frame.planned)  # what was to be made is not there
+        else:
             self._meter.add(rows=frame.take(frame.planned.layout.n_rows))
         if on_end is not None:
             on_end(is_sent)
@@ -275,18 +304,24 @@ class FrameWriter:
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
         requests = lanes(planned)
-        if missing := planned.missing():
+        if planned.n_bytes <= _FEW_BYTES:
+            self._create(planned)
+        elif planned.missing():
             with ThreadPoolExecutor(1) as pool:
                 encoding = pool.submit(lambda: [list(islice(lane, 1)) for lane in requests])
-                notes = schema.create(self._connection, planned, missing)
+                self._create(planned)
                 firsts = encoding.result()
             requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
-            self._note(notes)
-            if not notes:  # they say that nothing was made
-                self._seen.remember(planned, missing)
         if self._options.replace:
             replace(self._connection, planned, on_delete=self._on_delete)
         return requests
+
+    def _create(self, planned: WritePlan) -> None:
+        missing = planned.missing()
+        notes = create(self._connection, planned, missing)
+        self._note(notes)
+        if missing and not notes:  # they say that nothing was made
+            cache_of(self._connection).remember(planned, missing)
 
     def _on_delete(self) -> None:
         self._has_deleted = True
@@ -332,9 +367,9 @@ class FrameWriter:
             pending.end(is_sent=is_answered)
 
         def on_refused(request: Request, error: ServerError) -> Sequence[Request]:
-            if self._options.on_error == "raise" or not is_out_of_ttl(error):
-                return ()
-            return self._expired.pieces(request)
+            if not is_out_of_ttl(error):
+                return self._again(frame, request, error)
+            return () if self._options.on_error == "raise" else self._expired.pieces(request)
 
         pending.begin()
         is_queued = self._sender.submit(
@@ -343,6 +378,27 @@ class FrameWriter:
         if not is_queued:
             pending.end(is_sent=False)
         return is_queued
+
+    def _again(self, frame: _Frame, request: Request, error: ServerError) -> Sequence[Request]:
+        """A refused request once more, where the server has its series otherwise than was seen."""
+        if request.is_again or isinstance(error, PermissionDenied):
+            return ()
+        try:
+            planned = plan_again(self._connection, frame.planned, request)
+            if planned is None:
+                return ()
+            planned.check()
+        except FrameError as exc:
+            frame.misfits[id(request)] = exc
+            return ()
+        self._create(planned)
+        rows = request.rows
+        positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        for problem in planned.problems:
+            assert isinstance(problem, Refused)
+            with self._lock:
+                self._refuse(frame, positions[problem.rows], problem.error.reason)
+        return requests_again(planned, request)
 
     def _count_rows(self, planned: WritePlan, rows: slice | np.ndarray) -> None:
         """Count acknowledged rows (positions in the frame)."""
@@ -353,7 +409,12 @@ class FrameWriter:
     def _fail(self, request: Request, error: ServerError, frame: _Frame) -> None:
         codes = {error.code, *error.sub_codes}
         state: State = "refused"
-        if isinstance(error, ConnectionLost):
+        message = error.message
+        cache_of(self._connection).forget(frame.planned)
+        if misfit := frame.misfits.pop(id(request), None):
+            self._misfit = self._misfit or misfit
+            state, message = "partly stored", misfit.message
+        elif isinstance(error, ConnectionLost):
             state = "in doubt" if error.was_sent else "refused"
         elif is_out_of_ttl(error) and self._options.on_error == "collect":
             state = "refused"  # the others of these rows went out again, without them
@@ -368,12 +429,12 @@ class FrameWriter:
                 columns=tuple(request.tablets[0].names[:50]),
                 state=state,
                 code=error.code,
-                message=error.message,
+                message=message,
             )
         )
         rows = request.rows
         positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        self._refuse(frame, positions, error.message, error.code)
+        self._refuse(frame, positions, message, error.code)
 
     def close(self, error: BaseException | None = None) -> None:
         """Wait for the last answers and finish the report.
@@ -425,11 +486,16 @@ class FrameWriter:
     def _explain(self, error: BaseException) -> BaseException:
         is_stored = self.report.chunks or any(f.state != "refused" for f in self.report.failures)
         if isinstance(error, IoTDBFramesError) and is_stored:
-            partial = PartialWriteError(
-                f"{self.report.points:,} points in {self.report.chunks:,} chunks were "
-                f"acknowledged, then: {error.message}",
-                hint="error.report tells the chunks; writing the same frame again is safe",
-            )
+            known = f"{self.report.points:,} points in {self.report.chunks:,} chunks were "
+            hint = "error.report tells the chunks; writing the same frame again is safe"
+            then = error.message
+            if self._misfit is not None:
+                then = (
+                    f"{self._misfit.message}, since the schema changed on the server; "
+                    f"other columns of these rows may be stored ({error.message})"
+                )
+                hint = self._misfit.hint or hint
+            partial = PartialWriteError(f"{known}acknowledged, then: {then}", hint=hint)
             partial.report = self.report
             return partial
         if isinstance(error, IoTDBFramesError):
@@ -570,9 +636,9 @@ def plan(
         _check_stream(chosen)
     conn = None if offline else resolve_connection(connection)
     goal = parse_target(target, database=None if conn is None else conn.options.database)
-    planned = plan_frame(conn, next(frames_of(data)), goal, chosen)
+    planned = plan_frame(conn, next(frames_of(data)), goal, chosen, is_fresh=True)
     if conn is not None:
-        planned.ddl = tuple(schema.ddl(planned))
+        planned.ddl = tuple(ddl(planned))
     if is_stream(data):
         planned.notes = (*planned.notes, "this took the first batch out of the stream")
     return planned

@@ -38,8 +38,8 @@ from harness import Call, alternate, peak_bytes, print_table
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
-from iotdb_frames.writes import schema
 from iotdb_frames.writes.plan.chunks import Request, lanes
+from iotdb_frames.writes.schema.create import create
 
 ROWS = {"parquet": 20_000_000, "csv": 4_000_000}
 N_COLUMNS = 5
@@ -121,7 +121,7 @@ class Bench:
         for part in parts(self.n_rows):
             plan = iotf.plan(part, f"root.bench.{name}", connection=self.connection)
             if not requests:
-                schema.create(self.connection, plan, plan.missing())
+                create(self.connection, plan, plan.missing())
             requests += [request for lane in lanes(plan) for request in lane]
         return lambda: [self.session.insert(request.tablets) for request in requests]
 

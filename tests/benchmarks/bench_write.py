@@ -37,8 +37,8 @@ from harness import Call, Samples, alternate, measure, peak_bytes, print_table
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
-from iotdb_frames.writes import schema
 from iotdb_frames.writes.plan.chunks import Request, lanes
+from iotdb_frames.writes.schema.create import create
 
 ROUNDS = 5
 OFFICIAL_ROWS, OFFICIAL_DEVICES = 50_000, 50
@@ -246,7 +246,7 @@ def raw(case: Case, connection: iotf.Connection, session: Session) -> Callable[[
 
     def prepare(name: str) -> Call:
         plan = iotf.plan(case.frame, case.target(name), connection=connection, **case.options)
-        schema.create(connection, plan, plan.missing())
+        create(connection, plan, plan.missing())
         requests = [request for lane in lanes(plan) for request in lane]
         return lambda: send(requests)
 

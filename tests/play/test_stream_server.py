@@ -38,7 +38,7 @@ from iotdb_frames.simulate.sensors import Sensor
 from iotdb_frames.simulate.source import SensorSource
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.sink import IoTDBSink
-from iotdb_frames.writes import schema
+from iotdb_frames.writes.schema import look
 from turned import TurnedClock
 
 EVERY_FAULT = [
@@ -213,8 +213,8 @@ def test_the_schema_is_asked_for_once(
 ) -> None:
     """However many windows there are, and whatever is missing in them, one look is enough."""
     looks = []
-    look = schema.look
-    monkeypatch.setattr(schema, "look", lambda *given: looks.append(given) or look(*given))
+    ask = look.look_at_devices
+    monkeypatch.setattr(look, "look_at_devices", lambda *given: looks.append(given) or ask(*given))
     faults = ["dropout:0.5", "offline:0.01", Fault("dropout", sensors="s2", devices="d3")]
     fleet = simulate_fleet(20, sensors=["s1", "s2"], rate_hz=5, duration=60, faults=faults[:2])
     fleet.stream(to=f"root.stream.{name}", connection=connection, window=5, speed=math.inf).run()
@@ -229,9 +229,7 @@ def test_the_schema_is_asked_for_once(
     )
     runner.run()
     assert len(looks) == 2
-    found = schema.query_table(
-        connection, f"SHOW TIMESERIES root.stream.{name}.one.*", model="tree"
-    )
+    found = look.query_table(connection, f"SHOW TIMESERIES root.stream.{name}.one.*", model="tree")
     kinds = dict(zip(found["Timeseries"].to_pylist(), found["Encoding"].to_pylist(), strict=True))
     assert kinds[f"root.stream.{name}.one.s1"] == "PLAIN"
     assert kinds[f"root.stream.{name}.one.s3"] == "GORILLA"  # no value of it ever came
@@ -403,11 +401,12 @@ def replaced_in_mid_stream(connection: Connection, device: str, **options: Any) 
     wait_until(lambda: runner.stats.rows >= 10)
     runner.pause()
     time.sleep(0.3)
-    for sql in (
-        f"DELETE TIMESERIES {device}.s1",
-        f"CREATE ALIGNED TIMESERIES {device}(s1 BOOLEAN)",
-    ):
-        connection.run(lambda session, sql=sql: session.execute(sql), model="tree")
+    with Connection(lambda: connection.options, label="another client") as other:
+        for sql in (
+            f"DELETE TIMESERIES {device}.s1",
+            f"CREATE ALIGNED TIMESERIES {device}(s1 BOOLEAN)",
+        ):
+            other.run(lambda session, sql=sql: session.execute(sql), model="tree")
     runner.resume()
     return runner
 

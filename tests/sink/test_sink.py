@@ -38,7 +38,7 @@ from iotdb_frames.sink.rows import Row
 from iotdb_frames.sink.serializer import DefaultIoTSerializationSchema, DeviceColumns
 from iotdb_frames.sink.sink import IoTDBSink
 from iotdb_frames.sink.tickets import Entry, Ticket
-from iotdb_frames.writes.schema import query_table
+from iotdb_frames.writes.schema.look import query_table
 from proxy import Proxy
 from sinks import T0, options_of, stored
 from turned import TurnedClock

@@ -32,7 +32,7 @@ from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import read_sql
 from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.plan.chunks import MAX_TABLETS
-from iotdb_frames.writes.schema import DEFAULT_ENCODING
+from iotdb_frames.writes.schema.create import DEFAULT_ENCODING, create
 from iotdb_frames.writes.writer import plan, write
 
 _numbers = itertools.count()
@@ -138,9 +138,7 @@ def test_series_made_meanwhile_are_no_error(
     frame = pd.DataFrame({"a": [1.0, 2.0]}, index=INDEX)
     looked = plan(frame, device, aligned=aligned, connection=connection)
     write(frame, device, aligned=aligned, connection=connection)
-    from iotdb_frames.writes import schema
-
-    assert schema.create(connection, looked, looked.missing()) == []
+    assert create(connection, looked, looked.missing()) == []
 
 
 EXISTING = [

@@ -30,7 +30,7 @@ from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.schema import query_table
+from iotdb_frames.writes.schema.look import query_table
 
 _GONE = {500, 508, 550, 616}  # database, path, table or column is not there: no points
 

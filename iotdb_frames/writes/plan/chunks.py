@@ -22,7 +22,8 @@ MAX_TABLETS = 1_000
 too large for it."""
 OVERSIZE = 1.5
 """A request this much over the chunk size (texts longer than the average) is cut in two."""
-_CATEGORY = {"tag": 0, "field": 1, "attribute": 2}
+CATEGORIES = {"tag": 0, "field": 1, "attribute": 2}
+"""As a tablet says them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Request:
     n_points : cells that are not null
     start, end : first and last time, in ticks of the server
     is_whole : whether it holds all columns of its rows
+    is_again : whether it stands for a refused one, and was planned anew
     halve : the same rows or columns as two requests; None where it cannot be cut
     """
 
@@ -43,6 +45,7 @@ class Request:
     start: int
     end: int
     is_whole: bool = False
+    is_again: bool = False
     halve: Callable[[], list[Request]] | None = None
 
     @property
@@ -238,7 +241,7 @@ def _tablet(
         values=encode_values(cells),
         n_rows=len(ticks),
         is_aligned=plan.is_aligned(device),
-        categories=[_CATEGORY[c.column.category] for c in columns] if is_table else None,
+        categories=[CATEGORIES[c.column.category] for c in columns] if is_table else None,
     )
 
 

@@ -43,6 +43,9 @@ class Existing:
     aliases : measurement that an alias stands for, by (device, alias as on the wire)
     templates : device template that a device is below, activated or not, by device
     was_seen : False where the user may not look, or nobody asked
+    note : what the user should know of that
+    is_remembered : whether some of it was seen by an earlier call
+    epoch : of the connection, when it was asked (see `Connection.epoch`)
     """
 
     types: Mapping[tuple[str, str], TSDataType] = field(default_factory=dict)
@@ -53,6 +56,9 @@ class Existing:
     aliases: Mapping[tuple[str, str], str] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     was_seen: bool = False
+    note: str | None = None
+    is_remembered: bool = False
+    epoch: int = 0
 
     @classmethod
     def of_table(

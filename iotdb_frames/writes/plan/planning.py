@@ -201,6 +201,8 @@ def plan_layout(
         whole.problems += (_not_there(found, missing),)
     elif existing.templates:
         whole.notes += tuple(_extended_templates(existing, missing))
+    if existing.note:
+        whole.notes += (existing.note,)
     return whole
 
 

