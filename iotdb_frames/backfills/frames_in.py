@@ -42,8 +42,8 @@ class FramesReader:
             seen = digest(frame)
             if self._known.get(i, seen) != seen:
                 raise FrameError(
-                    f"frame {i} is not the one of the first run",
-                    hint="give the same frames in the same order, or begin a new manifest",
+                    f"frame {i} differs from the first run's",
+                    hint="give the same frames in the same order, or start a new manifest",
                 )
             if i in starts or (rest is not None and i >= rest):
                 yield Piece(i, i + 1, frame, digest=seen)

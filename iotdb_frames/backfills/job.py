@@ -68,7 +68,7 @@ class BackfillJob:
                 raise OptionsError(f"{manifest.path} holds no job yet")
             if sources is None:
                 raise OptionsError(
-                    "this job writes frames that only its program has",
+                    "the frames of this job are in the program that started it",
                     hint="call iotf.backfill(…) as before: with the same manifest it resumes",
                 )
             options = read_asked(asked)
@@ -120,7 +120,7 @@ def backfill(
     target : as in `write`
     manifest : SQLite file that keeps what became of each unit; made with mode 0600
     retry_failed : try failed units and files again (``on_error="collect"`` leaves them)
-    changed : a source that was changed since it was begun: "raise", or write it "again"
+    changed : a source that has changed since its backfill began: "raise", or write it "again"
     connection : a Connection or a URL; None: see `use`
     options : see `FileOptions` (columns, filter, file_column, format, csv), `BackfillOptions`
         (verify, durable, memory) and `WriteOptions`; ``replace`` and ``duplicates`` are those of
@@ -191,7 +191,7 @@ def plan_backfill(
     plan.problems += found.problems
     plan.notes += found.notes
     plan.notes += [
-        f"{label!r} is {kind.name} in all files, for they differ"
+        f"{label!r} is {kind.name} in all files, as its types differ"
         for label, kind in found.agreed.items()
     ]
     return plan

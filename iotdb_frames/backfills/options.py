@@ -65,7 +65,7 @@ class BackfillOptions:
         if self.write.duplicates != "merge":
             raise OptionsError(
                 f"duplicates={self.write.duplicates!r} needs all rows at once, and these are files",
-                hint='duplicates="merge": of each column the last value that is not missing',
+                hint='duplicates="merge" keeps the last value of each column that is not missing',
             )
 
     def asked(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def read_asked(asked: Mapping[str, Any]) -> BackfillOptions:
     decisive, manner = dict(asked["decisive"]), dict(asked["manner"])
     if manner.pop("has_expression"):
         raise OptionsError(
-            "this job has a filter that only its program knows",
+            "the filter of this job is known only to the program that started it",
             hint="call iotf.backfill(…) as before: with the same manifest it resumes",
         )
     decisive.pop("filter")

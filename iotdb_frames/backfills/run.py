@@ -154,7 +154,7 @@ class Run:
                 if source is not None and is_changed(file, source.look_again()):
                     raise FrameError(
                         f"{file.name} was changed while it was read",
-                        hint='resume when it is at rest, with changed="again"',
+                        hint='resume once it no longer changes, with changed="again"',
                     )
                 yield Read(file, reader)
             except FrameError as exc:

@@ -76,7 +76,7 @@ class Store:
         if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
             raise OptionsError(
                 f"others may change the manifest {self.path}",
-                hint="it decides what is sent: own it, and chmod 600 it",
+                hint="it decides what is sent: make it your own file, with chmod 600",
             )
         if found.st_mode & 0o077:
             self.path.chmod(0o600)
@@ -126,7 +126,7 @@ class Store:
     def _unusable(self, exc: Exception) -> IoTDBFramesError:
         return IoTDBFramesError(
             f"the manifest {self.path} cannot be written: {exc}",
-            hint="make room, then resume: what was not noted is only sent once more",
+            hint="free some space, then resume: what was not recorded is sent again",
         )
 
     def close(self) -> None:

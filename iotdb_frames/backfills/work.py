@@ -101,14 +101,14 @@ class Work:
         if other:
             name = other[0]
             raise OptionsError(
-                f"the manifest {book.path} is of another job: its {name} is {was.get(name)!r}, "
-                f"not {now[name]!r}",
-                hint="another manifest= for another job",
+                f"the manifest {book.path} belongs to another job: its {name} is "
+                f"{was.get(name)!r}, not {now[name]!r}",
+                hint="use another manifest= for another job",
             )
         if cluster is not None and book.get("cluster") not in (None, cluster):
             raise OptionsError(
-                f"the manifest {book.path} is of a job on another IoTDB cluster",
-                hint="connect to the one it was begun on, or take another manifest=",
+                f"the manifest {book.path} belongs to a job on another IoTDB cluster",
+                hint="connect to that cluster, or use another manifest=",
             )
         book.set(asked=asked)
         self._agreed = {k: TSDataType[v] for k, v in (book.get("types") or {}).items()}
@@ -123,8 +123,8 @@ class Work:
                 continue
             if changed == "raise" and self._manifest.units("file = ?", row.id):
                 raise FrameError(
-                    f"{row.name} was changed since it was begun",
-                    hint='changed="again" writes all of it once more; rows it no longer has stay',
+                    f"{row.name} has changed since its backfill began",
+                    hint='changed="again" writes all of it again; rows that it no longer has stay',
                 )
             fresh.append(file)
         if known and fresh:
@@ -256,7 +256,7 @@ class Work:
             # A name in the manifest is never opened by itself, wherever it may lead.
             raise FrameError(
                 f"{row.name} is in the manifest, and not among the sources",
-                hint="it was moved or deleted, or the manifest is not what it was",
+                hint="it was moved or deleted, or the manifest was changed",
             )
         dialect = None if row.dialect is None else CsvDialect.from_json(row.dialect)
         return file, open_reader(file, self._options.files, dialect)
@@ -307,8 +307,8 @@ class Work:
         """Read units again, each file once, and plan them as they were planned when sent."""
         if units and self._frames is not None and not is_repeatable(self._frames):
             raise FrameError(
-                "values of frames from a generator cannot be compared: they came once",
-                hint='verify="count" into a place that is empty, or a list of frames',
+                "frames from a generator cannot be read again, so their values cannot be compared",
+                hint='use verify="count" and an empty target, or pass a list of frames',
             )
         rows = {row.id: row for row in self._manifest.files()}
         for file, some in groupby(units, key=lambda unit: unit.file):

@@ -70,7 +70,9 @@ class Header(Protocol):
 def arrow_type(type_name: str, *, precision: Precision) -> pa.DataType:
     """The Arrow type of an IoTDB type; TIMESTAMP is naive, in the server's unit."""
     if type_name not in _TYPES:
-        raise ServerError(f"the result has a column of type {type_name}, which is not known here")
+        raise ServerError(
+            f"the result has a column of type {type_name}, which this version does not know"
+        )
     return pa.timestamp(precision) if type_name == "TIMESTAMP" else _TYPES[type_name][0]
 
 

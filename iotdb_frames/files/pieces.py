@@ -136,7 +136,7 @@ def check_names(file: SourceFile, names: Iterable[str], *, hint: str | None = No
     for name in names:
         if name in seen:
             raise FrameError(
-                f"{file.name}: column {name!r} is there more than once", column=name, hint=hint
+                f"{file.name}: column {name!r} occurs more than once", column=name, hint=hint
             )
         seen.add(name)
 

@@ -78,7 +78,7 @@ def check_ask(
         aggregated = _names(list(agg), "agg")
         missing = [name for name in names or () if name not in agg]
         if missing:
-            raise OptionsError(f"agg= has no word for {', '.join(missing)}")
+            raise OptionsError(f"agg= names nothing for {', '.join(missing)}")
         names = names or aggregated
     if chunk_rows is not None and (fill is not None or wide):
         raise OptionsError("fill= and wide= need all rows at once", hint="leave out chunk_rows=")

@@ -121,7 +121,7 @@ class Cursor:
                 _kill(self._connection, self._model, self._life_ms)
                 raise _timeout_error(self._connection) from exc
             raise ConnectionLost(
-                f"the connection was lost in mid-read, behind row {self.n_rows:,}: {exc.message}",
+                f"the connection was lost while reading, after row {self.n_rows:,}: {exc.message}",
                 was_sent=True,
                 hint="run the query again; a shorter time range is read faster",
             ) from exc

@@ -85,7 +85,7 @@ def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
         raise LaunchError(
             f"the download of {file.name} ({n_bytes:,} bytes) is not the file it should be: "
             "its checksum is another",
-            hint="try again; if it stays so, a proxy or mirror on the way changes files",
+            hint="try again; if it happens again, a proxy or mirror on the way changes files",
         )
     return file
 

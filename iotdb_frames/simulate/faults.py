@@ -148,7 +148,7 @@ class Fault:
         if self.duration is not None and not to_seconds(self.duration, name="duration") > 0:
             raise OptionsError(f"{name}: duration={self.duration!r} must be more than 0")
         if not self.relative and name not in _SHIFTS:
-            raise OptionsError(f"{name}: relative=False says nothing about its severity")
+            raise OptionsError(f"{name}: relative=False has no meaning without a severity")
         self._check_severity()
 
     @property
@@ -280,7 +280,7 @@ def check_overlaps(plans: Iterable[FaultPlan], *, where: str) -> None:
             what = f"two {one.kind} faults" if is_same else f"{one.kind} and {other.kind}"
             raise OptionsError(
                 f"{what} on {where} overlap: one would hide the other",
-                hint="give them onset= and duration= apart from each other",
+                hint="give each an onset= and a duration= of its own",
             )
 
 

@@ -171,7 +171,7 @@ def _check(times: Source, labels: tuple[Any, ...], time_unit: str) -> None:
             raise FrameError(f"{label!r} names no measurement: it is not text", column=label)
     if len(set(labels)) < len(labels):
         label = next(label for label in labels if labels.count(label) > 1)
-        raise FrameError(f"measurement {label!r} is there more than once", column=label)
+        raise FrameError(f"measurement {label!r} occurs more than once", column=label)
 
 
 def to_array(values: Any, label: Hashable) -> pa.Array | pa.ChunkedArray:

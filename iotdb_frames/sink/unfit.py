@@ -42,7 +42,7 @@ def _as_ours(exc: Exception) -> IoTDBFramesError:
     if isinstance(exc, IoTDBFramesError):
         return exc
     error = FrameError(
-        f"the event cannot be serialised: {type(exc).__name__}: {exc}",
+        f"the event cannot be serialized: {type(exc).__name__}: {exc}",
         hint="it is the serializer that raised this",
     )
     error.__cause__ = exc

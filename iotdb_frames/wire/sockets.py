@@ -27,7 +27,7 @@ def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
         files = [f for f in (options.ca_file, options.cert_file, options.key_file) if f]
         missing = next((f for f in files if not Path(f).is_file()), None)
         what = f"there is no file {missing}" if missing else f"{', '.join(files)}: {exc}"
-        hint = "certificates and keys are files in PEM, a key without a password"
+        hint = "certificates and keys are PEM files; a key has no password"
         raise OptionsError(what, hint=hint) from exc
     return context
 
@@ -115,7 +115,7 @@ def explain(exc: BaseException, address: str) -> ConnectionLost:
         hint, may_pass = "name the right ca_file=, and a host the certificate was made for", False
     elif isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         # A server that stops does so, too: it may pass.
-        text, hint = f"{address} does not speak TLS, or hung up", "leave out tls=true"
+        text, hint = f"{address} does not speak TLS, or closed the connection", "leave out tls=true"
     elif isinstance(exc, ssl.SSLError) and "ALERT" in (exc.reason or ""):
         text = f"{address} refuses our TLS ({exc.reason})"
         hint, may_pass = "does it ask for cert_file= and key_file=?", False
@@ -126,7 +126,7 @@ def explain(exc: BaseException, address: str) -> ConnectionLost:
         text, hint = f"the host of {address} is not known", "check its name"
     elif isinstance(exc, TimeoutError):
         text = f"{address} did not answer in time"
-        hint = "is it an IoTDB, or a firewall between?"
+        hint = "is it an IoTDB? Is a firewall in between?"
     elif isinstance(exc, ConnectionRefusedError):
         text = f"nobody listens at {address}"
         hint = 'start IoTDB there, or use your own local server: iotf.use("local:")'

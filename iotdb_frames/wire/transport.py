@@ -264,7 +264,7 @@ class Channel:
                 raise OptionsError(
                     f"a text contains a lone surrogate, {exc.object[exc.start]!r} "
                     f"at position {exc.start}, and cannot be sent",
-                    hint="mend it: text.encode(errors='replace').decode()",
+                    hint="repair it: text.encode(errors='replace').decode()",
                 ) from None
             is_ours = isinstance(
                 exc, OSError | EOFError | OverflowError | TException | struct.error

@@ -216,9 +216,9 @@ def test_frames_of_a_program(place: Place, kind: str, monkeypatch: pytest.Monkey
         place.run(sources=give(frames), time="time", progress=stopping(1), verify=verify)
     before = iotf.BackfillJob(place.manifest).status()
     assert 0 < before.units["written"] < 6
-    with pytest.raises(OptionsError, match="only its program has"):
+    with pytest.raises(OptionsError, match="are in the program that started it"):
         iotf.BackfillJob(place.manifest).resume(connection=place.connection)
-    with pytest.raises(FrameError, match="frame 0 is not the one of the first run"):
+    with pytest.raises(FrameError, match="frame 0 differs from the first run's"):
         place.run(sources=give(frames[1:]), time="time", verify=verify)
     if kind != "list":  # they overlap, and came only once
         report = place.run(sources=give(frames), time="time", verify=None)
@@ -425,7 +425,7 @@ def test_another_job_is_refused(half: Place) -> None:
 def test_changed_files_are_noticed(half: Place) -> None:
     """A file that was begun and is another now stops it, until it is to be written again."""
     frame(PART).assign(a=-1).to_csv(half.folder / "0.csv", index=False)
-    with pytest.raises(FrameError, match=r"0\.csv was changed since it was begun"):
+    with pytest.raises(FrameError, match=r"0\.csv has changed since its backfill began"):
         half.run()
     report = half.run(changed="again", verify="values")
     assert report.is_complete
@@ -696,7 +696,7 @@ def test_a_name_twice_is_told(place: Place) -> None:
     times = pa.array([0], pa.timestamp("ms"))
     twice = pa.table([times, pa.array([1]), pa.array([2])], names=["time", "v", "v"])
     pq.write_table(twice, place.folder / "1.parquet")
-    with pytest.raises(FrameError, match=r"1\.parquet: column 'v' is there more than once"):
+    with pytest.raises(FrameError, match=r"1\.parquet: column 'v' occurs more than once"):
         place.run()
 
 

@@ -156,7 +156,7 @@ class _Doubt:
         if self.others:
             words.append(f"{plural(len(self.others), 'unit')} at the same devices and times")
         if self.extra > 0 and not words:
-            words.append(f"{self.extra:,} more points are there, by somebody else")
+            words.append(f"{self.extra:,} more points are there, written by others")
         if unit.error is not None:
             words.append(f"{plural(unit.refused, 'row')} of it refused")
         return ", ".join(words) or None
@@ -209,7 +209,7 @@ class Verifier:
                 [] if plan is None else [p for p in plan.problems if isinstance(p, FrameError)]
             )
             if problems:  # sent again, it is told with its file and line
-                self._is_missing(unit, f"it cannot be compared, {problems[0].message}")
+                self._is_missing(unit, f"it cannot be compared: {problems[0].message}")
                 continue
             if plan is not None:
                 look = partial(compare, self._connection, plan, doubt.expected)

@@ -68,7 +68,7 @@ def _refuse_duplicates(index: pd.Index) -> None:
     if not index.is_unique:
         label = index[index.duplicated()][0]
         raise FrameError(
-            f"column {label!r} is there more than once",
+            f"column {label!r} occurs more than once",
             column=label,
             hint="rename one: labels name measurements, and a second would overwrite the first",
         )

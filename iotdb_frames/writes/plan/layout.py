@@ -328,7 +328,7 @@ def _tree_parts(columns: dict[Hashable, Source], target: Target, n_levels: int) 
 def _put(grouped: dict[str, dict[Hashable, Source]], path: str, name: str, source: Source) -> None:
     found = grouped.setdefault(path, {})
     if name in found:
-        raise FrameError(f"{path}.{name} is there more than once", column=source.label)
+        raise FrameError(f"{path}.{name} occurs more than once", column=source.label)
     found[name] = source
 
 
