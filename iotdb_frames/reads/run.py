@@ -143,7 +143,7 @@ def _words(ask: Ask, names: Sequence[str], types: Mapping[str, str]) -> list[str
         if word in ARITHMETIC and types[name] not in _NUMBERS:
             raise OptionsError(
                 f"{word} is for numbers, and {name!r} is {types[name]}",
-                hint='name columns=, or give a word for each: agg={"temp": "mean", "state": "last"}',
+                hint='name columns=, or one word each: agg={"temp": "mean", "state": "last"}',
             )
     return words
 

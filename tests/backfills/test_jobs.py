@@ -574,7 +574,7 @@ def test_what_was_there_and_what_overlaps_is_told_apart(place: Place) -> None:
     place.ask(f"DELETE FROM {place.tree}.a WHERE time = {lost}")
     report = place.run(verify="count")  # more points than there should be, and not all
     assert any("lacked points" in note for note in report.notes)
-    assert any("by somebody else" in note for note in report.verified_notes)
+    assert any("written by others" in note for note in report.verified_notes)
     assert lost in [t.value // 10**6 for t in place.stored().index]
 
 
