@@ -59,6 +59,11 @@ class Why:
 BEYOND_YEARS = Why(Reason.YEARS, "is outside the years 1 to 9999")
 
 
+def finer_than(precision: str) -> Why:
+    """What is wrong with a time that has digits below a precision."""
+    return Why(Reason.FINER, f"is finer than the server's precision ({precision})")
+
+
 @dataclass(frozen=True)
 class Ticks:
     """Converted times.
@@ -105,7 +110,7 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
         factor = source // target
         out = values // np.int64(factor)
         is_bad = out * np.int64(factor) != values
-        why = Why(Reason.FINER, f"is finer than the server's precision ({precision})")
+        why = finer_than(precision)
     if is_null is not None:
         is_bad &= ~is_null
     if is_lossy and source > target:

@@ -20,7 +20,7 @@ class FileOptions:
     """How files are read, checked.
 
     time : label of the column of times; None: it is looked for
-    time_unit : what times that are whole numbers count
+    time_unit : what times that are numbers count, with a fraction or without
     device, tags, attributes : labels of columns that say what a row belongs to, as in WriteOptions
     columns : labels to take; None: all
     filter : rows to take: an Arrow expression, or (column, operator, value) lists as of pyarrow

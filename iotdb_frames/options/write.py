@@ -109,7 +109,7 @@ class WriteOptions:
     Parameters
     ----------
     time : label of the time column; None: the index
-    time_unit : "s", "ms", "us" or "ns" where the times are integers
+    time_unit : "s", "ms", "us" or "ns" where the times are numbers
     device : label of the column that names each row's device (tree model)
     tags, attributes : labels of these columns (table model)
     schema : ``{label: TSDataType | TimeseriesOption}``, or a list of `TimeseriesOption` with paths

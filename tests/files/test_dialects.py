@@ -355,3 +355,18 @@ def test_what_does_not_fit_is_told_by_its_line(at: int, tmp_path: Path) -> None:
         assert why in found.refused[line], line
     assert found.table["n"].to_pylist() == list(range(n_rows))
     assert found.table["text"].to_pylist() == [f"t{i}" for i in range(n_rows)]
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_seconds_with_a_fraction_are_times(tmp_path: Path, mark: str) -> None:
+    """Numbers of a time with a fraction are decimals, whatever the mark of the other numbers."""
+    rows = f"1564388230{mark}097;0,5\n1564388231{mark}1;1,5\n1564388232;2\n"
+    file = write(tmp_path, f"ts;a\n{rows}{rows.replace('097', '0970000001')}")
+    found = read_csv(file, time="ts", time_unit="s")
+    assert [str(row[0]) for row in found.rows[:3]] == [
+        "1564388230.097000000",
+        "1564388231.100000000",
+        "1564388232.000000000",
+    ]
+    assert [row[1] for row in found.rows] == [0.5, 1.5, 2.0, 1.5, 2.0]
+    assert found.refused == {5: "column 'ts' is not a number of at most 9 digits behind the mark"}

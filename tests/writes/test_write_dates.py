@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_date_names_its_row(shanghai: Connection, device: s
     assert f"pd.to_datetime(df.index).tz_localize('{ZONE}'" in (caught.value.hint or "")
     with pytest.raises(TimeIndexError) as caught:
         write(skipped, device, time_unit="ms", connection=shanghai)
-    assert caught.value.hint == "time_unit= is for integer times: leave it out"
+    assert caught.value.hint == "time_unit= is for times that are numbers: leave it out"
 
 
 @pytest.mark.parametrize("model", ["tree", "table"])

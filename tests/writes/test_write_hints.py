@@ -126,7 +126,7 @@ CASES = {
     ),
     "times with a unit": Case(
         indexed(INDEX),
-        "time_unit= is for integer times: leave it out",
+        "time_unit= is for times that are numbers: leave it out",
         lambda df: (df, {"time_unit": None}),
         [(MARCH, 1.0), (MARCH + 1, 2.0)],
         {"time_unit": "ms"},

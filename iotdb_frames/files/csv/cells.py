@@ -20,6 +20,8 @@ from iotdb_frames.errors import OptionsError
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 FLOAT = rf"^(?:{_NUMBER}|(?i:[+-]?(?:inf|infinity)|nan))$"
 INTEGER = r"^[+-]?\d{1,19}(?:\.0*)?$"
+DECIMAL = r"^[+-]?\d{1,19}(?:\.\d{0,9})?$"
+DECIMAL_TYPE = pa.decimal128(38, 9)
 MOST_EXACT = {"double": 1 << 53, "float": 1 << 24}
 """Whole numbers up to this one are all exact."""
 _LARGEST, _SMALLEST = "9223372036854775807", "9223372036854775808"
@@ -90,6 +92,11 @@ def parse(
         is_false = pc.is_in(low, value_set=pa.array(["false", "0"], low.type))
         return _checked(is_true, pc.or_(is_true, is_false), "is neither true nor false")
     found = normal_numbers(found, decimal=decimal, thousands=thousands)
+    if kind == "decimal":
+        fits = pc.match_substring_regex(found, DECIMAL)
+        plain = pc.if_else(fits, found, pa.scalar(None, found.type))
+        values = _without_plus(plain).cast(DECIMAL_TYPE)
+        return _checked(values, fits, "is not a number of at most 9 digits behind the mark")
     if kind in MOST_EXACT:
         return _as_floats(found, kind, is_lossy=is_lossy)
     return _as_ints(found)

@@ -17,7 +17,7 @@ KNOWN_NULLS = (
     *("None", "none", "NONE", "<NA>", "MM", "missing", "Missing"),
 )
 """Spellings of a missing value that are no number and no time; none of them hides a value there."""
-TYPES = ("int64", "double", "float", "bool", "string", "timestamp", "date32")
+TYPES = ("int64", "double", "float", "decimal", "bool", "string", "timestamp", "date32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class CsvDialect:
     nulls_in_texts : whether they are in columns of texts, too: where they are given; those that are
         found out are in the others only
     sentinels : ``{column: [number, …]}``: numbers that are a missing value there; ``{}``: none
-    types : ``{column: kind}``, of "int64", "double", "float" (of 32 bits), "bool", "string",
-        "timestamp", "date32"
+    types : ``{column: kind}``, of "int64", "double", "float" (of 32 bits), "decimal" (of at most 9
+        digits behind the mark), "bool", "string", "timestamp", "date32"
     time_columns : columns that together hold the time; it is called ``time`` where they are several
     time_format : "iso8601", or as of `strptime` (``%f`` may have any number of digits, ``%z`` is an
         offset)
@@ -159,7 +159,7 @@ class CsvDialect:
             out.append(("header", "none"))
         when = "not found"
         if self.time_columns:
-            when = f"{' + '.join(self.time_columns)} as {self.time_format or 'integers'}"
+            when = f"{' + '.join(self.time_columns)} as {self.time_format or 'numbers'}"
         out.append(("time", when + (", with offsets" if self.has_offset else "")))
         nulls = [t for t in self.null_values or () if t]
         if nulls:

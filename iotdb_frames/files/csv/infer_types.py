@@ -70,7 +70,7 @@ def infer_columns(
             types[label] = kind
     times = dialect.time_columns or ()
     if len(times) == 1:
-        types[times[0]] = "timestamp" if dialect.time_format else "int64"
+        types[times[0]] = "timestamp" if dialect.time_format else _count_type(found[times[0]])
     types.update(dialect.types or {})
     dialect = replace(dialect, types=types)
     if dialect.sentinels is None:
@@ -88,6 +88,11 @@ def _named_texts(dialect: CsvDialect) -> set[str]:
     """Columns that are said to hold no numbers."""
     kinds = dialect.types or {}
     return {n for n, kind in kinds.items() if kind not in ("int64", "double", "float")}
+
+
+def _count_type(times: pa.Array) -> str:
+    """The type of times that are numbers: those with a fraction are exact as decimals."""
+    return "decimal" if _share(times, r"^[+-]?\d+[.,]\d") > 0 else "int64"
 
 
 def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
@@ -304,7 +309,7 @@ def _time_format(
         return "iso8601"
     forms = Counter(filter(None, (_form_of(t) for t in texts.slice(0, 1000).to_pylist())))
     if not forms:
-        if _share(texts, r"^-?\d+$") >= MOSTLY:
+        if _share(texts, r"^-?\d+(?:[.,]\d+)?$") >= MOSTLY:
             return None
         shown = texts[0].as_py()
         raise FrameError(

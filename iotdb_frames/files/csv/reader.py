@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from iotdb_frames.errors import FrameError
-from iotdb_frames.files.csv.cells import is_far, parse, parse_times, trim
+from iotdb_frames.files.csv.cells import DECIMAL_TYPE, is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_types import type_of_texts
 from iotdb_frames.files.csv.records import (
@@ -48,6 +48,7 @@ _ARROW = {
     "int64": pa.int64(),
     "double": pa.float64(),
     "float": pa.float32(),
+    "decimal": DECIMAL_TYPE,
     "bool": pa.bool_(),
     "string": pa.string(),
     "date32": pa.date32(),
@@ -224,8 +225,8 @@ class CsvReader:
             kind = self._type_of(name)
             if name in self._keys and kind == pa.string():
                 kind = pa.dictionary(pa.int32(), pa.string())
-            is_number = kind in (pa.int64(), pa.float64(), pa.float32())
-            if name in self._parts or (is_number and self.dialect.thousands):
+            is_number = kind in (pa.int64(), pa.float64(), pa.float32(), DECIMAL_TYPE)
+            if name in self._parts or (is_number and self.dialect.thousands and name != self.time):
                 kind = pa.string()
             if pa.types.is_timestamp(kind) and self.dialect.time_format != "iso8601":
                 kind = pa.string()  # Arrow's strptime takes the year 24 for %Y, and more
@@ -369,12 +370,16 @@ class CsvReader:
                 known = trim(texts, (*nulls, *KNOWN_NULLS))
                 parsed = parse_times(known, form, has_offset=dialect.has_offset)
             else:
+                decimal, thousands = dialect.decimal or ".", dialect.thousands or ""
+                if name == self.time:  # its numbers may have another mark than the others
+                    has_comma = pc.any(pc.match_substring(texts, ",")).as_py()
+                    decimal, thousands = "," if has_comma else ".", ""
                 parsed = parse(
                     texts,
                     str(kind),
                     nulls=(*nulls, *KNOWN_NULLS),
-                    decimal=dialect.decimal or ".",
-                    thousands=dialect.thousands or "",
+                    decimal=decimal,
+                    thousands=thousands,
                     is_lossy=self._options.is_lossy,
                 )
             at = rows.table.column_names.index(name)

@@ -169,7 +169,7 @@ def plain_times(source: Source) -> Source:
 
 
 def check_time_kind(source: Source, time_unit: str | None) -> None:
-    """Refuse what holds no times: datetimes, dates, or integers with a unit.
+    """Refuse what holds no times: datetimes, dates, or numbers with a unit.
 
     Raises
     ------
@@ -181,20 +181,21 @@ def check_time_kind(source: Source, time_unit: str | None) -> None:
         return
     if kind == "date" and time_unit is None:
         return
-    if kind == "int" and time_unit in ("s", "ms", "us", "ns"):
+    is_number = kind in ("int", "float", "decimal")
+    if is_number and time_unit in ("s", "ms", "us", "ns"):
         return
     if len(source) == 0 and kind == "null":
         return
     if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
         raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
     if kind in ("timestamp", "date") and time_unit is not None:
-        hint = "time_unit= is for integer times: leave it out"
+        hint = "time_unit= is for times that are numbers: leave it out"
     elif kind == "timestamp":
         # With utc=True, naive ones would no longer be wall times of the connection's zone.
         hint = "pd.to_datetime(…)" if source.type.tz is None else "pd.to_datetime(…, utc=True)"
-    elif kind == "int":
+    elif is_number:
         hint = (
-            "set a DatetimeIndex, name the column (time='…'), or say what the integers count: "
+            "set a DatetimeIndex, name the column (time='…'), or say what the numbers count: "
             "time_unit='ms'"
         )
     else:

@@ -121,7 +121,7 @@ def layout(
     ----------
     data : DataFrame, Series, pyarrow Table or RecordBatch
     time : label of the time column; None: the index (of Arrow data: the column ``time``)
-    time_unit : "s", "ms", "us" or "ns" where times are integers
+    time_unit : "s", "ms", "us" or "ns" where times are numbers
     device : label of the column that names each row's device (tree model)
     tags, attributes : labels of these columns (table model)
 

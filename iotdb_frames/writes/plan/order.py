@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from iotdb_frames.codec.cells import Rules, to_cells
+from iotdb_frames.codec.epochs import epoch_ticks
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.times import BEYOND_YEARS, NAT, TICKS_PER_S, Reason, Why, beyond_years
 from iotdb_frames.codec.types import kind_of
@@ -96,7 +97,7 @@ def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> Se
 
     Parameters
     ----------
-    time_unit : unit of integer times; None: datetimes
+    time_unit : unit of times that are numbers; None: datetimes
     """
     n_rows = len(times)
     if n_rows == 0:
@@ -104,8 +105,10 @@ def to_server_ticks(times: Source, *, time_unit: str | None, rules: Rules) -> Se
     is_bad: np.ndarray | None = None
     why: Why | None = None
     n_lossy = 0
-    if time_unit is not None:
+    if time_unit is not None and kind_of(times.type) == "int":
         times, is_bad, why = _integers_as_times(times, time_unit, rules)
+    elif time_unit is not None:
+        times, is_bad, why, n_lossy = _numbers_as_times(times, time_unit, rules)
     is_utc = times.type.tz is not None or rules.time_zone == "UTC"
     # The server's own unit needs no copy; any other is converted slice by slice, to stay small.
     step = n_rows if is_utc and times.type.unit == rules.precision else SLICE
@@ -155,6 +158,32 @@ def _integers_as_times(
     return made, is_none, why
 
 
+def _numbers_as_times(
+    times: Source, unit: str, rules: Rules
+) -> tuple[Source, np.ndarray | None, Why | None, int]:
+    """Floats and decimals as the same, and how many lost what is finer than the precision."""
+    n_rows, n_lossy = len(times), 0
+    why: Why | None = None
+    out, is_none = np.empty(n_rows, np.int64), np.zeros(n_rows, bool)
+    for start in range(0, n_rows, SLICE):
+        rows = slice(start, start + SLICE)
+        ticks = epoch_ticks(
+            times.take(rows), unit=unit, precision=rules.precision, is_lossy=rules.is_lossy
+        )
+        masks = [mask for mask in (ticks.is_null, ticks.is_bad) if mask is not None]
+        out[rows] = ticks.values
+        n_lossy += ticks.n_cut
+        if masks:
+            is_none[rows] = np.logical_or.reduce(masks)
+            first = int(is_none[rows].argmax())
+            is_missing = ticks.is_null is not None and ticks.is_null[first]
+            why = why or (_MISSING if is_missing else ticks.why)
+    out[is_none] = 0
+    kind = pa.timestamp(rules.precision, "UTC")
+    made = replace(times, type=kind, data=out.view(f"M8[{rules.precision}]"))
+    return made, is_none if is_none.any() else None, why, n_lossy
+
+
 def bad_time(
     times: Source,
     row: int,
@@ -181,7 +210,11 @@ def bad_time(
         hint = "drop these rows first, or correct their times"
     elif reason is Reason.FINER and time_unit is not None:
         step = TICKS_PER_S[time_unit] // TICKS_PER_S[rules.precision]
-        hint = f'round the times first ({them} // {step} * {step}), or coerce="lossy"'
+        how = f"{them} // {step} * {step}"
+        if step <= 1:
+            digits = len(str(TICKS_PER_S[rules.precision])) - len(str(TICKS_PER_S[time_unit]))
+            how = f"{them}.round({digits})"
+        hint = f'round the times first ({how}), or coerce="lossy"'
     elif reason is Reason.FINER:
         dt = "" if time is None else ".dt"
         hint = f'round the times first ({them}{dt}.floor("{rules.precision}")), or coerce="lossy"'
