@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece, Range
-from iotdb_frames.writes.writer import frames_of
+from iotdb_frames.writes.frames import frames_of, is_one
 
 NAME = "frames"
 
@@ -49,12 +49,7 @@ class FramesReader:
                 yield Piece(i, i + 1, frame, digest=seen)
 
     def _each(self) -> Iterator[Any]:
-        if isinstance(
-            self._frames, pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch
-        ) or hasattr(self._frames, "__arrow_c_stream__"):
-            yield from frames_of(self._frames)
-            return
-        for data in self._frames:
+        for data in [self._frames] if is_one(self._frames) else self._frames:
             yield from frames_of(data)
 
 

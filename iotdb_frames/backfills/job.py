@@ -115,8 +115,9 @@ def backfill(
     Parameters
     ----------
     sources : path, folder, glob or URL of Parquet, CSV (also .gz), Arrow IPC, ORC or JSON lines
-        files, or a list of such, or a pyarrow Dataset; or frames: a list, a generator, a
-        RecordBatchReader. Hive partitions (``site=A/…``) are columns
+        files, or a list of such, or a pyarrow Dataset of them; or frames: a list, a generator, a
+        RecordBatchReader, a Dataset with a filter, partitions or a schema of its own. Of files,
+        Hive partitions (``site=A/…``) are columns
     target : as in `write`
     manifest : SQLite file that keeps what became of each unit; made with mode 0600
     retry_failed : try failed units and files again (``on_error="collect"`` leaves them)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -32,6 +32,7 @@ from iotdb_frames.files.sources import SourceFile, find_files, is_files, source_
 from iotdb_frames.files.survey import Survey, survey
 from iotdb_frames.options import TSDataType
 from iotdb_frames.writes.dead_letter import write_units
+from iotdb_frames.writes.frames import is_repeatable
 from iotdb_frames.writes.plan.plan import WritePlan
 from iotdb_frames.writes.writer import plan_frame
 
@@ -346,8 +347,3 @@ class Work:
             file.discard()
             raise
         return str(file.close(instead_of=before))
-
-
-def is_repeatable(frames: Iterable[Any]) -> bool:
-    """Whether frames can be gone through again."""
-    return not hasattr(frames, "__next__") and not hasattr(frames, "read_next_batch")

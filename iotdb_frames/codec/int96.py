@@ -5,7 +5,7 @@ The type has no unit: read as nanoseconds, which readers do, a time outside 1677
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -34,11 +34,65 @@ def unit_of_int96(source: Any, meta: Any, *, name: str) -> str | None:
     ------
     FrameError : they have times outside 1677 to 2262, and digits below the microsecond, too.
     """
-    schema = meta.schema
-    columns = [schema.column(i) for i in range(len(schema))]
-    names = [c.path for c in columns if c.physical_type == "INT96"]
+    names = _columns(meta)
     if not names:
         return None
+    is_far, is_fine = _look(source, meta, names)
+    if is_far and is_fine:
+        raise FrameError(
+            f"{name}: {', '.join(names)} (INT96) have times outside the years 1677 to 2262, "
+            "and digits below the microsecond",
+            hint="no unit holds both: store the column as TIMESTAMP_MICROS, or split the file",
+        )
+    return "ns" if is_fine else "us"
+
+
+def check_int96(
+    meta: Any,
+    schema: pa.Schema,
+    *,
+    name: str,
+    only: Collection[str] | None = None,
+    open_source: Callable[[], Any] | None = None,
+) -> None:
+    """Refuse what somebody else reads as nanoseconds, where that wraps.
+
+    Parameters
+    ----------
+    meta, schema : of the Parquet file, the schema as it is read
+    name : of the file, for the error
+    only : labels that are read; None: all
+    open_source : opens the file; without it nobody knows what wraps, and all of it may
+
+    Raises
+    ------
+    FrameError
+    """
+    names = [
+        path
+        for path in _columns(meta)
+        if path in schema.names
+        and schema.field(path).type == pa.timestamp("ns")
+        and (only is None or path in only)
+    ]
+    if not names or (open_source is not None and not _look(open_source(), meta, names)[0]):
+        return
+    what = "may have" if open_source is None else "have"
+    raise FrameError(
+        f"{name}: {', '.join(names)} (INT96) {what} times outside the years 1677 to 2262, "
+        "which wrap as nanoseconds",
+        hint='coerce_int96_timestamp_unit="us", an option of ParquetFile and ParquetFileFormat',
+    )
+
+
+def _columns(meta: Any) -> list[str]:
+    """Paths of the columns that are stored so."""
+    columns = (meta.schema.column(i) for i in range(len(meta.schema)))
+    return [column.path for column in columns if column.physical_type == "INT96"]
+
+
+def _look(source: Any, meta: Any, names: list[str]) -> tuple[bool, bool]:
+    """Whether there are times outside 1677 to 2262, and whether digits below the microsecond."""
     is_far = is_fine = False
     open_as = partial(pq.ParquetFile, source, metadata=meta)
     coarse, fine = (open_as(coerce_int96_timestamp_unit=unit) for unit in ("us", "ns"))
@@ -49,13 +103,7 @@ def unit_of_int96(source: Any, meta: Any, *, name: str) -> str | None:
             is_wrapped = (us > _MOST_NS // 1000) | (us < -(_MOST_NS // 1000))
             is_far |= bool(is_wrapped.any())
             is_fine |= bool((ns[~is_wrapped] % 1000 != 0).any())
-    if is_far and is_fine:
-        raise FrameError(
-            f"{name}: {', '.join(names)} (INT96) have times outside the years 1677 to 2262, "
-            "and digits below the microsecond",
-            hint="no unit holds both: store the column as TIMESTAMP_MICROS, or split the file",
-        )
-    return "ns" if is_fine else "us"
+    return is_far, is_fine
 
 
 def _leaves(table: pa.Table) -> Iterator[pa.Array]:

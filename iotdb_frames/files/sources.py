@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iotdb_frames.errors import FrameError, OptionsError
@@ -154,7 +155,18 @@ def is_files(sources: Any) -> bool:
     one = source_list(sources)[:1]
     if not one:
         raise OptionsError("sources is an empty list", hint="a path, folder, glob or URL")
-    return isinstance(one[0], str) or hasattr(one[0], "files")
+    return isinstance(one[0], str) or _is_of_files(one[0])
+
+
+def _is_of_files(source: Any) -> bool:
+    """Whether a pyarrow Dataset is what its files are, and no filter, partition or other schema."""
+    if not hasattr(source, "files") or getattr(source, "_scan_options", True):
+        return False
+    try:
+        first = next(iter(source.get_fragments()), None)
+        return first is not None and bool(first.physical_schema.equals(source.schema))
+    except (OSError, pa.ArrowException):
+        return True  # who reads it names it
 
 
 def _shown(source: Any) -> str:
@@ -175,11 +187,17 @@ def _is_url(text: str) -> bool:
 
 def _files_of(source: Any, format: str | None, notes: list[str]) -> Iterable[SourceFile]:  # noqa: A002
     if not isinstance(source, str):
+        if not _is_of_files(source):
+            raise OptionsError(
+                f"a {type(source).__name__} is not among files",
+                hint="one with a filter, partitions or a schema of its own goes alone, as frames",
+            )
         root = os.path.commonpath(source.files) if len(source.files) > 1 else ""
         kind = format or source.format.default_extname
         for path in source.files:
             info = source.filesystem.get_file_info(path)
-            yield from _known([info], root, root, source.filesystem, kind, notes)
+            for file in _known([info], root, root, source.filesystem, kind, notes):
+                yield replace(file, partitions=())
         return
     filesystem, path = _open_filesystem(source)
     info = filesystem.get_file_info(path)

@@ -11,8 +11,6 @@ from itertools import chain, islice
 from typing import Any, Unpack
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.cells import Precision, Rules
@@ -22,7 +20,6 @@ from iotdb_frames.errors import (
     ConnectionLost,
     FrameError,
     IoTDBFramesError,
-    OptionsError,
     PartialWriteError,
     PermissionDenied,
     ServerError,
@@ -33,6 +30,7 @@ from iotdb_frames.writes.again import plan_again, requests_again
 from iotdb_frames.writes.dead_letter import DeadLetter, Letter
 from iotdb_frames.writes.delete import replace
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
+from iotdb_frames.writes.frames import check_stream, frames_of, is_repeatable, is_stream
 from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, Refused, WritePlan
@@ -511,55 +509,6 @@ def all_whole(planned: WritePlan) -> bool:
     return len(planned.parts) == 1 and (limit is None or planned.row_bytes <= limit)
 
 
-def frames_of(data: Any) -> Iterator[Any]:
-    """Frames to be written whole, one after the other.
-
-    A DataFrame, a Series, a pyarrow Table and anything with a length and the Arrow C stream
-    interface (Polars) is one; of a stream (a RecordBatchReader, a DuckDB result) each batch is.
-
-    Raises
-    ------
-    OptionsError : none of these.
-    """
-    if isinstance(data, pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch):
-        yield data
-        return
-    reader = None
-    if hasattr(data, "__arrow_c_stream__") and not isinstance(data, type):
-        with suppress(pa.ArrowInvalid):  # a column, and no frame
-            reader = pa.RecordBatchReader.from_stream(data)
-    if reader is None:
-        raise OptionsError(
-            f"a {type(data).__name__} cannot be written",
-            hint="a DataFrame, a Series, or anything with the Arrow C stream interface",
-        )
-    if not is_stream(data):
-        yield reader.read_all()
-        return
-    is_empty = True
-    for batch in reader:
-        is_empty = False
-        yield batch
-    if is_empty:
-        yield reader.schema.empty_table()
-
-
-def is_stream(data: Any) -> bool:
-    """Whether data comes batch by batch, and nobody knows how much."""
-    return not hasattr(data, "__len__")
-
-
-def _check_stream(options: WriteOptions) -> None:
-    """Refuse what no stream can have; before a batch is taken out of it, so that it stays whole."""
-    if options.duplicates != "merge" or options.replace:
-        # A later batch would delete what an earlier one wrote.
-        name = "replace=True" if options.replace else f"duplicates={options.duplicates!r}"
-        raise OptionsError(
-            f"{name} needs all rows at once, and this is a stream",
-            hint="collect it first: reader.read_all()",
-        )
-
-
 @show_options
 def write(
     data: Any,
@@ -568,13 +517,13 @@ def write(
     connection: Connection | str | None = None,
     **options: Unpack[WriteArgs],
 ) -> WriteReport:
-    """Write a frame, or anything with the Arrow C stream interface, into IoTDB.
+    """Write a frame, or a stream of them, into IoTDB.
 
     Parameters
     ----------
-    data : DataFrame, Series, pyarrow Table, RecordBatchReader, Polars frame, DuckDB result …
-        A frame is checked whole before the first byte; of a stream each batch is checked before it
-        is sent.
+    data : DataFrame, Series, pyarrow Table, Polars frame, RecordBatchReader, Dataset, DuckDB
+        result … A frame is checked whole before the first byte; of a stream each batch is checked
+        before it is sent.
     target : ``root.…``: a device path of the tree model (with ``device=`` a prefix of devices);
         else ``database.table``, or ``table`` where the URL names the database
     connection : a Connection or a URL; None: see `use`
@@ -593,7 +542,7 @@ def write(
     chosen = write_options(options)
     conn = resolve_connection(connection)
     if is_stream(data):
-        _check_stream(chosen)
+        check_stream(chosen)
     goal = parse_target(target, database=conn.options.database)
     frames = frames_of(data)
     first = next(frames)
@@ -633,12 +582,12 @@ def plan(
     connection = hide_url(connection)
     chosen = write_options(options)
     if is_stream(data):
-        _check_stream(chosen)
+        check_stream(chosen)
     conn = None if offline else resolve_connection(connection)
     goal = parse_target(target, database=None if conn is None else conn.options.database)
     planned = plan_frame(conn, next(frames_of(data)), goal, chosen, is_fresh=True)
     if conn is not None:
         planned.ddl = tuple(ddl(planned))
-    if is_stream(data):
+    if not is_repeatable(data):
         planned.notes = (*planned.notes, "this took the first batch out of the stream")
     return planned

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
@@ -197,8 +198,8 @@ def stopping(after_rows: int) -> Any:
     return stop
 
 
-@pytest.mark.parametrize("kind", ["list", "generator", "reader"])
-def test_frames_of_a_program(place: Place, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["list", "generator", "reader", "dataset"])
+def test_frames_of_a_program(place: Place, kind: str) -> None:
     """Frames resume when they are given again; others in their place are refused."""
     frames = [frame(500, i * 400) for i in range(6)]
     frames[5]["a"] = -1
@@ -209,9 +210,11 @@ def test_frames_of_a_program(place: Place, kind: str, monkeypatch: pytest.Monkey
             return pa.RecordBatchReader.from_batches(
                 tables[0].schema, (b for t in tables for b in t.to_batches())
             )
+        if kind == "dataset":
+            return pads.dataset(tables)
         return iter(some) if kind == "generator" else some
 
-    verify = "values" if kind == "list" else "count"
+    verify = "values" if kind in ("list", "dataset") else "count"
     with pytest.raises(Stopped):
         place.run(sources=give(frames), time="time", progress=stopping(1), verify=verify)
     before = iotf.BackfillJob(place.manifest).status()
@@ -220,7 +223,7 @@ def test_frames_of_a_program(place: Place, kind: str, monkeypatch: pytest.Monkey
         iotf.BackfillJob(place.manifest).resume(connection=place.connection)
     with pytest.raises(FrameError, match="frame 0 differs from the first run's"):
         place.run(sources=give(frames[1:]), time="time", verify=verify)
-    if kind != "list":  # they overlap, and came only once
+    if verify == "count":  # they overlap, and came only once
         report = place.run(sources=give(frames), time="time", verify=None)
         assert set(report.units) == {"written"}
     else:

@@ -20,7 +20,7 @@ from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.refusals import check_whole
-from iotdb_frames.files.sources import find_files
+from iotdb_frames.files.sources import find_files, is_files
 
 TREE = (
     *("day1.csv", "day2.csv.gz", "day10.csv", "notes.md", "_SUCCESS", ".hidden.csv"),
@@ -287,6 +287,23 @@ def test_dataset(tmp_path: Path) -> None:
     assert [f.format for f in found] == ["parquet"] * 3
     readers = [open_reader(f, FileOptions(), None) for f in found]
     assert sum(len(p.data) for r in readers for p in r.pieces([(0, None, 0)])) == N_ROWS
+
+
+def test_a_dataset_that_is_more_than_its_files_is_none_of_them(tmp_path: Path) -> None:
+    """A dataset's filter, partitions and schema are not lost: it is then read as it says itself."""
+    folder = tmp_path / "d"
+    pads.write_dataset(
+        TABLE, folder, format="parquet", partitioning=["text"], partitioning_flavor="hive"
+    )
+    plain = pads.dataset(folder)
+    partitioned = pads.dataset(folder, partitioning="hive")
+    typed = pads.dataset(folder, schema=pa.schema([("time", pa.timestamp("ms"))]))
+    assert is_files(plain)
+    assert not find_files(plain)[0][0].partitions
+    for other in (plain.filter(pads.field("a") > 1), partitioned, typed):
+        assert not is_files(other)
+        with pytest.raises(OptionsError, match="goes alone"):
+            find_files([folder, other])
 
 
 def test_index_of_pandas_is_the_time(tmp_path: Path) -> None:

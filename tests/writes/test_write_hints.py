@@ -68,22 +68,41 @@ FALL_BACK = pd.DatetimeIndex(["2024-10-27 02:30"])
 CASES = {
     "naive times as objects": Case(
         indexed(pd.Index(STAMPS, dtype=object)),
-        "pd.to_datetime(…)",
+        "pd.to_datetime(df.index)",
         lambda df: df.set_axis(pd.to_datetime(df.index)),
         AT_ZERO,
     ),
     "naive times as objects of a column": Case(
         pd.DataFrame({"t": pd.Series(STAMPS, dtype=object), "v": [1.0, 2.0]}),
-        "pd.to_datetime(…)",
+        "pd.to_datetime(df['t'])",
         lambda df: df.assign(t=pd.to_datetime(df["t"])),
         AT_ZERO,
         {"time": "t"},
     ),
     "zoned times as objects": Case(
         indexed(pd.Index([t.tz_localize(ZONE) for t in STAMPS], dtype=object)),
-        "pd.to_datetime(…, utc=True)",
+        "pd.to_datetime(df.index, utc=True)",
         lambda df: df.set_axis(pd.to_datetime(df.index, utc=True)),
         AT_ZERO,
+    ),
+    "texts of a column": Case(
+        pd.DataFrame({"date": ["2024-03-01 08:00", "2024-03-01 09:00"], "v": [1.0, 2.0]}),
+        "pd.to_datetime(df['date'])",
+        lambda df: df.assign(date=pd.to_datetime(df["date"])),
+        AT_ZERO,
+        {"time": "date"},
+    ),
+    "texts as the index": Case(
+        indexed(["2024-03-01 08:00", "2024-03-01 09:00"]),
+        "pd.to_datetime(df.index)",
+        lambda df: df.set_axis(pd.to_datetime(df.index)),
+        AT_ZERO,
+    ),
+    "row numbers beside a column of times": Case(
+        pd.DataFrame({"seen": INDEX, "v": [1.0, 2.0]}),
+        "time='seen'",
+        lambda df: (df, {"time": "seen"}),
+        [(MARCH, 1.0), (MARCH + 1, 2.0)],
     ),
     "fine times": Case(
         indexed(FINE),

@@ -29,6 +29,19 @@ class Labelled:
     index: dict[Hashable, Source]
     n_rows: int
     n_column_levels: int = 1
+    is_pandas: bool = True
+
+    def told(self, time: Hashable | None) -> str | None:
+        """How pandas calls the times; None where it is not at hand."""
+        if time in self.sources:
+            return f"df[{time!r}]" if self.is_pandas else None
+        return "df.index" if len(self.index) < 2 else f"df.reset_index()[{time!r}]"
+
+    @property
+    def time_choices(self) -> list[str]:
+        """What names a column of times, for each that there is."""
+        kinds = ((label, s) for label, s in self.sources.items() if s.dtype != "object")
+        return [f"time={label!r}" for label, s in kinds if kind_of(s.type) == "timestamp"]
 
 
 def labelled(data: Any, *, time: Hashable | None) -> Labelled:
@@ -61,7 +74,7 @@ def _from_arrow_table(data: pa.Table | pa.RecordBatch) -> Labelled:
     sources: dict[Hashable, Source] = {}
     for name, column in zip(data.schema.names, data.columns, strict=True):
         sources[name] = from_arrow(column, name)
-    return Labelled(sources, {}, data.num_rows)
+    return Labelled(sources, {}, data.num_rows, is_pandas=False)
 
 
 def _refuse_duplicates(index: pd.Index) -> None:
@@ -129,6 +142,8 @@ def find_times(table: Labelled, time: Hashable | None, time_unit: str | None) ->
     ------
     TimeIndexError, FrameError, OptionsError
     """
+    choices = [] if time is not None else table.time_choices
+    which = " or ".join(choices)
     if time is not None:
         everything = {**table.sources, **table.index}
         require(everything, [time], "time")
@@ -142,14 +157,15 @@ def find_times(table: Labelled, time: Hashable | None, time_unit: str | None) ->
         if len(found) != 1:
             raise TimeIndexError(
                 f"{len(found)} levels of the index hold times, not one",
-                hint="name the time column: time='…', after df.reset_index()",
+                hint=which or "name the time column: time='…', after df.reset_index()",
             )
         source = found[0]
     elif "time" in table.sources:
         source = table.sources["time"]
     else:
-        raise TimeIndexError("no column is called time", hint="name the time column: time='…'")
-    check_time_kind(source, time_unit)
+        which = which or "name the time column: time='…'"
+        raise TimeIndexError("no column is called time", hint=which)
+    check_time_kind(source, time_unit, them=table.told(time or source.label), choices=choices)
     return source
 
 
@@ -168,8 +184,19 @@ def plain_times(source: Source) -> Source:
     return source if data is source.data else replace(source, type=kind, data=data)
 
 
-def check_time_kind(source: Source, time_unit: str | None) -> None:
+def check_time_kind(
+    source: Source,
+    time_unit: str | None,
+    *,
+    them: str | None = "df.index",
+    choices: Sequence[str] = (),
+) -> None:
     """Refuse what holds no times: datetimes, dates, or numbers with a unit.
+
+    Parameters
+    ----------
+    them : how pandas calls it; None where it is not at hand
+    choices : what would name another column, which holds times
 
     Raises
     ------
@@ -190,14 +217,22 @@ def check_time_kind(source: Source, time_unit: str | None) -> None:
         raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
     if kind in ("timestamp", "date") and time_unit is not None:
         hint = "time_unit= is for times that are numbers: leave it out"
+    elif choices:
+        hint = " or ".join(choices)
     elif kind == "timestamp":
         # With utc=True, naive ones would no longer be wall times of the connection's zone.
-        hint = "pd.to_datetime(…)" if source.type.tz is None else "pd.to_datetime(…, utc=True)"
+        hint = f"pd.to_datetime({them})"
+        hint = hint if source.type.tz is None else f"{hint[:-1]}, utc=True)"
     elif is_number:
-        hint = (
-            "set a DatetimeIndex, name the column (time='…'), or say what the numbers count: "
-            "time_unit='ms'"
-        )
+        hint = "say what the numbers count: time_unit='ms'"
+        if them == "df.index":
+            hint = f"set a DatetimeIndex, name the column (time='…'), or {hint}"
+    elif kind == "string" and them is None:
+        hint = "cast it to timestamps"
+    elif kind == "string":
+        hint = f"pd.to_datetime({them})"
+        if them == "df.index":
+            hint = f"set a DatetimeIndex, {hint}, or name the time column: time='…'"
     else:
         hint = "set a DatetimeIndex (df.set_index('…')), or name the time column: time='…'"
     raise TimeIndexError(f"{where} ({source.dtype}) holds no times", column=source.label, hint=hint)
