@@ -23,7 +23,8 @@ from iotdb_frames.codec.params import place_names
 from iotdb_frames.codec.statements import is_query
 from iotdb_frames.display.card import Card, plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
-from iotdb_frames.reads.sql import execute, read_sql
+from iotdb_frames.reads.form import Form
+from iotdb_frames.reads.sql import execute, read_sql, whole
 
 
 class Interrupted(KeyboardInterrupt):
@@ -82,11 +83,12 @@ def _frame(shell: InteractiveShell, args: Any, cell: str) -> Any:
     model = args.model or connection.default_model
     sql = cell.strip().removesuffix(";")
     params = {name: _value(shell, name) for name in sorted(place_names(sql, model=model))}
-    shape = {"dtype_backend": args.dtype_backend, "tz": args.tz}
+    shape = {"returns": args.returns, "dtype_backend": args.dtype_backend, "tz": args.tz}
     if is_query(sql, model=model):
         return read_sql(sql, params=params, model=model, connection=connection, **shape)
+    form = Form(**shape)
     result = execute(sql, params=params, model=model, connection=connection)
-    return None if result is None else result.to_pandas(**shape)
+    return None if result is None else whole(result, form)
 
 
 def _connection(shell: InteractiveShell, named: str | None) -> Connection:
@@ -125,6 +127,10 @@ def _parser() -> Any:
     )  # fmt: skip
     add("-o", "--out", metavar="NAME", help="the variable that the frame goes into")
     add("--tz", metavar="ZONE", help="the zone of the times, such as Europe/Berlin")
+    add(
+        "-r", "--returns", choices=("pandas", "arrow", "polars"), default="pandas",
+        help="what the frame is of, as of iotf.read_sql",
+    )  # fmt: skip
     add("--dtype-backend", choices=("pyarrow", "numpy"), help="as of iotf.read_sql")
     add("-v", "--verbose", action="store_true", help="show the whole chain of an error")
     return parser

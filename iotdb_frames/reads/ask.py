@@ -15,6 +15,7 @@ from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.codec.times import moment, rescale, to_timedelta
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.reads.select import AGGREGATES
+from iotdb_frames.reads.where import conditions
 
 _PATTERN = re.compile(r"(?P<base>.+?)\.(?P<pattern>\*\*?)")
 
@@ -24,6 +25,7 @@ class Ask:
     """A call of `read`; times and lengths in ticks of the server.
 
     pattern : "**" or "*" where the target ended so
+    where : SQL conditions, by the raw name of their column
     """
 
     target: Target
@@ -31,6 +33,7 @@ class Ask:
     columns: tuple[str, ...] | None
     start: int | None
     end: int | None
+    where: Mapping[str, str]
     every: int | None
     agg: str | Mapping[str, str] | None
     fill: Any
@@ -42,7 +45,12 @@ class Ask:
     @property
     def sql_limit(self) -> int | None:
         """The limit where the server's rows are the frame's."""
-        return None if self.fill is not None or self.wide else self.limit
+        return None if self.fill is not None or self.wide or not self.limit else self.limit
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What of a row is to hold, as SQL."""
+        return tuple(self.where.values())
 
     def word_of(self, column: str) -> str:
         """The aggregate of a column."""
@@ -56,6 +64,7 @@ def check_ask(
     columns: Any,
     start: Any,
     end: Any,
+    where: Any,
     every: Any,
     agg: Any,
     fill: Any,
@@ -70,8 +79,8 @@ def check_ask(
     ------
     OptionsError : an invalid option.
     """
-    for name, count in (("limit", limit), ("chunk_rows", chunk_rows)):
-        check_count(count, name=name)
+    check_count(limit, name="limit", least=0)
+    check_count(chunk_rows, name="chunk_rows")
     _check_windows(every, agg, fill)
     names = None if columns is None else _names(columns, "columns")
     if isinstance(agg, Mapping):
@@ -98,18 +107,25 @@ def check_ask(
         names = None if names is None else tuple(name.lower() for name in names)
         agg = {k.lower(): word for k, word in agg.items()} if isinstance(agg, Mapping) else agg
     precision = connection.server.precision
+
+    def to_tick(value: Any, *, name: str = "where") -> int:
+        zone = connection.options.time_zone
+        return moment(value, name=name, zone=zone, precision=precision)
+
     bounds = [
-        None
-        if value is None
-        else moment(value, name=name, zone=connection.options.time_zone, precision=precision)
+        None if value is None else to_tick(value, name=name)
         for name, value in (("start", start), ("end", end))
     ]
+    if limit == 0:
+        # No time at all: LIMIT 0 is refused by the tree model, and no limit to the table model.
+        bounds = [0, 0]
     return Ask(
         target=goal,
         pattern=match["pattern"] if match else None,
         columns=names,
         start=bounds[0],
         end=bounds[1],
+        where=conditions(where, model=goal.model, to_tick=to_tick),
         every=None if every is None else _ticks(every, precision),
         agg=agg,
         fill=fill,
@@ -120,10 +136,12 @@ def check_ask(
     )
 
 
-def check_count(count: Any, *, name: str) -> None:
-    """Raise unless `count` is None or a number of rows."""
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise OptionsError(f"{name}={count!r} must be a number of rows")
+def check_count(count: Any, *, name: str, least: int = 1) -> None:
+    """Raise unless `count` is None or a number of rows, `least` or more."""
+    if count is None:
+        return
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise OptionsError(f"{name}={count!r} must be a number of rows, at least {least}")
 
 
 def _names(columns: Any, option: str) -> tuple[str, ...]:

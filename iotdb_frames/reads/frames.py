@@ -148,6 +148,21 @@ def to_pandas(
     return builder.finish()
 
 
+def local_times(table: pa.Table, *, time_zone: str, tz: str | tzinfo | None = None) -> pa.Table:
+    """A table whose times are those of a frame: of a zone, or naive ones.
+
+    Raises
+    ------
+    FrameError : a time that the zone is not known for.
+    """
+    zone = _Zone(time_zone, tz)
+    columns = [
+        zone.arrow_to_local(column, field.name) if pa.types.is_timestamp(field.type) else column
+        for field, column in zip(table.schema, table.columns, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, table.column_names)
+
+
 class _Zone:
     """UTC ticks to local times: naive ones of a zone, or zoned ones."""
 
@@ -180,6 +195,20 @@ class _Zone:
                 hint='read them in UTC: tz="UTC"',
             )
         return zoned.tz_localize(None).to_numpy()
+
+    def arrow_to_local(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
+        """The same of a column of timestamps, which stays one of Arrow."""
+        if self.is_plain:
+            return column
+        if not self.is_naive:
+            return column.cast(pa.timestamp(column.type.unit, self.name))
+        # Not by Arrow's `local_timestamp`, for which summer times end in 2037.
+        times = _Times(pa.field(label, column.type), self, len(column))
+        at = 0
+        for chunk in column.chunks:
+            times.add(chunk, at)
+            at += len(chunk)
+        return pa.chunked_array([pa.array(times.finish(len(column)))], column.type)
 
 
 class _Column(Protocol):
@@ -314,21 +343,13 @@ class _Chunks:
     def finish(self, n_rows: int) -> Any:  # noqa: ARG002
         kind = self._field.type
         column = pa.chunked_array(self._chunks, kind)
-        if pa.types.is_timestamp(kind) and not self._zone.is_plain:
-            column = self._to_local(column)
+        if pa.types.is_timestamp(kind):
+            column = self._zone.arrow_to_local(column, self._field.name)
         if self._backend == "numpy":
             return _dates(column) if pa.types.is_date(kind) else column.to_numpy()
         if self._backend is None and pa.types.is_string(kind):
             return _text_dtype().__from_arrow__(column)
         return pd.arrays.ArrowExtensionArray(column)
-
-    def _to_local(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        if not self._zone.is_naive:
-            return column.cast(pa.timestamp(column.type.unit, self._zone.name))
-        # Not by Arrow's `local_timestamp`, for which summer times end in 2037.
-        times = _Times(self._field, self._zone, len(column))
-        times.add(column.combine_chunks(), 0)
-        return pa.chunked_array([pa.array(times.finish(len(column)))], column.type)
 
 
 def _grow(array: npt.NDArray[Any], n_rows: int) -> npt.NDArray[Any]:

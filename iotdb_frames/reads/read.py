@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
-from typing import Any, overload
+from functools import partial
+from typing import Any, Literal, overload
 
 import pandas as pd
-import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.errors import QueryError
+from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.options import hide_url
 from iotdb_frames.reads.ask import check_ask
 from iotdb_frames.reads.cursor import NO_MEMORY
-from iotdb_frames.reads.frames import DtypeBackend, check_form
+from iotdb_frames.reads.form import Form, Returns
+from iotdb_frames.reads.frames import DtypeBackend
 from iotdb_frames.reads.run import open_reading
 from iotdb_frames.reads.slices import can_slice, read_slices
 from iotdb_frames.reads.sql import frames
@@ -27,12 +28,14 @@ def read(
     columns: Sequence[str] | None = ...,
     start: Any = ...,
     end: Any = ...,
+    where: Mapping[str, Any] | None = ...,
     every: Any = ...,
     agg: str | Mapping[str, str] | None = ...,
     fill: Any = ...,
     limit: int | None = ...,
     device: str | None = ...,
     wide: bool = ...,
+    returns: Literal["pandas"] = ...,
     tz: str | tzinfo | None = ...,
     dtype_backend: DtypeBackend = ...,
     chunk_rows: None = ...,
@@ -45,34 +48,58 @@ def read(
     columns: Sequence[str] | None = ...,
     start: Any = ...,
     end: Any = ...,
+    where: Mapping[str, Any] | None = ...,
     every: Any = ...,
     agg: str | Mapping[str, str] | None = ...,
     fill: Any = ...,
     limit: int | None = ...,
     device: str | None = ...,
     wide: bool = ...,
+    returns: Literal["pandas"] = ...,
     tz: str | tzinfo | None = ...,
     dtype_backend: DtypeBackend = ...,
     chunk_rows: int,
     connection: Connection | str | None = ...,
 ) -> Iterator[pd.DataFrame]: ...
+@overload
+def read(
+    target: str,
+    *,
+    columns: Sequence[str] | None = ...,
+    start: Any = ...,
+    end: Any = ...,
+    where: Mapping[str, Any] | None = ...,
+    every: Any = ...,
+    agg: str | Mapping[str, str] | None = ...,
+    fill: Any = ...,
+    limit: int | None = ...,
+    device: str | None = ...,
+    wide: bool = ...,
+    returns: Returns,
+    tz: str | tzinfo | None = ...,
+    dtype_backend: DtypeBackend = ...,
+    chunk_rows: int | None = ...,
+    connection: Connection | str | None = ...,
+) -> Any: ...
 def read(
     target: str,
     *,
     columns: Sequence[str] | None = None,
     start: Any = None,
     end: Any = None,
+    where: Mapping[str, Any] | None = None,
     every: Any = None,
     agg: str | Mapping[str, str] | None = None,
     fill: Any = None,
     limit: int | None = None,
     device: str | None = None,
     wide: bool = False,
+    returns: Returns = "pandas",
     tz: str | tzinfo | None = None,
     dtype_backend: DtypeBackend = None,
     chunk_rows: int | None = None,
     connection: Connection | str | None = None,
-) -> pd.DataFrame | Iterator[pd.DataFrame]:
+) -> Any:
     """What was written to a target, as a frame in the normal form, its index the time.
 
     Parameters
@@ -83,6 +110,11 @@ def read(
         was made)
     start, end : first time, and first that is left out; Timestamp, datetime, text or an integer
         tick of the server; naive ones are in the connection's `time_zone`
+    where : conditions that all hold of a row: ``{"machine": ["a", "b"], "temp": (">", 20), "note":
+        None}``: a value; a list: one of these; (operator, value): ``=  !=  <  <=  >  >=``; a list
+        of those: all of them; None: missing, and ``("!=", None)``: not missing. The server looks,
+        before it aggregates; of a missing value no comparison holds. Fields, tags and attributes
+        of a table; in the tree model measurements, for it has no tags: the target names devices
     every : length of the windows to downsample to in the server, e.g. ``"1min"``; windows are
         aligned to 1970-01-01 in UTC and labelled by their first time; those without a value are
         left out
@@ -90,10 +122,12 @@ def read(
         one for each: ``{"temp": "mean", "state": "last"}``
     fill : with `every`: give every window from `start` to `end`, and fill those without a value
         with the "previous" one, "linear" between two, or a constant
-    limit : at most so many rows
+    limit : at most so many rows; 0: only the columns and their types, also of an empty target
     device : label of the column that names each row's device below the target, as
         ``write(…, device=)`` takes it (tree model, several devices); None: ``device``
     wide : columns (device, measurement) and one row a time instead (tree model)
+    returns : "pandas"; "arrow": an Arrow table; "polars": a Polars frame (extra ``[polars]``); in
+        these two the time is a column like the others, called ``time``
     tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
     dtype_backend, chunk_rows : see `read_sql`. Without `chunk_rows`, columns that the server has
         no memory to read at once are read in slices; rows written meanwhile may then be partial
@@ -101,23 +135,24 @@ def read(
 
     Returns
     -------
-    DataFrame, or an iterator of them : rows in time order, per device where there are several;
-        ``attrs["iotdb"]`` holds target, types and the server's unit
+    DataFrame, or what `returns` says, or an iterator of them : rows in time order, per device where
+        there are several; a frame's ``attrs["iotdb"]`` holds target, types and the server's unit
 
     Raises
     ------
     QueryError : an unknown path, table or column; QueryTimeout, PermissionDenied, ConnectionLost,
-        OptionsError, FrameError
+        OptionsError, FrameError, MissingExtraError
     """
     connection = hide_url(connection)
     conn = resolve_connection(connection)
-    check_form(tz=tz, dtype_backend=dtype_backend)
+    form = Form(returns=returns, tz=tz, dtype_backend=dtype_backend)
     ask = check_ask(
         conn,
         target,
         columns=columns,
         start=start,
         end=end,
+        where=where,
         every=every,
         agg=agg,
         fill=fill,
@@ -126,17 +161,18 @@ def read(
         wide=wide,
         chunk_rows=chunk_rows,
     )
+    if ask.wide and returns != "pandas":
+        raise OptionsError(
+            f"wide=True labels columns by device and measurement; returns={returns!r} has one text",
+            hint="leave out one of the two",
+        )
     try:
         reading = open_reading(conn, ask)
     except QueryError as exc:
         if exc.code != NO_MEMORY or chunk_rows is not None or not can_slice(ask):
             raise
         reading, table = read_slices(conn, ask, exc)
-        return reading.finish(table, tz=tz, dtype_backend=dtype_backend)
+        return reading.finish(table, form)
     if chunk_rows is None:
-        return reading.whole(tz=tz, dtype_backend=dtype_backend)
-
-    def to_frame(rows: pa.Table) -> pd.DataFrame:
-        return reading.frame(rows, tz=tz, dtype_backend=dtype_backend)
-
-    return frames(reading.result, chunk_rows, to_frame)
+        return reading.whole(form)
+    return frames(reading.result, chunk_rows, partial(reading.some, form=form))

@@ -15,7 +15,8 @@ from iotdb_frames.codec.tsblock import decode_blocks, result_schema
 from iotdb_frames.display.card import Card, Grid, shorten
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.reads.cursor import Cursor
-from iotdb_frames.reads.frames import INDEX_NAME, DtypeBackend, FrameBuilder, to_pandas
+from iotdb_frames.reads.form import load_polars, to_polars
+from iotdb_frames.reads.frames import INDEX_NAME, DtypeBackend, FrameBuilder
 from iotdb_frames.wire.answers import Model, ResultHeader
 
 _PREVIEW_ROWS, _PREVIEW_COLUMNS, _PREVIEW_TEXT = 10, 12, 40
@@ -25,9 +26,9 @@ class QueryResult:
     """The rows of one query, fetched as they are read.
 
     Made by `iotdb_frames.query`; a context manager. They can be read once, by `to_pandas`,
-    `to_arrow`, `batches`, or by what speaks the Arrow C stream interface
-    (``polars.DataFrame(result)``, DuckDB). Until the last is read, the result holds one session of
-    the connection and about 20 MB; it gives both back when it is closed, fails or is forgotten.
+    `to_arrow`, `to_polars`, `batches`, or by what speaks the Arrow C stream interface (DuckDB).
+    Until the last is read, the result holds one session of the connection and about 20 MB; it gives
+    both back when it is closed, fails or is forgotten.
     """
 
     def __init__(self, cursor: Cursor, *, sql: str, model: Model, time_zone: str) -> None:
@@ -125,17 +126,16 @@ class QueryResult:
             builder.add(batch)
         return builder.finish()
 
-    def frame(
-        self, rows: pa.Table, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
-    ) -> pd.DataFrame:
-        """Some rows of this result as a frame."""
-        return to_pandas(
-            rows,
-            index=self.time_column,
-            time_zone=self.time_zone,
-            tz=tz,
-            dtype_backend=dtype_backend,
-        )
+    def to_polars(self) -> Any:
+        """All rows as a Polars frame; times and TIMESTAMP are naive UTC in the server's unit.
+
+        Raises
+        ------
+        FrameError : two columns have one name.
+        MissingExtraError : Polars is not installed; the rows are still there to be read.
+        """
+        load_polars()
+        return to_polars(self.to_arrow())
 
     def __arrow_c_schema__(self) -> Any:
         return self._schema.__arrow_c_schema__()

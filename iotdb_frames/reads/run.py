@@ -59,11 +59,15 @@ def _read_tree(connection: Connection, ask: Ask) -> Reading:
 def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool) -> Reading | None:
     """The rows of a device, or of the devices a pattern matches; None where there is no series."""
     windows, columns = None, ask.columns
-    if ask.every is not None:
-        # A probe: windows want names, and their functions certain types.
+    others = [] if columns is None else [name for name in ask.where if name not in columns]
+    is_checked = bool(others) or ask.every is not None
+    if is_checked:
+        # A probe: windows want names, and their functions certain types; and of what a condition
+        # names and no device has, the server says nothing.
+        asked = None if columns is None else [*columns, *others]
         probe = _run(
             connection,
-            tree_sql(paths, columns=columns, start=None, end=None, limit=1, by_device=by_device),
+            tree_sql(paths, columns=asked, start=0, end=0, by_device=by_device),
             ask,
         )
         probe.close()
@@ -71,6 +75,7 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
         if not found:
             return None
         _check_columns(ask, found)
+    if ask.every is not None:
         columns = columns or tuple(sorted(found))
         words = _words(
             ask, columns, {name: probe.header.type_names[i] for name, i in found.items()}
@@ -81,6 +86,7 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
         columns=columns,
         start=ask.start,
         end=ask.end,
+        where=ask.conditions,
         limit=ask.sql_limit,
         by_device=by_device,
         windows=windows,
@@ -97,7 +103,8 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
             result.close()
             return None
         try:
-            _check_columns(ask, found)
+            if not is_checked:
+                _check_columns(ask, found)
         except QueryError:
             result.close()
             raise
@@ -128,12 +135,16 @@ def _measurements(result: QueryResult, by_device: bool) -> dict[str, int]:
 
 def _check_columns(ask: Ask, found: Iterable[str]) -> None:
     there = set(found)
-    missing = [name for name in ask.columns or () if name not in there]
-    if missing:
-        raise QueryError(
-            f"{ask.target} has no {', '.join(map(repr, missing))}",
-            hint=nearest(missing[0], sorted(there)),
-        )
+    missing = [name for name in (*(ask.columns or ()), *ask.where) if name not in there]
+    if not missing:
+        return
+    hint = nearest(missing[0], sorted(there))
+    if missing[0] == "time":
+        hint = "start= and end= bound the times"
+    elif missing[0] in ask.where and ask.target.model == "tree":
+        others = f"; {hint}" if hint and ask.columns is None else ""
+        hint = f"the tree model has no tags: the target names its devices{others}"
+    raise QueryError(f"{ask.target} has no {', '.join(map(repr, missing))}", hint=hint)
 
 
 def _words(ask: Ask, names: Sequence[str], types: Mapping[str, str]) -> list[str]:
@@ -174,7 +185,12 @@ def _tree_windows(
     first = last = None
     if ask.start is None or ask.end is None:
         sql = tree_range_sql(
-            paths, columns=columns, start=ask.start, end=ask.end, by_device=by_device
+            paths,
+            columns=columns,
+            start=ask.start,
+            end=ask.end,
+            where=ask.conditions,
+            by_device=by_device,
         )
         ticks = _run(connection, sql, ask).to_arrow().columns[int(by_device) :]
         n = len(columns)
@@ -193,6 +209,8 @@ def _read_table(connection: Connection, ask: Ask) -> Reading:
     tags = [name for name, category in categories.items() if category == "TAG"]
     kinds = ("FIELD",) if ask.every is not None else ("ATTRIBUTE", "FIELD")
     _check_columns(ask, categories)
+    if time in ask.where:
+        raise OptionsError(f"where= of {time!r}, the time", hint="start= and end= bound the times")
     columns = [
         name
         for name in ask.columns or [name for name, kind in categories.items() if kind in kinds]
@@ -205,7 +223,9 @@ def _read_table(connection: Connection, ask: Ask) -> Reading:
         words = _words(ask, columns, types)
         first = last = None
         if ask.fill is not None and (ask.start is None or ask.end is None):
-            sql = table_range_sql(ask.target, time=time, start=ask.start, end=ask.end)
+            sql = table_range_sql(
+                ask.target, time=time, start=ask.start, end=ask.end, where=ask.conditions
+            )
             found = _run(connection, sql, ask).to_arrow()
             first, last = (found.column(i)[0].cast(pa.int64()).as_py() for i in (0, 1))
         windows = _align(ask, first, last, words)
@@ -216,6 +236,7 @@ def _read_table(connection: Connection, ask: Ask) -> Reading:
         time=time,
         start=ask.start,
         end=ask.end,
+        where=ask.conditions,
         limit=ask.sql_limit,
         windows=windows,
         precision=ask.precision,

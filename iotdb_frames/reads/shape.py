@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.reads.ask import Ask
-from iotdb_frames.reads.frames import DtypeBackend, FrameBuilder, to_pandas
+from iotdb_frames.reads.form import Form
+from iotdb_frames.reads.frames import FrameBuilder
 from iotdb_frames.reads.grid import fill_windows
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import Windows
@@ -55,33 +55,29 @@ class Reading:
         named = zip(self.names[n_left_out:], self.places[n_left_out:], strict=True)
         return {name: types[place] for name, place in named}
 
-    def whole(self, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend) -> pd.DataFrame:
-        """All rows as one frame."""
-        if self.ask.wide or self.ask.fill is not None:
-            return self.frame(self.result.to_arrow(), tz=tz, dtype_backend=dtype_backend)
+    def whole(self, form: Form) -> Any:
+        """All rows at once."""
+        if self.ask.wide or self.ask.fill is not None or form.returns != "pandas":
+            return self.some(self.result.to_arrow(), form)
         builder = FrameBuilder(
             self.pick(self.result.schema.empty_table()).schema,
             index=0,
             time_zone=self.result.time_zone,
-            tz=tz,
-            dtype_backend=dtype_backend,
+            tz=form.tz,
+            dtype_backend=form.dtype_backend,
         )
         for batch in self.result.batches():
             builder.add(self.pick(pa.Table.from_batches([batch])))
         return self._claim(builder.finish())
 
-    def frame(
-        self, rows: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
-    ) -> pd.DataFrame:
-        """Rows of the result as a frame."""
+    def some(self, rows: pa.Table, form: Form) -> Any:
+        """Rows of the result in a form."""
         table = self.pick(rows)
         del rows
-        return self.finish(table, tz=tz, dtype_backend=dtype_backend)
+        return self.finish(table, form)
 
-    def finish(
-        self, table: pa.Table, *, tz: str | tzinfo | None, dtype_backend: DtypeBackend
-    ) -> pd.DataFrame:
-        """Picked rows as a frame."""
+    def finish(self, table: pa.Table, form: Form) -> Any:
+        """Picked rows in a form."""
         ask = self.ask
         if self.windows is not None and ask.fill is not None:
             table = fill_windows(
@@ -97,9 +93,9 @@ class Reading:
             table, labels = widen(table)
         if ask.limit is not None:
             table = table.slice(0, ask.limit)
-        frame = to_pandas(
-            table, index=0, time_zone=self.result.time_zone, tz=tz, dtype_backend=dtype_backend
-        )
+        frame = form.of(table, index=0, time_zone=self.result.time_zone)
+        if form.returns != "pandas":
+            return frame
         if labels is not None:
             frame.columns = pd.MultiIndex.from_tuples(labels, names=[DEVICE, "measurement"])
         return self._claim(frame)

@@ -97,7 +97,14 @@ def _newest(connection: Connection, ask: Ask, paths: str, names: Sequence[str], 
     newest = ask.start or 0
     by_device = "*" in paths
     for part in _slices(names, size):
-        sql = tree_range_sql(paths, columns=part, start=ask.start, end=None, by_device=by_device)
+        sql = tree_range_sql(
+            paths,
+            columns=part,
+            start=ask.start,
+            end=None,
+            where=ask.conditions,
+            by_device=by_device,
+        )
         ticks = run_query(connection, sql, model="tree").to_arrow().columns[int(by_device) :]
         tops = (pc.max(column).as_py() for column in ticks[len(ticks) // 2 :])
         newest = max(newest, *(top for top in tops if top is not None), newest)
@@ -122,7 +129,8 @@ def _join(tables: Sequence[pa.Table], *, n_keys: int) -> pa.Table:
     """An outer join on the first columns, time and devices; ascending by device, then time."""
     codes = np.zeros(sum(table.num_rows for table in tables), np.int64)
     for i in reversed(range(n_keys)):  # the device counts more than the time
-        values = pa.chunked_array([c for table in tables for c in table.column(i).chunks])
+        chunks = [chunk for table in tables for chunk in table.column(i).chunks]
+        values = pa.chunked_array(chunks, tables[0].schema.field(i).type)
         if pa.types.is_timestamp(values.type):
             plain = values.cast(pa.int64()).to_numpy()
         else:

@@ -18,7 +18,8 @@ from iotdb_frames.options import hide_url
 from iotdb_frames.reads.ask import check_count
 from iotdb_frames.reads.cursor import MEMORY_WAIT_S, open_cursor
 from iotdb_frames.reads.explain import explain
-from iotdb_frames.reads.frames import DtypeBackend, check_form
+from iotdb_frames.reads.form import Form, Returns
+from iotdb_frames.reads.frames import DtypeBackend
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.wire.answers import Model
 
@@ -144,6 +145,7 @@ def read_sql(
     *,
     params: Params = ...,
     model: Model | None = ...,
+    returns: Literal["pandas"] = ...,
     dtype_backend: DtypeBackend = ...,
     tz: str | tzinfo | None = ...,
     chunk_rows: None = ...,
@@ -155,21 +157,35 @@ def read_sql(
     *,
     params: Params = ...,
     model: Model | None = ...,
+    returns: Literal["pandas"] = ...,
     dtype_backend: DtypeBackend = ...,
     tz: str | tzinfo | None = ...,
     chunk_rows: int,
     connection: Connection | str | None = ...,
 ) -> Iterator[pd.DataFrame]: ...
+@overload
+def read_sql(
+    sql: str,
+    *,
+    params: Params = ...,
+    model: Model | None = ...,
+    returns: Returns,
+    dtype_backend: DtypeBackend = ...,
+    tz: str | tzinfo | None = ...,
+    chunk_rows: int | None = ...,
+    connection: Connection | str | None = ...,
+) -> Any: ...
 def read_sql(
     sql: str,
     *,
     params: Params = None,
     model: Model | None = None,
+    returns: Returns = "pandas",
     dtype_backend: DtypeBackend = None,
     tz: str | tzinfo | None = None,
     chunk_rows: int | None = None,
     connection: Connection | str | None = None,
-) -> pd.DataFrame | Iterator[pd.DataFrame]:
+) -> Any:
     """The result of a query as a frame in the normal form.
 
     The tree model's time, or the table model's column ``time``, is the index; other results have a
@@ -178,30 +194,41 @@ def read_sql(
     Parameters
     ----------
     sql, params, model, connection : see `query`
-    dtype_backend : None: the normal form; "pyarrow": Arrow dtypes for all columns; "numpy": plain
-        numpy, refused where that is not exact
+    returns : "pandas"; "arrow": an Arrow table; "polars": a Polars frame (extra ``[polars]``); in
+        these two the time is a column like the others
+    dtype_backend : of a frame of pandas. None: the normal form; "pyarrow": Arrow dtypes for all
+        columns; "numpy": plain numpy, refused where that is not exact
     tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
     chunk_rows : give an iterator of frames of so many rows instead, in flat memory
 
     Raises
     ------
     FrameError : a column that cannot be held exactly in what was asked for.
-    QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError
+    QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError, MissingExtraError
     """
     connection = hide_url(connection)
     check_count(chunk_rows, name="chunk_rows")
-    check_form(tz=tz, dtype_backend=dtype_backend)
+    form = Form(returns=returns, tz=tz, dtype_backend=dtype_backend)
     result = query(sql, params=params, model=model, connection=connection)
     if chunk_rows is None:
-        return result.to_pandas(dtype_backend=dtype_backend, tz=tz)
-    return frames(
-        result, chunk_rows, lambda rows: result.frame(rows, dtype_backend=dtype_backend, tz=tz)
-    )
+        return whole(result, form)
+    return frames(result, chunk_rows, lambda rows: _some(result, rows, form))
+
+
+def whole(result: QueryResult, form: Form) -> Any:
+    """All rows of a result in a form."""
+    if form.returns == "pandas":
+        return result.to_pandas(dtype_backend=form.dtype_backend, tz=form.tz)
+    return _some(result, result.to_arrow(), form)
+
+
+def _some(result: QueryResult, rows: pa.Table, form: Form) -> Any:
+    return form.of(rows, index=result.time_column, time_zone=result.time_zone)
 
 
 def frames(
-    result: QueryResult, chunk_rows: int, to_frame: Callable[[pa.Table], pd.DataFrame]
-) -> Iterator[pd.DataFrame]:
+    result: QueryResult, chunk_rows: int, to_frame: Callable[[pa.Table], Any]
+) -> Iterator[Any]:
     """Frames of `chunk_rows` rows, the last of what is left; one without rows where there are none.
 
     To leave the loop early ends the query.

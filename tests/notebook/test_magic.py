@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -128,6 +129,11 @@ def test_model_zone_types_and_connection_are_options(cells: Cells, device: str) 
     )
     frame = cells(f"%%iotdb --model table --url other\nSELECT time, v FROM {table}")
     assert frame["v"].tolist() == [1.5]
+    for returns, kind in (("arrow", pa.Table), ("polars", pl.DataFrame)):
+        cells(f"%%iotdb -m table -c other -r {returns} -o got\nSELECT time, v FROM {table}")
+        assert isinstance(cells.shell.user_ns["got"], kind)
+        shown = cells(f"%%iotdb -c other --returns {returns}\nSHOW DATABASES")
+        assert isinstance(shown, kind)
     error = cells("%%iotdb -c nobody\nSHOW DATABASES")
     assert "--connection nobody: neither a variable nor a URL" in str(error)
     error = cells("%%iotdb --url 'iotdb://root:root@127.0.0.1:1'\nSHOW DATABASES")

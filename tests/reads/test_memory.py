@@ -151,6 +151,11 @@ def test_wider_than_the_memory() -> None:
         assert_frame_equal(
             read("root.wide.d", columns=some, limit=7, connection=own), frame[some][:7]
         )
+        middle = float(frame[names[1]].median())
+        found = read("root.wide.d", where={names[1]: (">", middle)}, connection=own)
+        assert len(found) > 1
+        assert_frame_equal(found, frame[frame[names[1]] > middle])
+        assert_frame_equal(read("root.wide.d", limit=0, connection=own), frame[:0])
         found = read("root.fleet.**", connection=own)
         assert found["device"].tolist() == ["a"] * 15 + ["b"] * 15
         assert_frame_equal(found[names], fleet[names])

@@ -407,7 +407,7 @@ def test_devices_that_disagree(connection: Connection, database: str) -> None:
         *({"columns": names} for names in (5, pd.NA, b"x", {"x"}, iter("x"), [None], [["x"]])),
         *({"device": label} for label in (5, "", pd.NA, ["d"])),
         *({"wide": flag} for flag in ("no", 1, None, pd.NA)),
-        {"limit": 0},
+        {"limit": -1},
         {"limit": True},
         {"chunk_rows": -1},
         {"chunk_rows": 5, "wide": True},
