@@ -141,10 +141,13 @@ def check_target(source: Source, target: TSDataType) -> None:
         )
     if target not in TABLE[kind].targets:
         names = ", ".join(t.name for t in TABLE[kind].targets)
+        how = "convert the column in pandas"
+        if kind in ("int", "float") and target == TSDataType.TIMESTAMP:
+            how = f'pd.to_datetime(df[{source.label!r}], unit="ms") says what the numbers count'
         raise ColumnTypeError(
             f"column {source.label!r} ({source.dtype}) cannot go into {target.name}",
             column=source.label,
-            hint=f"convert the column in pandas, or write it as {names}",
+            hint=f"{how}, or write it as {names}",
         )
     if target == TSDataType.DATE and kind == "timestamp" and _values_type(source.type).tz:
         raise ColumnTypeError(
@@ -390,8 +393,25 @@ def _decimals(
     )
     seen = pa.array(cells.values.astype("f8"), mask=is_null)
     is_inexact = _differs(pc.cast(seen, own, safe=False), pc.cast(data, own))
+    if is_inexact.any():
+        at = np.flatnonzero(is_inexact)
+        is_inexact[at] = _are_inexact(seen.take(pa.array(at)), data.take(pa.array(at)))
     is_outside = np.zeros(len(data), bool) if cells.is_bad is None else cells.is_bad
     return _judged(cells.values, is_null, is_outside, is_inexact, target, rules)
+
+
+def _are_inexact(seen: pa.Array, data: pa.Array) -> np.ndarray:
+    """Which decimals are not what they were, each at its own scale, that of its last digit."""
+    own = pa.decimal256(76, data.type.scale)
+    data = pc.cast(data, own)
+    is_inexact = np.ones(len(data), bool)
+    is_left = np.ones(len(data), bool)
+    for scale in range(data.type.scale):
+        cut = pc.cast(data, pa.decimal256(76, scale), safe=False)
+        is_own = is_left & ~_differs(pc.cast(cut, own), data)
+        is_inexact[is_own] = _differs(pc.cast(seen, cut.type, safe=False), cut)[is_own]
+        is_left &= ~is_own
+    return is_inexact
 
 
 def _differs(one: pa.Array, other: pa.Array) -> np.ndarray:

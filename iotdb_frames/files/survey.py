@@ -10,6 +10,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.types import default_type
@@ -116,8 +118,13 @@ def survey(
             found.files.append(Surveyed(file, None, {}, error=exc))
     _agree(found, write, plans.values())
     for one in found.files:
-        if one.dialect is not None:
-            one.dialect = _settle_types(one, found, options, write, plans.values())
+        if one.dialect is None:
+            continue
+        settled = _settle_types(one, found, options, write, plans.values())
+        if one.plan is not None and one.plan.problems and settled != one.dialect:
+            sample = open_reader(one.file, options, settled).sample()
+            one.plan = _plan(sample, one.plan.options.time, write, connection, target)
+        one.dialect = settled
     return found
 
 
@@ -137,11 +144,20 @@ def _look(
     key = (reader.time, tuple(sample.schema.names), tuple(map(str, sample.schema.types)))
     plan = None
     if key not in plans:
-        known = write_options_for(write, sample.schema.names, reader.time)
-        # What a sample shows of rows that do not fit is no reason to stop: they are told by line.
-        plan = plan_frame(connection, sample, target, replace(known, create=True))
-        plans[key] = plan
+        plan = plans[key] = _plan(sample, reader.time, write, connection, target)
     return Surveyed(file, dialect, types, plan)
+
+
+def _plan(
+    sample: pa.Table,
+    time: Hashable | None,
+    write: WriteOptions,
+    connection: Connection | None,
+    target: Target,
+) -> WritePlan:
+    known = write_options_for(write, sample.schema.names, time)
+    # What a sample shows of rows that do not fit is no reason to stop: they are told by line.
+    return plan_frame(connection, sample, target, replace(known, create=True))
 
 
 def _agree(found: Survey, write: WriteOptions, plans: Iterable[WritePlan]) -> None:
@@ -163,14 +179,20 @@ def _agree(found: Survey, write: WriteOptions, plans: Iterable[WritePlan]) -> No
 
 
 def _there(plans: Iterable[WritePlan]) -> dict[Hashable, TSDataType]:
-    """Types of columns that the server has."""
-    return {
-        c.column.source.label: c.data_type
-        for plan in plans
-        for part in plan.parts
-        for c in part.columns
-        if c.state == "exists" and c.data_type is not None
-    }
+    """Types of columns that the server has, also where what the sample shows does not go in."""
+    out: dict[Hashable, TSDataType] = {}
+    for plan, part in [(one, part) for one in plans for part in one.parts]:
+        for planned in part.columns:
+            if planned.state == "exists":
+                kinds = {
+                    kind
+                    for (device, name), kind in plan.existing.types.items()
+                    if name == planned.column.name and part.device in (device, None)
+                }
+                kinds = kinds if planned.data_type is None else {planned.data_type}
+                if len(kinds) == 1:
+                    out[planned.column.source.label] = kinds.pop()
+    return out
 
 
 def _settle_types(

@@ -80,3 +80,28 @@ def test_namibia_is_not_missing(desk: Desk) -> None:
     found = iotf.read(f"{target}.a", connection=desk.connection)
     assert found["country"].tolist() == ["NA", "NA"]
     assert iotf.read(f"{target}.NA", connection=desk.connection)["v"].tolist() == [2.5]
+
+
+def test_digits_go_into_what_is_text_on_the_server(desk: Desk) -> None:
+    """Numbers of a column that the server has as texts are stored digit by digit."""
+    for name, kind in (("code", "STRING"), ("note", "TEXT")):
+        iotf.execute(f"CREATE TIMESERIES {desk.target}.{name} {kind}", connection=desk.connection)
+    content = "time,code,note\n2024-03-01 08:00,123,5.50\n2024-03-01 08:01,456,6\n"
+    assert desk.backfill(content, verify="values").is_complete
+    found = desk.stored()
+    assert found["code"].tolist() == ["123", "456"]
+    assert found["note"].tolist() == ["5.50", "6"]
+    file = desk.folder / "f.csv"
+    plan = iotf.plan_backfill(file, desk.target, connection=desk.connection)
+    assert not any(write.problems for _, write in plan.writes)
+
+
+def test_counts_are_times_where_the_server_has_times(desk: Desk) -> None:
+    """Whole numbers for a TIMESTAMP count what the file's times count; otherwise it is asked."""
+    iotf.execute(f"CREATE TIMESERIES {desk.target}.seen TIMESTAMP", connection=desk.connection)
+    with pytest.raises(FrameError, match="time_unit does not say what they count"):
+        desk.backfill("time,seen\n2024-03-01 08:00,1564388230\n2024-03-01 08:01,1564388231\n")
+    report = desk.backfill("ts,seen\n1,1564388230\n2,1564388231\n", time="ts", time_unit="s")
+    assert report.is_complete
+    wanted = pd.to_datetime([1564388230, 1564388231], unit="s")
+    assert (pd.DatetimeIndex(desk.stored()["seen"]) == wanted).all()

@@ -20,6 +20,7 @@ from iotdb_frames.errors import OptionsError
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 FLOAT = rf"^(?:{_NUMBER}|(?i:[+-]?(?:inf|infinity)|nan))$"
 INTEGER = r"^[+-]?\d{1,19}(?:\.0*)?$"
+_COUNT = r"^[+-]?\d{5,19}$"
 DECIMAL = r"^[+-]?\d{1,19}(?:\.\d{0,9})?$"
 DECIMAL_TYPE = pa.decimal128(38, 9)
 MOST_EXACT = {"double": 1 << 53, "float": 1 << 24}
@@ -72,8 +73,9 @@ def parse(
     decimal: str,
     thousands: str,
     is_lossy: bool = False,
+    time_unit: str | None = None,
 ) -> Parsed:
-    """A column of texts as a type of `dialect.TYPES` (texts that are no time in ISO 8601 are bad).
+    """A column of texts as a type of `dialect.TYPES`; times are in ISO 8601, or whole numbers.
 
     Parameters
     ----------
@@ -81,9 +83,13 @@ def parse(
     decimal, thousands : how numbers are written
     is_lossy : whether a whole number may become the nearest floating-point one; a number with a
         fraction always does
+    time_unit : what times that are whole numbers count
     """
     if kind in ("timestamp", "date32"):
-        parsed = parse_times(trim(texts, nulls), "iso8601")
+        found = trim(texts, nulls)
+        if kind == "timestamp" and pc.any(pc.match_substring_regex(found, _COUNT)).as_py():
+            return _as_counts(found, time_unit)
+        parsed = parse_times(found, "iso8601")
         return parsed if kind == "timestamp" else _as_dates(parsed)
     found = trim(texts, nulls)
     if kind == "bool":
@@ -100,6 +106,16 @@ def parse(
     if kind in MOST_EXACT:
         return _as_floats(found, kind, is_lossy=is_lossy)
     return _as_ints(found)
+
+
+def _as_counts(found: pa.Array, unit: str | None) -> Parsed:
+    """Times that are whole numbers, of a unit that is known."""
+    parsed = _as_ints(found)
+    if unit is None:
+        is_bad = np.asarray(found.is_valid())
+        why = "has times that are numbers, and time_unit does not say what they count"
+        return Parsed(pa.nulls(len(found), pa.timestamp("ms")), is_bad, why)
+    return Parsed(parsed.values.cast(pa.timestamp(unit, "UTC")), parsed.is_bad, parsed.why)
 
 
 def _as_ints(found: pa.Array) -> Parsed:

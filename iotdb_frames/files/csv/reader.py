@@ -381,6 +381,7 @@ class CsvReader:
                     decimal=decimal,
                     thousands=thousands,
                     is_lossy=self._options.is_lossy,
+                    time_unit=self._options.time_unit,
                 )
             at = rows.table.column_names.index(name)
             if parsed.is_bad.any():
