@@ -66,8 +66,9 @@ if TYPE_CHECKING:
     )
     from iotdb_frames.sink.sink import IoTDBSink
     from iotdb_frames.sink.tickets import Ticket
+    from iotdb_frames.writes.create import create
     from iotdb_frames.writes.plan.plan import WritePlan
-    from iotdb_frames.writes.report import DeleteReport, WriteReport
+    from iotdb_frames.writes.report import CreateReport, DeleteReport, WriteReport
     from iotdb_frames.writes.undo import delete, drop
     from iotdb_frames.writes.writer import plan, write
 
@@ -76,6 +77,7 @@ _HOME = {
     "BackfillPlan": "backfills.report",
     "BackfillReport": "backfills.report",
     "Connection": "client.connection",
+    "CreateReport": "writes.report",
     "CsvDialect": "files.csv.dialect",
     "DefaultIoTSerializationSchema": "sink.serializer",
     "DeleteReport": "writes.report",
@@ -95,6 +97,7 @@ _HOME = {
     "WriteReport": "writes.report",
     "backfill": "backfills.job",
     "connect": "client.connection",
+    "create": "writes.create",
     "delete": "writes.undo",
     "drop": "writes.undo",
     "execute": "reads.sql",
@@ -122,6 +125,7 @@ __all__ = [
     "CompressionType",
     "Connection",
     "ConnectionLost",
+    "CreateReport",
     "CsvDialect",
     "DefaultIoTSerializationSchema",
     "DeleteReport",
@@ -161,6 +165,7 @@ __all__ = [
     "WriteReport",
     "backfill",
     "connect",
+    "create",
     "delete",
     "drop",
     "execute",

@@ -147,6 +147,32 @@ class WriteReport(Shown):
 
 
 @dataclass(repr=False)
+class CreateReport(Shown):
+    """What a `create` made.
+
+    target : device, prefix of devices, or table
+    columns : IoTDB type of each column that has one, by its label
+    made : what was created, as SQL, the first 1,000; `n_made` counts all. Nothing: it was there
+    notes : what the user should know, e.g. columns without a type
+    """
+
+    target: str
+    columns: dict[str, str]
+    made: tuple[str, ...] = ()
+    n_made: int = 0
+    notes: tuple[str, ...] = ()
+
+    def card(self) -> Card:
+        """Its summary card."""
+        facts: list[tuple[str, Any]] = [
+            ("columns", count(len(self.columns))),
+            ("created", count(self.n_made) if self.n_made else "nothing: all of it is there"),
+        ]
+        grids = [Grid(("created",), [(line,) for line in self.made], is_folded=True)]
+        return Card("create", self.target, "ok", facts, grids * bool(self.made), self.notes)
+
+
+@dataclass(repr=False)
 class DeleteReport(Shown):
     """What a `delete` or a `drop` took; how many rows that were, the server does not say.
 

@@ -90,25 +90,46 @@ def _table_ddl(plan: WritePlan, missing: Sequence[PlannedColumn]) -> list[str]:
 def create(
     connection: Connection, plan: WritePlan, missing: Sequence[tuple[str, PlannedColumn]]
 ) -> list[str]:
-    """Create what is missing (see `WritePlan.missing`); notes what the user should know.
+    """Create what is missing before a write; notes what the user should know.
 
     Many devices without a wish of their own are left to the server, which makes them as their first
     tablets come, in less time than one request each.
     """
-    if not missing:
-        return []
     try:
-        if plan.target.model == "table":
-            for sql in _table_ddl(plan, [c for _, c in missing]):
-                _run(connection, sql, "table")
-        else:
-            for sql in _template_ddl(plan, missing):
-                _ignore_existing(lambda text=sql: _run(connection, text, "tree"))
-            templates = plan.existing.templates
-            _create_series(connection, plan, [m for m in missing if m[0] not in templates])
+        make(connection, plan, missing)
     except PermissionDenied as exc:
         return [f"nothing was created up front, the server may refuse the rows: {exc.message}"]
     return []
+
+
+def make(
+    connection: Connection,
+    plan: WritePlan,
+    missing: Sequence[tuple[str, PlannedColumn]],
+    *,
+    is_all: bool = False,
+) -> None:
+    """Create what is missing (see `WritePlan.missing`).
+
+    Parameters
+    ----------
+    is_all : leave nothing to the tablets that follow, for there are none
+
+    Raises
+    ------
+    PermissionDenied, ServerError, ConnectionLost
+    """
+    if not missing:
+        return
+    if plan.target.model == "table":
+        for sql in _table_ddl(plan, [c for _, c in missing]):
+            _run(connection, sql, "table")
+        return
+    for sql in _template_ddl(plan, missing):
+        _ignore_existing(lambda text=sql: _run(connection, text, "tree"))
+    templates = plan.existing.templates
+    others = [m for m in missing if m[0] not in templates]
+    _create_series(connection, plan, others, is_all=is_all)
 
 
 def _run(connection: Connection, sql: str, model: Model) -> None:
@@ -119,13 +140,17 @@ def _run(connection: Connection, sql: str, model: Model) -> None:
 
 
 def _create_series(
-    connection: Connection, plan: WritePlan, missing: Sequence[tuple[str, PlannedColumn]]
+    connection: Connection,
+    plan: WritePlan,
+    missing: Sequence[tuple[str, PlannedColumn]],
+    *,
+    is_all: bool,
 ) -> None:
     by_device: dict[str, list[PlannedColumn]] = {}
     for device, planned in missing:
         by_device.setdefault(device, []).append(planned)
     has_wish = any(c.encoding is not None or c.compression is not None for _, c in missing)
-    if len(by_device) > FEW_DEVICES and not has_wish:
+    if len(by_device) > FEW_DEVICES and not has_wish and not is_all:
         return
     plain = [(d, c) for d, c in missing if not plan.is_aligned(d)]
 
