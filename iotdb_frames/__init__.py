@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
     from iotdb_frames.client.connection import Connection, connect, use
+    from iotdb_frames.engines.dask_read import read_dask
     from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.play.runner import Runner
     from iotdb_frames.play.watch import watch
@@ -105,6 +106,7 @@ _HOME = {
     "plan_backfill": "backfills.job",
     "query": "reads.sql",
     "read": "reads.read",
+    "read_dask": "engines.dask_read",
     "read_sql": "reads.sql",
     "replay": "simulate.replay",
     "show": "reads.show",
@@ -173,6 +175,7 @@ __all__ = [
     "plan_backfill",
     "query",
     "read",
+    "read_dask",
     "read_sql",
     "replay",
     "show",

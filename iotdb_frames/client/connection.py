@@ -112,6 +112,16 @@ class Connection:
         self._told_closed.add(event)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How openings and idempotent requests are tried again."""
+        return self._retry
+
+    @property
     def options(self) -> ConnectionOptions:
         """The options in force; starts a ``local:`` server where it is not running."""
         with self._lock:

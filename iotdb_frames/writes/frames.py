@@ -15,7 +15,7 @@ from iotdb_frames.options import WriteOptions
 
 _WHOLE = pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch
 _CALLS = {
-    "__dask_graph__": ".compute()",
+    "__dask_graph__": "import iotdb_frames.engines.dask, and .iotdb.write(…) writes it; .compute()",
     "toPandas": ".toPandas()",
     "collect": ".collect()",
     "to_reader": ".to_reader()",

@@ -1,0 +1,264 @@
+"""What every engine shares: where workers connect to, and the write of one partition.
+
+A `Job` travels to the workers. The client checks it and makes the schema, once; a worker writes its
+partitions through one Connection per process and says what became of each; the client puts these
+outcomes together.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.codec.names import parse_target
+from iotdb_frames.display.card import plural
+from iotdb_frames.errors import (
+    AuthenticationError,
+    IoTDBFramesError,
+    OptionsError,
+    PartialWriteError,
+    ServerError,
+)
+from iotdb_frames.options import ConnectionOptions, RetryPolicy, write_options
+from iotdb_frames.writes.report import WriteReport
+from iotdb_frames.writes.schema.create import create
+from iotdb_frames.writes.writer import plan_frame, write
+
+_WHOLE = {"duplicates": "merge", "replace": False}
+"""Options that need all rows in one place, and the one value that does not."""
+_COUNTS = (
+    *("rows_in", "rows_written", "points", "chunks", "bytes_sent", "retries", "duplicates"),
+    *("rows_refused", "rows_empty"),
+)
+_UNLOGGED = (
+    "the workers have no password: set IOTDB_PASSWORD where they start, or let it travel to them: "
+    'iotf.connect(…, password=iotf.Secret("…", travels=True))'
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker connects to; pickled without its password, unless that may travel.
+
+    The client resolves it, so that ``local:`` is an address on the workers.
+
+    Parameters
+    ----------
+    options, retry : of the connection
+    here : the connection itself, for workers in the process that made it
+    """
+
+    options: ConnectionOptions
+    retry: RetryPolicy
+    here: Connection | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, connection: Connection | str | None) -> Place:
+        """The place of a call's ``connection=``."""
+        found = resolve_connection(connection)
+        return cls(found.options, found.retry, found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place, (self.options, self.retry)
+
+
+_opened: dict[tuple[int, Place], Connection] = {}
+_opening = threading.Lock()
+
+
+def connection_of(place: Place) -> Connection:
+    """The one connection to a place that this process has; after a fork, not the parent's."""
+    if place.here is not None and not place.here.is_closed:
+        return place.here
+    key = (os.getpid(), place)
+    with _opening:
+        if key not in _opened:
+            made = Connection(lambda: place.options, label=place.options.url, retry=place.retry)
+            try:
+                # The client was there a moment ago: a server that does not answer is waited for.
+                call_with_retry(lambda: made.server, policy=place.retry)
+            except AuthenticationError as exc:
+                if not place.options.password:
+                    exc.hint = _UNLOGGED
+                raise
+            _opened[key] = made
+        return _opened[key]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A write, ready to travel.
+
+    Parameters
+    ----------
+    place, target : where to
+    options : of `iotdb_frames.write`
+    claims : what the frame says of where it was read (its ``attrs["iotdb"]``), which its partitions
+        say too
+    """
+
+    place: Place
+    target: str
+    options: Mapping[str, Any]
+    claims: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, data: Any, target: str, connection: Any, options: Mapping[str, Any]) -> Job:
+        """The job of writing what is like `data`, a frame without rows, and the schema for it.
+
+        Raises
+        ------
+        OptionsError, FrameError, TimeIndexError, ColumnTypeError : what no partition can have.
+        ServerError : the server is not there, or refuses the schema.
+        """
+        chosen = write_options(options)
+        for name, only in _WHOLE.items():
+            if getattr(chosen, name) != only:
+                raise OptionsError(
+                    f"{name}={getattr(chosen, name)!r} needs all rows at once, and workers have "
+                    "some each",
+                    hint=f"leave out {name}=",
+                )
+        if chosen.progress != "auto" and chosen.progress is not False:
+            raise OptionsError(
+                "progress= is for writes of this process", hint="the engine shows its own"
+            )
+        travelling = {**options, "progress": False}
+        if chosen.dead_letter is not None:
+            travelling["dead_letter"] = str(Path(chosen.dead_letter).expanduser().absolute())
+        claims = getattr(data, "attrs", {}).get("iotdb")
+        job = cls(Place.of(connection), target, travelling, claims)
+        there = connection_of(job.place)
+        goal = parse_target(target, database=there.options.database)
+        planned = plan_frame(there, data, goal, chosen)
+        planned.check()
+        create(there, planned, planned.missing())
+        return job
+
+    def write(self, part: Any) -> WriteReport:
+        """Write one partition; returns when the server has acknowledged all of it.
+
+        Raises
+        ------
+        IoTDBFramesError : as `iotdb_frames.write` does.
+        """
+        if hasattr(part, "attrs"):
+            part = part.copy(deep=False)
+            part.attrs = {} if self.claims is None else {"iotdb": self.claims}
+        return write(part, self.target, connection=connection_of(self.place), **self.options)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One time that a job is run, for what its partitions have in common.
+
+    began : seconds since 1970, by the clock of whoever began
+    """
+
+    token: str
+    began: float
+
+    @classmethod
+    def begin(cls) -> Run:
+        """Begin one."""
+        return cls(uuid4().hex, time.time())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of some partitions.
+
+    report : of all of them
+    error : why not all is stored, of the first that failed
+    n_left : partitions that were not begun, because others had failed
+    """
+
+    report: WriteReport
+    error: IoTDBFramesError | None = None
+    n_left: int = 0
+
+    def result(self) -> WriteReport:
+        """The report.
+
+        Raises
+        ------
+        IoTDBFramesError : what went wrong, with this report.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+
+_failed: set[str] = set()
+"""Runs of which a partition failed in this process: what has not begun is left out."""
+
+
+def write_part(job: Job, part: Any, run: Run, place: int) -> Outcome:
+    """Write partition number `place`; an error is an outcome, which no engine tries again.
+
+    What may pass was tried again already, as ``retry=`` says.
+    """
+    if run.token in _failed:
+        return Outcome(WriteReport(job.target, rows_in=len(part)), n_left=1)
+    try:
+        return Outcome(job.write(part))
+    except IoTDBFramesError as exc:
+        _failed.add(run.token)
+        report = exc.report or WriteReport(job.target)
+        report.rows_in = len(part)
+        exc.message = f"in partition {place}: {exc.message}"
+        return Outcome(report, exc)
+
+
+def gather(outcomes: Sequence[Outcome], target: str, run: Run) -> Outcome:
+    """One outcome of many, whose error has the report of all."""
+    report = merge((outcome.report for outcome in outcomes), target)
+    report.seconds = max(report.seconds, time.time() - run.began)
+    n_left = sum(outcome.n_left for outcome in outcomes)
+    if n_left:
+        report.notes.append(f"{plural(n_left, 'partition')} of {len(outcomes):,} were not begun")
+    error = next((o.error for o in outcomes if o.error is not None), None)
+    return Outcome(report, None if error is None else _explain(error, report), n_left)
+
+
+def _explain(error: IoTDBFramesError, report: WriteReport) -> IoTDBFramesError:
+    is_stored = report.chunks or any(f.state != "refused" for f in report.failures)
+    if isinstance(error, ServerError) and is_stored:
+        explained: IoTDBFramesError = PartialWriteError(
+            f"{report.points:,} points in {report.chunks:,} chunks were acknowledged, then: "
+            f"{error.message}",
+            hint="error.report tells the chunks; writing the same frame again is safe",
+        )
+    else:
+        explained = copy(error)  # an engine may hold the other one, and put it together again
+    explained.report = report
+    return explained
+
+
+def merge(reports: Iterable[WriteReport], target: str) -> WriteReport:
+    """One report of many: counts add up, notes come once; the time is that of the longest."""
+    whole = WriteReport(target)
+    for part in reports:
+        for name in _COUNTS:
+            setattr(whole, name, getattr(whole, name) + getattr(part, name))
+        for label, n_values in part.lossy.items():
+            whole.lossy[label] = whole.lossy.get(label, 0) + n_values
+        for failure in part.failures:
+            whole.add_failure(failure)
+        whole.n_failures += part.n_failures - len(part.failures)
+        whole.seconds = max(whole.seconds, part.seconds)
+        files = [] if part.dead_letter is None else [part.dead_letter]
+        if whole.dead_letter is None and files:
+            whole.dead_letter = files.pop()
+        notes = [*part.notes, *(f"further refused rows are in {file}" for file in files)]
+        whole.notes += [note for note in notes if note not in whole.notes]
+    return whole

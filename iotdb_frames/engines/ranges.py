@@ -1,0 +1,98 @@
+"""What a read is split by: ranges of time in which a target has rows, in ticks of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.reads.ask import Ask, check_ask
+from iotdb_frames.reads.select import table_range_sql, tree_range_sql
+from iotdb_frames.reads.sql import run_query
+from iotdb_frames.writes.schema.look import look_at_table
+
+_AT_ONCE = 200
+"""Columns a query asks for; for the range of thousands a small server has no memory."""
+
+
+def time_ranges(
+    connection: Connection,
+    target: str,
+    said: Mapping[str, Any],
+    *,
+    start: Any,
+    end: Any,
+    where: Mapping[str, Any] | None,
+    n: int,
+) -> list[tuple[int, int]]:
+    """At most `n` ranges (first tick, first behind the last) of equal length that hold all rows.
+
+    Parameters
+    ----------
+    said : ``attrs["iotdb"]`` of a frame that was read of the target
+    start, end, where : as in `iotdb_frames.read`
+
+    Returns
+    -------
+    list : ascending, each begins where the one before ends; empty where there are no rows
+    """
+    ask = check_ask(
+        connection,
+        target,
+        columns=None,
+        start=start,
+        end=end,
+        where=where,
+        every=None,
+        agg=None,
+        fill=None,
+        limit=None,
+        device=None,
+        wide=False,
+        chunk_rows=None,
+    )
+    lows, tops = _ends(connection, ask, list(said["types"]), by_device="device" in said)
+    if not lows or not tops:
+        return []
+    first, end_tick = min(lows), max(tops) + 1
+    n = max(1, min(n, end_tick - first))
+    cuts = [first + (end_tick - first) * i // n for i in range(n + 1)]
+    return list(pairwise(cuts))
+
+
+def _ends(
+    connection: Connection, ask: Ask, columns: Sequence[str], *, by_device: bool
+) -> tuple[list[int], list[int]]:
+    """First ticks and last ticks, of columns and devices."""
+    if ask.target.model == "table":
+        time = look_at_table(connection, ask.target).time
+        found = [
+            table_range_sql(
+                ask.target, time=time, start=ask.start, end=ask.end, where=ask.conditions
+            )
+        ]
+    else:
+        paths = ask.target.path + f".{ask.pattern or '**'}" * by_device
+        found = [
+            tree_range_sql(
+                paths,
+                columns=columns[i : i + _AT_ONCE],
+                start=ask.start,
+                end=ask.end,
+                where=ask.conditions,
+                by_device=by_device,
+            )
+            for i in range(0, len(columns), _AT_ONCE)
+        ]
+    lows, tops = [], []
+    for sql in found:
+        ticks = run_query(connection, sql, model=ask.target.model).to_arrow().columns
+        ticks = [column.cast(pa.int64()) for column in ticks[int(by_device) :]]
+        half = len(ticks) // 2
+        lows += [low for c in ticks[:half] if (low := pc.min(c).as_py()) is not None]
+        tops += [top for c in ticks[half:] if (top := pc.max(c).as_py()) is not None]
+    return lows, tops

@@ -1,0 +1,35 @@
+"""Without its packages an engine says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("call", ["import iotdb_frames.engines.dask", "iotf.read_dask('root.a')"])
+def test_a_missing_extra_is_named(call: str) -> None:
+    """An engine that is not installed raises an error with its pip command."""
+    code = f"""
+import sys
+sys.modules["dask"] = None
+import iotdb_frames as iotf
+try:
+    {call}
+except iotf.MissingExtraError as exc:
+    print(exc.hint)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == 'pip install "iotdb-frames[dask]"'
+
+
+def test_a_frame_of_an_engine_names_the_way() -> None:
+    """`iotf.write` of a frame of another library's says which call writes it."""
+    import iotdb_frames as iotf
+
+    elsewhere = type("DataFrame", (), {"__dask_graph__": None})()
+    with pytest.raises(iotf.OptionsError, match=r"engines\.dask, and \.iotdb\.write"):
+        iotf.plan(elsewhere, "root.a.b", offline=True)
