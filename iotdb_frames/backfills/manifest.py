@@ -171,10 +171,30 @@ class Manifest(Store):
 
     # --- units -------------------------------------------------------------------------------
 
-    def units(self, where: str = "1", *values: Any, most: int = -1) -> list[UnitRow]:
-        """Units in the order in which they are sent, at most `most`."""
+    def units(self, *states: str, file: int | None = None) -> list[UnitRow]:
+        """Units in the order in which they are sent.
+
+        Parameters
+        ----------
+        states : of these states; none given: of all
+        file : of this file; None: of all
+        """
+        marks = ", ".join("?" * len(states))
         rows = self._all(
-            f"SELECT * FROM units WHERE {where} ORDER BY file, start LIMIT ?", *values, most
+            f"SELECT * FROM units WHERE (file = ? OR ? IS NULL) "
+            f"AND (state IN ({marks}) OR {not states}) ORDER BY file, start",
+            file,
+            file,
+            *states,
+        )
+        return [UnitRow(*row) for row in rows]
+
+    def problems(self, *, most: int) -> list[UnitRow]:
+        """Units that failed or of which something was refused, in the same order."""
+        rows = self._all(
+            "SELECT * FROM units WHERE error IS NOT NULL OR state = 'failed' "
+            "ORDER BY file, start LIMIT ?",
+            most,
         )
         return [UnitRow(*row) for row in rows]
 

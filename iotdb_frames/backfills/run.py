@@ -55,8 +55,8 @@ class Read:
 
 
 @dataclass
-class Pace:
-    """Of one run: see BackfillReport."""
+class Sent:
+    """What one run sent and had acknowledged: see BackfillReport."""
 
     rows: int = 0
     points: int = 0
@@ -101,7 +101,7 @@ class Run:
         self._raises = options.write.on_error == "raise"
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
-        self.pace = Pace()
+        self.sent = Sent()
 
     def go(self) -> None:
         """Send all that is not done.
@@ -132,14 +132,14 @@ class Run:
         if self._fatal is not None:
             raise self._fatal
         if sender.error is not None:
-            raise_explained(self._explain(sender.error), sender.error)
+            raise_explained(self._stopped_by(sender.error), sender.error)
         return n_reopened > 0
 
     # --- reading, in a thread of its own -------------------------------------------------------
 
     def _reads(self) -> Iterator[Read]:
         for file in self._manifest.files():
-            units = self._manifest.units("file = ?", file.id)
+            units = self._manifest.units(file=file.id)
             open_units = [u for u in units if u.state in ("pending", "sending")]
             todo: list[Range] = [(u.start, u.stop, u.line) for u in open_units]
             if file.error is not None or (file.is_read and not todo):
@@ -287,16 +287,16 @@ class Run:
                 lossy=json.dumps(report.lossy) if report.lossy else None,
             )
             with self._lock:
-                self.pace.rows += report.rows_written
-                self.pace.points += report.points
-                self.pace.bytes_sent += report.bytes_sent
-                self.pace.retries += report.retries
+                self.sent.rows += report.rows_written
+                self.sent.points += report.points
+                self.sent.bytes_sent += report.bytes_sent
+                self.sent.retries += report.retries
             self._meter.add(n_bytes=piece.n_bytes, rows=report.rows_written)
         except BaseException as exc:
             self._fatal = self._fatal or exc
 
-    def _explain(self, error: BaseException) -> BaseException:
-        if not isinstance(error, IoTDBFramesError) or not self.pace.rows:
+    def _stopped_by(self, error: BaseException) -> BaseException:
+        if not isinstance(error, IoTDBFramesError) or not self.sent.rows:
             return error
         hint = "call it again with the same manifest: it goes on where it stopped"
         if isinstance(error, ServerError) and error.is_retryable:

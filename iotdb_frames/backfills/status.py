@@ -51,8 +51,7 @@ def fill_report(report: BackfillReport, manifest: Manifest) -> None:
         if file.error:
             report.problems.append(UnitProblem(file.name, 0, 0, "failed", file.error))
     names = {file.id: file.name for file in manifest.files()}
-    bad = manifest.units("error IS NOT NULL OR state = 'failed'", most=MAX_PROBLEMS)
-    for unit in bad:
+    for unit in manifest.problems(most=MAX_PROBLEMS):
         message = unit.error or "failed"
         report.problems.append(
             UnitProblem(names[unit.file], unit.start, unit.stop, unit.state, message)

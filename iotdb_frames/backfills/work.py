@@ -122,7 +122,7 @@ class Work:
             file = self._files.get(key)
             if file is None or not self._is_other(row, file):
                 continue
-            if changed == "raise" and self._manifest.units("file = ?", row.id):
+            if changed == "raise" and self._manifest.units(file=row.id):
                 raise FrameError(
                     f"{row.name} has changed since its backfill began",
                     hint='changed="again" writes all of it again; rows that it no longer has stay',
@@ -243,14 +243,14 @@ class Work:
         try:
             run.go()
         finally:
-            report.run_rows += run.pace.rows
-            report.run_points += run.pace.points
-            report.bytes_sent += run.pace.bytes_sent
-            report.retries += run.pace.retries
+            report.run_rows += run.sent.rows
+            report.run_points += run.sent.points
+            report.bytes_sent += run.sent.bytes_sent
+            report.retries += run.sent.retries
 
     def _open(self, row: FileRow) -> tuple[SourceFile | None, Reader]:
         if self._frames is not None:
-            known = {u.start: u.digest for u in self._manifest.units("file = ?", row.id)}
+            known = {u.start: u.digest for u in self._manifest.units(file=row.id)}
             return None, FramesReader(self._frames, known)
         file = self._files.get((row.root, row.name))
         if file is None:
@@ -279,7 +279,7 @@ class Work:
         return sum(count_points(self._connection, self._target, expected).values())
 
     def _verify(self, meter: Meter, how: str) -> Outcome:
-        units = self._manifest.units("state = 'written'")
+        units = self._manifest.units("written")
         if not units:
             return Outcome()
         patience = self._options.write.retry

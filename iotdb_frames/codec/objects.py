@@ -69,12 +69,12 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
         try:
             found = pa.array(part, from_pandas=True).type
         except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError) as exc:
-            raise _explain(values, label, start, exc) from exc
+            raise _refusal(values, label, start, exc) from exc
         if pa.types.is_null(found):
             continue
         inferred = pd.api.types.infer_dtype(part, skipna=True)
         if _is_mixed(part, found, inferred):
-            raise _explain(values, label, start, None)
+            raise _refusal(values, label, start, None)
         if pa.types.is_integer(found) and inferred != "integer" and _has_floats(part):
             found = pa.float64()  # Arrow cuts numpy's float16 to what the ints before it are
         if pa.types.is_timestamp(found):
@@ -95,7 +95,7 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
     if all(pa.types.is_timestamp(t) for t in types) and len({t.tz is None for t in types}) == 1:
         unit = max((t.unit for t in types), key=["s", "ms", "us", "ns"].index)
         return pa.timestamp(unit, types[0].tz)
-    raise _explain(values, label, 0, None)
+    raise _refusal(values, label, 0, None)
 
 
 def _present(part: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def _finest_unit(part: np.ndarray, found: pa.DataType) -> str:
     return str(found.unit)
 
 
-def _explain(
+def _refusal(
     values: np.ndarray, label: Hashable, start: int, exc: BaseException | None
 ) -> ColumnTypeError:
     """The first value of another kind than those before it, or what else is wrong."""

@@ -299,7 +299,7 @@ class LocalServer:
 
     def _failure(self, message: str) -> LaunchError:
         failure = logs.read_failure(self.data_dir)
-        is_port_taken, hint = logs.explain(failure)
+        is_port_taken, hint = logs.cause_of(failure)
         kind = _PortLostError if is_port_taken else LaunchError
         return kind(message, log_tail=failure, hint=hint)
 

@@ -62,7 +62,7 @@ def has_crashed(directory: Path) -> bool:
     return any(_CRASH.search(line) for line in lines)
 
 
-def explain(failure: str) -> tuple[bool, str | None]:
+def cause_of(failure: str) -> tuple[bool, str | None]:
     """(whether a port was taken, a hint) from the log of a start that failed."""
     for pattern, hint in _CAUSES:
         if re.search(pattern, failure):

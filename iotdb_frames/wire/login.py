@@ -12,7 +12,7 @@ from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ServerInfo, check
-from iotdb_frames.wire.sockets import explain, open_socket, speaks_tls
+from iotdb_frames.wire.sockets import as_lost, open_socket, speaks_tls
 from iotdb_frames.wire.transport import Channel
 
 
@@ -53,7 +53,7 @@ def log_in(
     except OptionsError:  # a ValueError, too
         raise
     except (OSError, ValueError) as exc:
-        raise explain(exc, address) from exc
+        raise as_lost(exc, address) from exc
     channel = Channel(sock, address, clock=clock)
     try:
         channel.transport.limit(until - clock.now(), in_all=True)
@@ -65,7 +65,7 @@ def log_in(
         if isinstance(cause, ConnectionResetError) and not options.tls:
             is_tls = speaks_tls(host, port)
             cause = ConnectionAbortedError("TLS") if is_tls else cause
-        lost = explain(cause, address)
+        lost = as_lost(cause, address)
         if isinstance(cause, TApplicationException) and options.time_zone != "UTC":
             # Java knows other names than Python; a session with one of those fails like this.
             lost.hint = f"if the server does not know time_zone={options.time_zone!r}, take another"

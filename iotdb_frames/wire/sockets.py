@@ -107,7 +107,7 @@ def _left_s(until: float, clock: Clock) -> float:
     return left_s
 
 
-def explain(exc: BaseException, address: str) -> ConnectionLost:
+def as_lost(exc: BaseException, address: str) -> ConnectionLost:
     """The error for a connection that failed: what it really is, and the remedy."""
     text, hint, may_pass = f"no connection to {address}: {exc}", None, True
     if isinstance(exc, ssl.SSLCertVerificationError):

@@ -299,7 +299,7 @@ def test_torn_log_of_the_manifest(connection: Connection, database: str, tmp_pat
     first = tmp_path / "first.sqlite"
     iotf.backfill(tmp_path / "in", target, manifest=first, **options)
     opened = Manifest(first)
-    for unit in opened.units("state = 'verified'"):  # many small commits, all in the log
+    for unit in opened.units("verified"):  # many small commits, all in the log
         opened.set_unit(unit.id, state="pending")
     log = Path(f"{first}-wal").read_bytes()
     assert len(log) > 8_000
@@ -336,7 +336,7 @@ def test_server_restarted_in_mid_run(tmp_path: Path) -> None:
 
             worker = pool.submit(work)
             book = _opened(tmp_path / "m.sqlite")
-            while len(book.units("state = 'written'")) < 10:
+            while len(book.units("written")) < 10:
                 assert not worker.done(), worker.result()
                 time.sleep(0.01)
             book.close()

@@ -131,7 +131,7 @@ def test_a_unit_through_its_life(book: Manifest) -> None:
     (row,) = book.units()
     assert (row.id, row.state, row.tries, row.before, row.n_bytes) == (unit, "sending", 2, 5, 7)
     book.finish(unit, letters=[(2, b"x")], rows=10, written=8, refused=2, points=16)
-    (row,) = book.units("state = 'written'")
+    (row,) = book.units("written")
     assert (row.rows, row.written, row.refused, row.points) == (10, 8, 2, 16)
     assert list(book.refused()) == [(unit, b"x")]
     book.begin(file.id, 0, 10)
@@ -164,7 +164,7 @@ def test_later_units_follow_once_more(
         book.finish(unit, letters=[])
     first_unit = book.units()[0]
     assert book.reopen(first_unit.id, *ticks) == len(reopened)
-    assert [u.start for u in book.units("state = 'pending'")] == reopened
+    assert [u.start for u in book.units("pending")] == reopened
 
 
 def test_failures_are_tried_again_when_asked(book: Manifest) -> None:

@@ -10,7 +10,7 @@ import pytest
 from noting import Notes, NotingComm
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.notebook.panel import cells
+from iotdb_frames.notebook.panel import reruns
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.server import LocalServer
 
@@ -21,7 +21,7 @@ def notes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
     made = Notes()
     monkeypatch.setattr(comm, "create_comm", lambda **options: NotingComm(made, **options))
     panels: list[LivePanel] = []
-    monkeypatch.setattr(cells, "adopt", panels.append)
+    monkeypatch.setattr(reruns, "adopt", panels.append)
     before, n_failed = set(threading.enumerate()), request.session.testsfailed
     yield made
     if request.session.testsfailed > n_failed:  # it never came to its closing lines

@@ -13,9 +13,9 @@ import pytest
 
 from iotdb_frames.display import views
 from iotdb_frames.errors import MissingExtraError
-from iotdb_frames.notebook.panel import cells
+from iotdb_frames.notebook.panel import reruns
 
-PANEL = Path(cells.__file__).parent
+PANEL = Path(reruns.__file__).parent
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +91,12 @@ def test_a_cell_that_runs_again_closes_what_it_made(monkeypatch: pytest.MonkeyPa
 
     shell = Shell()
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    monkeypatch.setattr(cells, "_made", {})
+    monkeypatch.setattr(reruns, "_made", {})
 
     def make(cell: str, run: str) -> View:
         shell.cell, shell.run = cell, run
         view = View()
-        cells.adopt(view)
+        reruns.adopt(view)
         return view
 
     first, second, other = make("a", "1"), make("a", "1"), make("b", "1")
@@ -104,15 +104,15 @@ def test_a_cell_that_runs_again_closes_what_it_made(monkeypatch: pytest.MonkeyPa
     assert [v.is_closed for v in (first, second, other, again, more)] == [
         True, True, False, False, False
     ]  # fmt: skip
-    cells.forget(other)
-    assert list(cells._made) == ["a"]
+    reruns.forget(other)
+    assert list(reruns._made) == ["a"]
 
 
 def test_where_there_is_no_cell_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a script views are the script's."""
-    monkeypatch.setattr(cells, "_made", {})
+    monkeypatch.setattr(reruns, "_made", {})
     view = View()
-    cells.adopt(view)
-    cells.adopt(View())
+    reruns.adopt(view)
+    reruns.adopt(View())
     assert not view.is_closed
-    assert not cells._made
+    assert not reruns._made

@@ -191,14 +191,13 @@ class Verifier:
         self._plan_units = plan_units
         self._on_unit = on_unit
         self._policy = policy
-        done = ", ".join(f"'{state}'" for state in DONE)
-        self._overlaps = Overlaps(manifest.units(f"state IN ({done})"))
+        self._overlaps = Overlaps(manifest.units(*DONE))
         self._outcome = Outcome()
 
     def go(self) -> Outcome:
         """Verify; a unit's verdict is in the manifest as soon as it is known."""
         doubts: dict[int, _Doubt] = {}
-        for unit in self._manifest.units("state = 'written'"):
+        for unit in self._manifest.units("written"):
             doubt = call_with_retry(partial(self._count, unit), policy=self._policy)
             if doubt is not None:
                 doubts[unit.id] = doubt

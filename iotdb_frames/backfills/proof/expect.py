@@ -27,7 +27,7 @@ Device = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
-class Group:
+class Alike:
     """Devices that have the same columns.
 
     columns : points of each, by name as on the wire
@@ -45,7 +45,7 @@ class Expected:
     first, last : its time range, in ticks of the server
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[Alike, ...]
     tags: tuple[str, ...]
     first: int
     last: int
@@ -60,7 +60,7 @@ class Expected:
         """What `to_plain` gave."""
         groups, tags, first, last = plain
         return cls(
-            tuple(Group(frozenset(map(tuple, devices)), columns) for devices, columns in groups),
+            tuple(Alike(frozenset(map(tuple, devices)), columns) for devices, columns in groups),
             tuple(tags),
             first,
             last,
@@ -93,7 +93,7 @@ def expect(plan: WritePlan) -> Expected | None:
             for c in part.written
             if c.column.category == "field"
         }
-        groups.append(Group(frozenset(devices), columns))
+        groups.append(Alike(frozenset(devices), columns))
     return Expected(tuple(groups), tags, int(ticks.min()), int(ticks.max()))
 
 

@@ -13,7 +13,7 @@ from IPython.display import display, update_display
 from iotdb_frames.display.card import Card
 from iotdb_frames.display.views import is_in_notebook
 from iotdb_frames.errors import IoTDBFramesError
-from iotdb_frames.notebook.panel import cells, snapshot
+from iotdb_frames.notebook.panel import reruns, snapshot
 from iotdb_frames.notebook.panel.chart import ChartView
 from iotdb_frames.notebook.panel.controls import close_tree
 from iotdb_frames.notebook.panel.counters import Tile
@@ -45,7 +45,7 @@ class LivePanel:
             spans=spans,
         )
         self.widget: w.Widget = w.VBox(self._parts())
-        cells.adopt(self)
+        reruns.adopt(self)
 
     # --- what a kind of panel says ---
 
@@ -84,7 +84,7 @@ class LivePanel:
         self.view.close()
         self._show_still()
         close_tree(self.widget)
-        cells.forget(self)
+        reruns.forget(self)
 
     def say(self, error: BaseException | None) -> None:
         """Show in plain words what went wrong; None: nothing does any more."""
