@@ -19,6 +19,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.display.progress import measure_files
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.files.csv.explain import explain
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
 from iotdb_frames.options import hide_url
@@ -181,14 +182,16 @@ def plan_backfill(
     described: dict[str, list[Any]] = {}
     for one in found.files:
         if one.dialect is not None:
-            facts = one.dialect.facts()
-            described.setdefault(repr(facts), [facts, 0, one.file.name])[1] += 1
+            key = repr(one.dialect.facts())
+            if key not in described:
+                described[key] = [explain(one.file, chosen.files, one.dialect), 0]
+            described[key][1] += 1
         if one.plan is not None:
             plan.writes.append((one.file.name, one.plan))
         if one.error is not None and not one.is_empty:
             hint = f" ({one.error.hint})" if one.error.hint else ""
             plan.problems.append(one.error.message + hint)
-    plan.dialects = [tuple(entry) for entry in described.values()]
+    plan.dialects = [(explained, n_files) for explained, n_files in described.values()]
     plan.problems += found.problems
     plan.notes += found.notes
     plan.notes += [

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import wrap
 from typing import Any
 
-from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
+from iotdb_frames.display.card import (
+    MAX_TEXT,
+    Card,
+    Grid,
+    Shown,
+    count,
+    duration,
+    plural,
+    rate,
+    size,
+)
+from iotdb_frames.files.csv.explain import Explained
 from iotdb_frames.writes.report import empty_rows, lossy_values
 
 MAX_PROBLEMS = 1_000
@@ -171,13 +182,13 @@ class BackfillPlan(Shown):
     """What a backfill would read and how, from footers and samples; nothing was sent.
 
     files : names, formats, bytes
-    dialects : (facts, files it holds for) of CSV files
+    dialects : how CSV files are read: an example, and how many files are read so
     writes : of each kind of file the first one's name, and the plan of a sample of it
     """
 
     target: str
     files: list[tuple[str, str, int]]
-    dialects: list[tuple[Sequence[tuple[str, str]], int, str]] = field(default_factory=list)
+    dialects: list[tuple[Explained, int]] = field(default_factory=list)
     writes: list[tuple[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -188,10 +199,11 @@ class BackfillPlan(Shown):
         facts: list[tuple[str, Any]] = [
             ("files", (count(len(self.files)), size(total))),
         ]
-        for described, n_files, example in self.dialects:
-            facts.append(("csv", (example, plural(n_files, "file"))))
-            facts += described
         grids = [Grid(("file", "format", "size"), [(n, f, size(s)) for n, f, s in self.files])]
+        for explained, n_files in self.dialects:
+            facts.append(("csv", (explained.file, plural(n_files, "file"))))
+            facts += explained.facts
+            grids.append(explained.values)
         for name, plan in self.writes:
             some = list(plan.card().grids)
             if len(self.writes) > 1:  # say whose columns these are
@@ -199,7 +211,8 @@ class BackfillPlan(Shown):
                 some[0] = replace(some[0], header=[f"{label} of {name}", *others])
             grids += some
         if self.problems:
-            grids.append(Grid(("problem",), [(text,) for text in self.problems]))
+            lines = [line for text in self.problems for line in wrap(text, MAX_TEXT)]
+            grids.append(Grid(("problem",), [(line,) for line in lines]))
         is_bad = self.problems or any(plan.problems for _, plan in self.writes)
         status = "bad" if is_bad else "ok"
         return Card("backfill plan", self.target, status, facts, grids, self.notes)

@@ -14,6 +14,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError, IoTDBFramesError
+from iotdb_frames.files.csv.explain import explain
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.pieces import JoinedPiece, Piece
 from iotdb_frames.files.readers import open_reader
@@ -102,6 +103,9 @@ def plan_file(
         locate(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
     planned.ddl = tuple(ddl(planned))
     planned.notes = (*planned.notes, *notes)
+    if job.dialect is not None:
+        explained = explain(file, options, job.dialect)
+        planned.read_facts, planned.read_grids = explained.facts, (explained.values,)
     return planned
 
 
@@ -110,6 +114,7 @@ class _FileWrite:
 
     is_whole : whether it is one piece, which is checked before anything is sent
     pieces : its frames, one at least
+    dialect : how it is written, if it is a CSV file
     notes : what was found out about it and changes values
     """
 
@@ -132,6 +137,7 @@ class _FileWrite:
             raise one.error
         found.check_labels(write.series)
         self._reader = open_reader(file, options, one.dialect)
+        self.dialect = one.dialect
         self.notes = [] if one.dialect is None else one.dialect.surprises()
         self.pieces = self._pieces()
 

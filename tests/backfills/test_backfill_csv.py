@@ -10,7 +10,12 @@ import pytest
 
 import iotdb_frames as iotf
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.options import FileOptions
+from iotdb_frames.files.sources import find_files
+from iotdb_frames.files.writing import plan_file
+from iotdb_frames.options import write_options
 
 
 class Desk:
@@ -105,3 +110,29 @@ def test_counts_are_times_where_the_server_has_times(desk: Desk) -> None:
     assert report.is_complete
     wanted = pd.to_datetime([1564388230, 1564388231], unit="s")
     assert (pd.DatetimeIndex(desk.stored()["seen"]) == wanted).all()
+
+
+def test_plans_show_what_will_be_stored(desk: Desk) -> None:
+    """The plan of a backfill, and of one file, shows guesses and values before and after."""
+    file = desk.folder / "f.csv"
+    file.write_text("time;a;n\n2024-03-01 08:00;0,25;998\n2024-03-01 08:01;0,5;1.200\n")
+    plan = iotf.plan_backfill(file, desk.target, connection=desk.connection)
+    how = write_options({})
+    (source,), _ = find_files(str(file))
+    goal = parse_target(desk.target)
+    one = plan_file(source, goal, desk.connection, options=FileOptions.of(how), write=how)
+    for card in (plan.card(), one.card()):
+        for text in ("decimal    ',' (as in 0,25)", "'1.200'", "1200", "header     line 1"):
+            assert text in card.text()
+        assert "1.200 is 1200" in card.html()
+    assert desk.is_empty
+
+
+def test_a_plan_shows_the_whole_question(desk: Desk) -> None:
+    """What cannot be told is asked by the plan, with both readings and their options."""
+    file = desk.folder / "f.csv"
+    file.write_text("time;n\n2024-03-01 08:00;1.200\n2024-03-01 08:01;1.300\n")
+    plan = iotf.plan_backfill(file, desk.target, connection=desk.connection)
+    text = " ".join(plan.card().text().split())
+    assert plan.card().status == "bad"
+    assert 'csv={"decimal": "."} reads 1.2, csv={"thousands": "."} reads 1200' in text

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from iotdb_frames.display.card import plural
 from iotdb_frames.errors import OptionsError
 
 KNOWN_NULLS = (
@@ -152,15 +153,20 @@ class CsvDialect:
             out.append(
                 (
                     "skipped",
-                    f"{self.skip_lines} lines above the header, {self.skip_after_header} below",
+                    f"{plural(self.skip_lines or 0, 'line')} above the header, "
+                    f"{self.skip_after_header} below",
                 )
             )
-        if not self.header:
-            out.append(("header", "none"))
+        line = (self.skip_lines or 0) + 1
+        out.append(("header", f"line {line}" if self.header else "none"))
         when = "not found"
         if self.time_columns:
             when = f"{' + '.join(self.time_columns)} as {self.time_format or 'numbers'}"
-        out.append(("time", when + (", with offsets" if self.has_offset else "")))
+        out.append(("time", when))
+        zone = "of the connection, for the file says none"
+        if not self.time_format:
+            zone = "UTC"
+        out.append(("zone", "offsets in the file" if self.has_offset else zone))
         nulls = [t for t in self.null_values or () if t]
         if nulls:
             out.append(("missing", " ".join(nulls)))

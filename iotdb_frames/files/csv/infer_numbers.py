@@ -69,6 +69,25 @@ def find_marks(name: str, columns: Mapping[str, pa.Array], dialect: CsvDialect) 
     return decimal, thousands
 
 
+def show_marks(columns: Mapping[str, pa.Array], dialect: CsvDialect) -> tuple[str, str]:
+    """A number that shows the decimal mark, and one that shows the groups; "" for none.
+
+    Parameters
+    ----------
+    columns : texts as the file has them, of a dialect that is found out
+    """
+    seen = _look(columns, is_whole=True)
+    point, group = dialect.decimal or ".", dialect.thousands or ""
+    shown = seen.points.get(point) or seen.either.get(point)
+    if shown is None:  # what groups digits is no decimal mark
+        shown = seen.groups.get(_OTHER.get(point, "")) or seen.groups.get(group)
+    grouped = seen.groups.get(group) or seen.either.get(group)
+    return (
+        "" if shown is None else f"as in {shown[1]}",
+        "" if grouped is None else f"{grouped[1]} is {grouped[1].replace(group, '')}",
+    )
+
+
 def is_address(texts: pa.Array) -> bool:
     """Whether the texts are addresses of IPv4, which look like groups of digits."""
     some = texts.drop_null().slice(0, _ENDS).to_pylist()

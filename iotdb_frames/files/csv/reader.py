@@ -126,9 +126,9 @@ class CsvReader:
 
     def sample(self) -> pa.Table:
         """Some rows, as `pieces` would give them."""
-        with reading(self._file):
-            for piece in self._pieces([(0, None, 0)], _SAMPLE_BYTES):
-                return piece.data.slice(0, SAMPLE_ROWS)
+        piece = self.first_piece()
+        if piece is not None:
+            return piece.data.slice(0, SAMPLE_ROWS)
         known = {*(self.dialect.types or {}), *self._keys, self.time}
         empty = {
             n: pa.array([], self._type_of(n) if n in known else pa.null())
@@ -138,6 +138,11 @@ class CsvReader:
         if self._parts:
             empty[JOINED] = pa.array([], pa.timestamp("ms"))
         return self._shaper.shape(pa.table(empty))[0]
+
+    def first_piece(self) -> Piece | None:
+        """Some rows with their texts; None where there are none."""
+        with reading(self._file):
+            return next(self._pieces([(0, None, 0)], _SAMPLE_BYTES), None)
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         with reading(self._file):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -129,6 +129,7 @@ class WritePlan(Shown):
         they leave nothing behind; None where there are none
     ddl : what would be created, as SQL
     starts_small : whether the first requests are smaller, for a wire that waits
+    read_facts, read_grids : of a file, how it is read
     """
 
     target: Target
@@ -146,6 +147,8 @@ class WritePlan(Shown):
     is_empty: np.ndarray | None = None
     ddl: tuple[str, ...] = ()
     starts_small: bool = True
+    read_facts: Sequence[tuple[str, Any]] = ()
+    read_grids: Sequence[Grid] = ()
 
     @property
     def n_devices(self) -> int:
@@ -252,6 +255,7 @@ class WritePlan(Shown):
             ("rows", (count(self.layout.n_rows), f"{count(len(self.order))} to send")),
             ("devices", count(self.n_devices)),
             ("bytes", f"about {size(self.n_bytes)} in at most {plural(chunks, 'chunk')}"),
+            *self.read_facts,
         ]
         if n_empty := self.rows_empty:
             facts.append(("empty", empty_rows(n_empty)))
@@ -267,7 +271,10 @@ class WritePlan(Shown):
                 )
             )
         says = [i for i in range(len(header)) if any(row[i] not in ("", "default") for row in rows)]
-        grids = [Grid([header[i] for i in says], [[row[i] for i in says] for row in rows])]
+        grids = [
+            Grid([header[i] for i in says], [[row[i] for i in says] for row in rows]),
+            *self.read_grids,
+        ]
         if self.problems:
             grids.append(Grid(("problem",), [(str(e).replace("\n", " "),) for e in texts]))
         if self.ddl:
