@@ -462,7 +462,7 @@ def test_devices_come_in_time_order(
     ddf = iotf.read_dask(target, partitions=4, connection=place)
     assert_frame_equal(as_texts(ddf.compute()), as_texts(in_time_order(expected)))
     assert len(ddf) == len(frame)
-    where = {"state": ["idle", "running"], "vibration": (">", 0.5)}
+    where = {"state": ["idle", "running"], "vibration": (">", 2.0)}
     some = iotf.read_dask(target, where=where, partitions=3, connection=place).compute()
     expected_some = in_time_order(iotf.read(target, where=where, connection=place))
     assert 0 < len(some) < len(frame)
