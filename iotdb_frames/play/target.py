@@ -8,7 +8,7 @@ database takes, and being behind is known at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, Unpack
 
@@ -89,6 +89,7 @@ def stream(
     if options or connection is not None:
         name = next(iter(options), "connection")
         raise OptionsError(f"{name}= goes with a target; the sink has options of its own")
+    _check_tags(source, getattr(to, "tags", None))
     return Runner(
         source,
         to.send,
@@ -115,6 +116,18 @@ def _own_options(source: Any, target: Target) -> dict[str, Any]:
     elif getattr(source, "has_devices", False):
         own |= {"device": "device"} if target.model == "tree" else {"tags": ("device",)}
     return own
+
+
+def _check_tags(source: Any, tags: Sequence[str] | None) -> None:
+    """Devices that a sink does not tell apart would overwrite each other."""
+    if tags is None:
+        return
+    own = getattr(source, "tags", ()) or ("device",) * getattr(source, "has_devices", False)
+    if lacking := [tag for tag in own if tag not in tags]:
+        raise OptionsError(
+            f"this fleet has the tag {', '.join(lacking)}, and the sink's tags= does not name it",
+            hint=f"IoTDBOptions(table=…, tags={list(own)})",
+        )
 
 
 def _check(chosen: WriteOptions, given: Mapping[str, Any]) -> None:

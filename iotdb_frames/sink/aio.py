@@ -34,8 +34,8 @@ class AsyncSink:
 
     async def send(self, event: Any) -> Ticket:
         """As `IoTDBSink.send`; where that would block, other coroutines go on."""
-        pending = self._sink.pending
-        ticket, entries = self._sink.entries_of(event, pending)
+        pending = self._sink._pending
+        ticket, entries = self._sink._entries_of(event, pending)
         while not pending.offer(entries, may_block=False):
             await asyncio.to_thread(pending.wait_for_room)
         return ticket

@@ -17,8 +17,8 @@ import pyarrow as pa
 from iotdb_frames.codec.sources import is_missing
 from iotdb_frames.errors import FrameError, IoTDBFramesError, ServerError
 from iotdb_frames.sink.groups import Group, gather
-from iotdb_frames.sink.known import KnownSeries, wire_names
-from iotdb_frames.sink.rows import Block, Row, rows_to_blocks
+from iotdb_frames.sink.known import Known
+from iotdb_frames.sink.rows import Block, Device, Row, rows_to_blocks
 from iotdb_frames.sink.stats import N_BUCKETS, Tally, latency_bucket
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
@@ -40,7 +40,7 @@ class Batch:
     lossy : how many values of a column lost precision, by its name
     """
 
-    def __init__(self, entries: list[Entry], known: KnownSeries) -> None:
+    def __init__(self, entries: list[Entry], known: Known) -> None:
         self.entries = entries
         self.is_lost = False
         self.is_unkept = False
@@ -82,17 +82,11 @@ class Batch:
 
     def _gather(self, again: Again) -> list[Group]:
         blocks = list(self._to_blocks())
-        wanted: dict[str, set[str]] = {}
-        for block, _ in blocks:
-            names = wire_names(block.names)
-            for device in block.devices:
-                wanted.setdefault(device, set()).update(names)
-        existing = again(lambda: self._known.look(wanted))
-        return gather(blocks, partial(self._known.key, existing))
+        return gather(blocks, again(lambda: self._known.key_of([block for block, _ in blocks])))
 
     def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
         """Single rows become a block per device, which ends where a whole block of it comes."""
-        waiting: dict[str, list[int]] = {}
+        waiting: dict[Device, list[int]] = {}
         for i, entry in enumerate(self.entries):
             if isinstance(entry.rows, Block):
                 for device in entry.rows.devices:
@@ -105,7 +99,7 @@ class Batch:
             yield from self._rows_to_blocks(device, owners)
 
     def _rows_to_blocks(
-        self, device: str, owners: Sequence[int]
+        self, device: Device, owners: Sequence[int]
     ) -> Iterator[tuple[Block, np.ndarray]]:
         rows = [row for i in owners if isinstance(row := self.entries[i].rows, Row)]
         of_row = np.array(owners, np.int32)
@@ -123,7 +117,10 @@ class Batch:
 
     def _plan(self, group: Group) -> Iterator[Request]:
         """The requests of a group; what can't be sent is refused, and keeps back nothing else."""
-        plan = self._known.plan(group)
+        try:
+            plan = self._known.plan(group)
+        except FrameError as exc:
+            return self._plan_rest(group, exc)
         for problem in plan.problems:
             if not isinstance(problem, Refused):
                 return self._plan_rest(group, problem)
@@ -194,25 +191,26 @@ class Batch:
                 new = rows[~is_told[rows]]
                 is_told[new] = True
                 if len(new):
-                    yield group.table(new), error
+                    yield group.table(new, self._known.devices), error
 
     def _unfit_table(self, owners: np.ndarray) -> pa.Table:
         """Rows that are not columns, as texts."""
         entries = [self.entries[i] for i in owners.tolist()]
         rows = [entry.rows for entry in entries if isinstance(entry.rows, Row)]
+        named = self._known.devices.columns([e.device for e in entries], np.arange(len(entries)))
         return pa.table(
             {
-                "device": [entry.device for entry in entries],
+                **{label: column.dictionary_decode() for label, column in named.items()},
                 "timestamp": [str(row.time) for row in rows],
                 "values": [repr(dict(row.values)) for row in rows],
             }
         )
 
-    def tallies(self, now: float) -> Mapping[str, Tally]:
+    def tallies(self, now: float) -> Mapping[Device, Tally]:
         """What became of its rows, by device."""
         waited = now - np.array([entry.at for entry in self.entries])
         bucket_of = latency_bucket(waited)
-        out: dict[str, Tally] = {}
+        out: dict[Device, Tally] = {}
         for owners, _ in self._unfit:
             for i in owners.tolist():
                 out.setdefault(self.entries[i].device, Tally()).rejected += 1

@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pandas
 from iotdb_frames.errors import IoTDBFramesError
-from iotdb_frames.sink.rows import TIME, Block, Types
-from iotdb_frames.writes.plan.layout import Layout, rows_layout
+from iotdb_frames.sink.devices import Devices
+from iotdb_frames.sink.rows import TIME, Block, Device, Types
 
 Refused = tuple[np.ndarray, IoTDBFramesError]
+KeyOf = Callable[[Device, tuple[str, ...]], Hashable]
+"""Gives equal keys for devices that can be planned together: (device, measurements) to key."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Group:
     times: Source
     time_unit: str
     types: Types | None
-    devices: tuple[str, ...]
+    devices: tuple[Device, ...]
     codes: np.ndarray
     owners: np.ndarray
     root: Group | None = None
@@ -48,16 +50,6 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.owners)
-
-    def layout(self) -> Layout:
-        """The rows as the write path takes them."""
-        return rows_layout(
-            self.times,
-            self.columns,
-            devices=self.devices,
-            codes=self.codes,
-            time_unit=self.time_unit or None,
-        )
 
     def refuse(self, rows: slice | np.ndarray, error: IoTDBFramesError) -> None:
         """Note rows that will not be stored."""
@@ -93,13 +85,15 @@ class Group:
             empty=[],
         )
 
-    def table(self, rows: np.ndarray) -> pa.Table:
-        """Some rows as a person may look at them: device, time, measurements."""
-        devices = pa.DictionaryArray.from_arrays(
-            pa.array(self.codes[rows], pa.int32()), pa.array(self.devices, pa.string())
-        )
-        arrays = {"device": devices.dictionary_decode(), TIME: _arrow(self.times, rows)}
-        for name, source in self.columns.items():
+    def devices_of(self, rows: slice | np.ndarray) -> list[Device]:
+        """The devices of some rows, each once."""
+        return [self.devices[code] for code in np.unique(self.codes[rows]).tolist()]
+
+    def table(self, rows: np.ndarray, devices: Devices) -> pa.Table:
+        """Some rows as a person may look at them: device or tags, time, measurements."""
+        named = devices.columns(self.devices, self.codes[rows])
+        arrays = {label: column.dictionary_decode() for label, column in named.items()}
+        for name, source in [(TIME, self.times), *self.columns.items()]:
             label = f"{name}." if name in arrays else str(name)
             arrays[label] = _arrow(source, rows)
         return pa.table(arrays)
@@ -118,18 +112,18 @@ def _arrow(source: Source, rows: np.ndarray) -> pa.Array:
 
 def gather(
     blocks: Sequence[tuple[Block, np.ndarray]],
-    key_of: Callable[[str, tuple[str, ...]], Hashable],
+    key_of: KeyOf,
 ) -> list[Group]:
     """Groups of blocks, in the order they are to be sent.
 
     Parameters
     ----------
     blocks : with the owner of each of their rows, in the order they came
-    key_of : devices with equal keys can be planned together: (device, measurements) to key
+    key_of : see `KeyOf`
     """
     joined: list[list[tuple[Block, np.ndarray]]] = []
     latest: dict[Hashable, int] = {}
-    last_of: dict[str, int] = {}
+    last_of: dict[Device, int] = {}
     for whole, owner in blocks:
         for block, owners, key in _same_key(whole, owner, key_of):
             group = latest.get(key)
@@ -144,7 +138,7 @@ def gather(
 
 
 def _same_key(
-    block: Block, owners: np.ndarray, key_of: Callable[[str, tuple[str, ...]], Hashable]
+    block: Block, owners: np.ndarray, key_of: KeyOf
 ) -> list[tuple[Block, np.ndarray, Hashable]]:
     """A block in parts whose devices are alike, as a rule one."""
     names = block.names

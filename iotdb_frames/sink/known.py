@@ -1,34 +1,39 @@
-"""The series of a sink's devices: created up front, compared with what the server has, planned."""
+"""What a sink writes to: created up front, compared with what the server has, planned.
+
+Here are the series of devices; a table is in `table`.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Hashable, Iterable, Mapping
-from functools import lru_cache
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Literal
 
 import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.cells import Rules
-from iotdb_frames.codec.names import Target, join_path, split_path
+from iotdb_frames.codec.names import join_path, split_path
 from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.codec.sources import from_arrow
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.options import TimeseriesOption, WriteOptions
-from iotdb_frames.sink.groups import Group
+from iotdb_frames.sink.devices import Devices
+from iotdb_frames.sink.groups import Group, KeyOf
 from iotdb_frames.sink.options import IoTDBOptions
-from iotdb_frames.sink.rows import Types
+from iotdb_frames.sink.rows import Block, Device, Types
 from iotdb_frames.writes.again import is_outdated
 from iotdb_frames.writes.plan.chunks import Request
-from iotdb_frames.writes.plan.layout import Column, Layout, Part
+from iotdb_frames.writes.plan.layout import TREE, Column, Layout, Part, rows_layout
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import plan_layout
-from iotdb_frames.writes.schema.cache import SchemaCache, cache_of
+from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.schema.create import create
 from iotdb_frames.writes.schema.look import query_table
 
 _log = logging.getLogger(__name__)
-_TREE = Target("tree", path="root")
 _DATABASE_EXISTS = {501, 503}
 
 
@@ -38,28 +43,30 @@ def wire_names(measurements: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(quote_path_node, measurements))
 
 
-class KnownSeries:
-    """The series of the devices that a sink writes to.
+class Known(ABC):
+    """What a sink writes to, and what is known of it.
 
     Parameters
     ----------
-    connection, options : the sink's
+    connection, options, devices : the sink's
     is_lossy : whether precision may be lost
+
+    Attributes
+    ----------
+    target : the table, or the tree as a whole
     """
 
-    def __init__(self, connection: Connection, options: IoTDBOptions, *, is_lossy: bool) -> None:
+    def __init__(
+        self, connection: Connection, options: IoTDBOptions, devices: Devices, *, is_lossy: bool
+    ) -> None:
+        self.target = options.target
+        self.devices = devices
         self._connection = connection
+        self._cache = cache_of(connection)
         self._options = options
         self._told: set[str] = set()
-        self._wishes: dict[Hashable, TimeseriesOption] = {
-            options.path_of(o.path or ""): o for o in options.timeseries_option_list
-        }
-        self._coerce = "lossy" if is_lossy else "safe"
+        self._coerce: Literal["safe", "lossy"] = "lossy" if is_lossy else "safe"
         self._rules: Rules | None = None
-
-    @property
-    def _cache(self) -> SchemaCache:
-        return cache_of(self._connection)
 
     @property
     def rules(self) -> Rules:
@@ -71,6 +78,53 @@ class KnownSeries:
                 is_lossy=self._coerce == "lossy",
             )
         return self._rules
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Create what the options name, as far as it is missing."""
+
+    @abstractmethod
+    def key_of(self, blocks: Sequence[Block], /) -> KeyOf:
+        """What says which devices of some blocks can be planned together."""
+
+    @abstractmethod
+    def plan(self, group: Group) -> WritePlan:
+        """The plan of a group; creates what is missing.
+
+        Raises
+        ------
+        FrameError : the group cannot be planned.
+        ServerError : what is missing cannot be created.
+        """
+
+    def is_outdated(self, request: Request) -> bool:
+        """Look again; whether a refused request was made for another schema than the server has."""
+        return is_outdated(self._connection, self.target, request)
+
+    def _planned(
+        self, found: Layout, existing: Existing, wishes: Mapping[Hashable, TimeseriesOption]
+    ) -> WritePlan:
+        options = WriteOptions(schema=wishes, aligned=self._options.aligned, coerce=self._coerce)
+        return plan_layout(found, options, self.rules, existing, is_stream=True)
+
+    def _warn(self, notes: Iterable[str]) -> None:
+        """Log what the user should know, each once."""
+        for note in notes:
+            if note not in self._told:
+                self._told.add(note)
+                _log.warning("%s", note)
+
+
+class KnownSeries(Known):
+    """The series of the devices that a sink writes to."""
+
+    def __init__(
+        self, connection: Connection, options: IoTDBOptions, devices: Devices, *, is_lossy: bool
+    ) -> None:
+        super().__init__(connection, options, devices, is_lossy=is_lossy)
+        self._wishes: dict[Hashable, TimeseriesOption] = {
+            options.path_of(o.path or ""): o for o in options.timeseries_option_list
+        }
 
     def prepare(self) -> None:
         """Create the storage group and the series of the options, as far as they are missing.
@@ -93,7 +147,7 @@ class KnownSeries:
         if not by_device:
             return
         parts = tuple(Part(device, tuple(columns)) for device, columns in by_device.items())
-        self._make(Layout(_TREE, 0, times, None, parts), wishes=self._wishes).check()
+        self._make(Layout(TREE, 0, times, None, parts), wishes=self._wishes).check()
 
     def _create_database(self, path: str) -> None:
         try:
@@ -107,44 +161,35 @@ class KnownSeries:
             if exc.code not in _DATABASE_EXISTS:
                 raise
 
-    def look(self, wanted: Mapping[str, Collection[str]]) -> Existing:
-        """What the server has of these series.
-
-        Parameters
-        ----------
-        wanted : names as on the wire, by device
-        """
+    def key_of(self, blocks: Sequence[Block], /) -> KeyOf:
+        """By the types that the server has."""
+        wanted: dict[str, set[str]] = {}
+        for block in blocks:
+            names = wire_names(block.names)
+            for device in block.devices:
+                wanted.setdefault(str(device), set()).update(names)
         found = self._cache.look_at_devices(self._connection, wanted)
         self._warn([found.note] if found.note else [])
-        return found
+        return partial(self._key, found)
 
-    def is_outdated(self, request: Request) -> bool:
-        """Look again; whether a refused request was made for other series than the server has."""
-        return is_outdated(self._connection, _TREE, request)
-
-    def key(self, existing: Existing, device: str, measurements: tuple[str, ...]) -> Hashable:
-        """Equal for devices whose rows can be planned together.
-
-        Parameters
-        ----------
-        existing : what `look` found of them
-        """
+    def _key(self, existing: Existing, device: Device, measurements: tuple[str, ...]) -> Hashable:
         names = wire_names(measurements)
-        types = tuple(existing.types.get((device, name)) for name in names)
+        types = tuple(existing.types.get((str(device), name)) for name in names)
         wishes: tuple[TimeseriesOption | None, ...] = ()
         if self._wishes and None in types:
             wishes = tuple(self._wishes.get(f"{device}.{name}") for name in names)
         return types, wishes
 
     def plan(self, group: Group) -> WritePlan:
-        """The plan of a group; creates what is missing.
-
-        Raises
-        ------
-        FrameError : the group cannot be planned.
-        ServerError : what is missing cannot be created.
-        """
-        return self._make(group.layout(), group.types)
+        """As `Known.plan`."""
+        found = rows_layout(
+            group.times,
+            group.columns,
+            devices=[str(device) for device in group.devices],
+            codes=group.codes,
+            time_unit=group.time_unit or None,
+        )
+        return self._make(found, group.types)
 
     def _make(
         self,
@@ -163,12 +208,7 @@ class KnownSeries:
 
         def plan_with(existing: Existing) -> WritePlan:
             asked = self._new(found, types, existing) if wishes is None else wishes
-            options = WriteOptions(
-                schema=asked,
-                aligned=self._options.aligned,
-                coerce="lossy" if self._coerce == "lossy" else "safe",
-            )
-            return plan_layout(found, options, self.rules, existing, is_stream=True)
+            return self._planned(found, existing, asked)
 
         existing = self._cache.look(self._connection, found)
         plan = plan_with(existing)
@@ -198,13 +238,6 @@ class KnownSeries:
                     if wish is not None:
                         wishes[label] = wish
         return wishes
-
-    def _warn(self, notes: Iterable[str]) -> None:
-        """Log what the user should know, each once."""
-        for note in notes:
-            if note not in self._told:
-                self._told.add(note)
-                _log.warning("%s", note)
 
 
 def _with_type(

@@ -19,13 +19,12 @@ import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.codec.names import Target
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.sink.batch import Batch
 from iotdb_frames.sink.groups import Group
-from iotdb_frames.sink.known import KnownSeries
+from iotdb_frames.sink.known import Known
 from iotdb_frames.sink.queue import Lane, Pending
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.plan.chunks import Request
@@ -37,7 +36,6 @@ OnRefused = Callable[[pa.Table, IoTDBFramesError], None]
 EXIT_LIMIT_S = 10.0
 """So long the end of the interpreter waits for what is still on its way."""
 _FOREVER = RetryPolicy(longest_wait_s=2.0, total_s=math.inf)
-_TREE = Target("tree", path="root")
 _log = logging.getLogger("iotdb_frames.sink")
 
 
@@ -54,7 +52,7 @@ class Outbox:
     def __init__(
         self,
         connection: Connection,
-        known: KnownSeries,
+        known: Known,
         pending: Pending,
         *,
         on_refused: OnRefused | None,
@@ -180,7 +178,8 @@ class Outbox:
 
     def _submit(self, lane: Lane, batch: Batch, group: Group, request: Request) -> None:
         def on_done(sent: Request, retries: int, error: ServerError | None) -> None:
-            self.pending.retried(retries, [tablet.target for tablet in sent.tablets])
+            if retries:
+                self.pending.retried(retries, group.devices_of(sent.rows))
             if error is not None and error.is_retryable and self.pending.is_over:
                 batch.is_lost = True
             elif error is not None:
@@ -204,7 +203,7 @@ class Outbox:
 
         batch.part_begins()
         is_queued = self._sender.submit(
-            lane.index, _TREE, request, on_done, on_refused=on_refused, on_end=on_end
+            lane.index, self._known.target, request, on_done, on_refused=on_refused, on_end=on_end
         )
         if not is_queued:
             on_end()

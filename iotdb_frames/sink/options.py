@@ -1,4 +1,4 @@
-"""Where a sink writes: the Flink connector's `IoTDBOptions`."""
+"""Where a sink writes: the `IoTDBOptions` of the Flink connector, and a table in their place."""
 
 from __future__ import annotations
 
@@ -7,40 +7,51 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import pyarrow as pa
+
 from iotdb_frames.client.connection import Connection, connect
-from iotdb_frames.codec.names import normal_path, split_path
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.codec.names import Target, normal_path, parse_target, split_path
+from iotdb_frames.codec.sources import from_arrow
+from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.options import (
     DEFAULT_PORT,
     RetryPolicy,
     TimeseriesOption,
+    WriteOptions,
     hide_fields,
     parse_url,
 )
+from iotdb_frames.writes.plan.layout import table_part
 
 
 @hide_fields("url", "password")
 @dataclass(frozen=True, kw_only=True)
 class IoTDBOptions:
-    """Where a sink writes, and how its series are stored.
+    """Where a sink writes: devices of the tree model, or with `table` one table.
 
     Parameters
     ----------
     host, port : of the server
     node_urls : ``["host:6667", …]``, of a cluster, in place of host and port
     url : ``iotdb://user@host:6667/root.sg?tls=true&…`` or ``local:``, in place of all of these; its
-        password is taken out of it, and its database is the storage group where none is given
+        password is taken out of it, and its database is the storage group where none is given, or
+        that of the table
     user, password : who writes. Without a password that of the URL, else ``IOTDB_PASSWORD``, else
         root's. A pickle leaves it out, unless it is ``Secret("…", travels=True)``
     storage_group : database, e.g. ``root.sg``: created if it is missing; devices that do not begin
         with ``root.`` are below it
     timeseries_option_list : series that are created before the first row, each with its data type,
-        encoding and compression
+        encoding and compression; with `table`, its columns by name, each with its data type
     aligned : whether new devices are aligned; an existing one is written its own way
+    table : ``database.table``, or a table of the URL's database: created before the first row if it
+        is missing
+    tags, attributes : names of these columns of the table and of the events; a new table has its
+        tags in this order
 
     Raises
     ------
-    OptionsError : an invalid option.
+    OptionsError : an invalid option, or one of the other model: a table has no `storage_group`, and
+        neither `aligned` nor encodings and compression, which it chooses itself.
     """
 
     host: str | None = None
@@ -52,6 +63,9 @@ class IoTDBOptions:
     storage_group: str | None = None
     timeseries_option_list: Sequence[TimeseriesOption] = ()
     aligned: bool = False
+    table: str | None = None
+    tags: Sequence[str] = ()
+    attributes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.url is not None and not self.url.startswith("local:"):
@@ -60,6 +74,16 @@ class IoTDBOptions:
             raise OptionsError("host=, node_urls= and url= exclude each other")
         if isinstance(self.node_urls, str):
             raise OptionsError("node_urls must be a list", hint=f"node_urls=[{self.node_urls!r}]")
+        if self.table is not None:
+            self._check_table()
+        else:
+            self._check_series()
+        object.__setattr__(self, "timeseries_option_list", tuple(self.timeseries_option_list))
+
+    def _check_series(self) -> None:
+        for name in ("tags", "attributes"):
+            if getattr(self, name):
+                raise OptionsError(f"{name}= needs table=", hint='e.g. table="plant.press"')
         if self.storage_group is not None:
             path = normal_path(self.storage_group)
             if path == "root":
@@ -75,7 +99,44 @@ class IoTDBOptions:
             if path in paths:
                 raise OptionsError(f"{path} is in timeseries_option_list more than once")
             paths.add(path)
-        object.__setattr__(self, "timeseries_option_list", tuple(self.timeseries_option_list))
+
+    def _check_table(self) -> None:
+        if self.storage_group is not None:
+            raise OptionsError(
+                f"storage_group={self.storage_group!r} belongs to the tree model",
+                hint='the database goes before the table: table="database.table"',
+            )
+        if self.aligned is not False:
+            raise OptionsError(
+                "aligned= belongs to the tree model", hint="leave it out: a table chooses its own"
+            )
+        if parse_target(self.table or "").model == "tree":
+            raise OptionsError(
+                f"table={self.table!r} is a path of the tree model",
+                hint='table="database.table"; devices of the tree model need no table=',
+            )
+        labels = WriteOptions(tags=self.tags, attributes=self.attributes)
+        object.__setattr__(self, "tags", labels.tags)
+        object.__setattr__(self, "attributes", labels.attributes)
+        names = [*labels.tags, *labels.attributes]
+        for option in self.timeseries_option_list:
+            if not isinstance(option.path, str):
+                raise OptionsError(f"{option.path!r} names no column", hint='path="temp"')
+            if option.encoding is not None or option.compression is not None:
+                raise OptionsError(
+                    f"{option.path!r} has an encoding or a compression",
+                    hint="a table chooses its own: TimeseriesOption(path=…, data_type=…)",
+                )
+            names.append(option.path)
+        for name in names:
+            if names.count(name) > 1:
+                raise OptionsError(f"column {name!r} of the table is named more than once")
+        try:
+            # What the events' columns have to keep to.
+            nothing = {name: from_arrow(pa.nulls(0), name) for name in names}
+            table_part(nothing, labels.tags, labels.attributes)
+        except FrameError as exc:
+            raise OptionsError(f"table={self.table!r}: {exc.message}", hint=exc.hint) from exc
 
     def _take_from_url(self) -> None:
         url = self.url or ""
@@ -86,9 +147,20 @@ class IoTDBOptions:
         object.__setattr__(
             self, "url", urlunsplit(parts._replace(netloc=user + at + hosts, path=""))
         )
-        for name, of_url in (("password", "password"), ("storage_group", "database")):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, found.get(of_url))
+        if self.password is None:
+            object.__setattr__(self, "password", found.get("password"))
+        database = found.get("database")
+        if self.table is not None:
+            target = parse_target(self.table, database=database)
+            if target.model == "table":
+                object.__setattr__(self, "table", target.sql)
+        elif self.storage_group is None:
+            object.__setattr__(self, "storage_group", database)
+
+    @property
+    def target(self) -> Target:
+        """What it writes to: the table, or the tree as a whole."""
+        return parse_target(self.table or "root")
 
     def path_of(self, path: str) -> str:
         """The normal path of a device or a series, which may be relative to the storage group.

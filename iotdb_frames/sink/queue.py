@@ -14,7 +14,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Condition, RLock
 from typing import Literal
@@ -32,7 +32,7 @@ from iotdb_frames.errors import (
     SinkFull,
 )
 from iotdb_frames.sink.batch import Batch
-from iotdb_frames.sink.rows import Row
+from iotdb_frames.sink.rows import Device, Row
 from iotdb_frames.sink.spool import Place, Spool
 from iotdb_frames.sink.stats import Counters, SinkStats
 from iotdb_frames.sink.tickets import Entry
@@ -422,11 +422,10 @@ class Pending:
             entries.append(lane.waiting.popleft())
         return entries
 
-    def retried(self, n_requests: int, devices: Sequence[str]) -> None:
+    def retried(self, n_requests: int, devices: Iterable[Device]) -> None:
         """Count requests that were sent again."""
-        if n_requests:
-            with self.lock:
-                self.counters.retry(n_requests, devices)
+        with self.lock:
+            self.counters.retry(n_requests, devices)
 
     def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
         """A batch is answered for: its entries leave memory, their tickets are told."""

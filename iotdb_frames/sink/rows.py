@@ -29,19 +29,22 @@ from iotdb_frames.sink.serializer import DeviceColumns
 from iotdb_frames.writes.plan.layout import rows_layout
 
 Types = Mapping[str, TSDataType]
+Device = str | tuple[str | None, ...]
+"""A normal path, or one text a tag of a table; see `devices`."""
 
 TIME = "timestamp"
 """What times are called in errors."""
 _PLAIN = frozenset({float, int, str, bool, bytes})
 _SHARES_LAZILY = int(pd.__version__.split(".")[0]) >= 3
-_NO_CODES = np.zeros(0, np.int32)
+NO_CODES = np.zeros(0, np.int32)
+"""Each row's device where all are of one."""
 
 
 @dataclass(slots=True, frozen=True)
 class Block:
     """Rows of one device, or of some that have the same columns.
 
-    devices : normal paths, each once
+    devices : each once
     codes : int32, shape (n_rows,): each row's device, a position in `devices`; empty for one device
     data : measurements; of a DataFrame, times are its index
     times : times of Arrow data
@@ -52,7 +55,7 @@ class Block:
     n_bytes : memory, about
     """
 
-    devices: tuple[str, ...]
+    devices: tuple[Device, ...]
     codes: np.ndarray
     data: pd.DataFrame | pa.Table
     times: pa.Array | pa.ChunkedArray | None
@@ -77,14 +80,14 @@ class Block:
         return replace(
             self,
             devices=tuple(self.devices[i] for i in kept),
-            codes=codes.astype(np.int32) if len(kept) > 1 else _NO_CODES,
+            codes=codes.astype(np.int32) if len(kept) > 1 else NO_CODES,
             data=self.data.take(picked if isinstance(self.data, pa.Table) else rows),
             times=None if self.times is None else self.times.take(picked),
             n_bytes=self.n_bytes * len(rows) // max(1, len(self)),
         )
 
 
-def to_block(made: DeviceColumns, devices: tuple[str, ...], codes: np.ndarray) -> Block:
+def to_block(made: DeviceColumns, devices: tuple[Device, ...], codes: np.ndarray) -> Block:
     """The block of columns that an event gave.
 
     Raises
@@ -110,7 +113,7 @@ def from_table(
     times: pa.Array | pa.ChunkedArray,
     time_unit: str,
     types: Types | None,
-    devices: tuple[str, ...],
+    devices: tuple[Device, ...],
     codes: np.ndarray,
 ) -> Block:
     """The block of Arrow columns."""
@@ -122,7 +125,7 @@ def from_table(
 
 
 def _from_frame(
-    data: pd.DataFrame, made: DeviceColumns, devices: tuple[str, ...], codes: np.ndarray
+    data: pd.DataFrame, made: DeviceColumns, devices: tuple[Device, ...], codes: np.ndarray
 ) -> Block:
     if made.time is not None:
         data = data.set_index(pd.Index(made.time))
@@ -165,7 +168,7 @@ def _shape_of(
 
 def _check(times: Source, labels: tuple[Any, ...], time_unit: str) -> None:
     """Raise what is wrong with the times' type, or with a label."""
-    rows_layout(times, {}, devices=("",), codes=_NO_CODES, time_unit=time_unit or None)
+    rows_layout(times, {}, devices=("",), time_unit=time_unit or None)
     for label in labels:
         if not isinstance(label, str) or not label:
             raise FrameError(f"{label!r} names no measurement: it is not text", column=label)
@@ -267,7 +270,7 @@ class Row:
 
 
 def rows_to_blocks(
-    device: str, rows: Sequence[Row]
+    device: Device, rows: Sequence[Row]
 ) -> Iterator[tuple[Block | FrameError, np.ndarray]]:
     """Rows of one device as columns, with the positions (int, shape (n,)) of each block's rows.
 
@@ -295,9 +298,9 @@ def rows_to_blocks(
             n: c if len(at) == len(rows) else [c[i] for i in here] for n, c in columns.items()
         }
         times = [rows[i].time for i in here]
-        made = DeviceColumns(device, picked, times, types or None, rows[0].time_unit)
+        made = DeviceColumns("", picked, times, types or None, rows[0].time_unit)
         try:
-            yield to_block(made, (device,), _NO_CODES), at
+            yield to_block(made, (device,), NO_CODES), at
         except FrameError as exc:
             values = times if exc.column == TIME else picked.get(exc.column, [None])
             parts = _unlike(values) if len(at) > 1 else []

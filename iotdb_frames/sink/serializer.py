@@ -1,4 +1,4 @@
-"""From events to columns of devices: what a sink asks of a serializer, and the default one.
+"""From events to columns of devices: what a sink asks of a serializer, and its own two.
 
 A user's own class for their own events has one method::
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,59 +48,58 @@ class DeviceColumns(NamedTuple):
     time_unit: str = "ms"
 
 
+Serialized: TypeAlias = (
+    DeviceColumns
+    | Iterable[DeviceColumns]
+    | Mapping[str, Any]
+    | Iterable[Mapping[str, Any]]
+    | pd.DataFrame
+    | pa.Table
+    | None
+)
+
+
 class IoTSerializationSchema(Protocol[E_contra]):
-    """Turns an event into columns of a device."""
+    """Turns an event into columns of a device; for a table, into what the sink takes itself."""
 
-    def serialize(self, event: E_contra) -> DeviceColumns | Iterable[DeviceColumns] | None:
-        """The event's rows; of several devices, as several; None to leave the event out."""
+    def serialize(self, event: E_contra) -> Serialized:
+        """The event's rows; None to leave the event out.
+
+        Returns
+        -------
+        `DeviceColumns`, or some of them, of several devices. With `IoTDBOptions.table` a mapping,
+        or some, a DataFrame or Arrow data, with the tags.
+        """
 
 
-class DefaultIoTSerializationSchema:
-    """Takes the Flink connector's maps, row mappings, Arrow batches and DataFrame windows.
-
-    - The seed's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
-      "measurements": "s1,s2", "types": "DOUBLE,INT32", "values": "36.5,7"}``. Lists in place of
-      the comma-separated texts let values hold commas. A missing timestamp means now; None, and
-      outside TEXT and STRING an empty text or ``null``, is no value.
-    - A row: ``{"device": "root.sg.d1", "timestamp": …, "s1": 36.5, "s2": 7}``, or a list of them.
-    - A DataFrame with a time index (or a column ``timestamp`` or ``time``) and, where `device` is
-      not given, a column ``device``; the same as a pyarrow Table or RecordBatch, or anything with
-      the Arrow C stream interface.
+class Events:
+    """Mappings, frames and Arrow data as columns; a subclass says what names a row's device.
 
     Parameters
     ----------
-    device : of events that name none
-    types : ``{measurement: TSDataType}`` of series that do not exist yet; without it a value's own
-        type counts: ``20`` is an INT64, ``20.0`` a DOUBLE
-    time_unit : what numbers count that are times. None: "ms", as in the Flink
-        connector; in DataFrames and Arrow data numbers are not times then
-    field_device, field_timestamp, field_measurements, field_types, field_values, separator :
-        the Flink connector's setters
+    device_fields : columns that name the device
+    time_fields : columns that may hold the time
+    types : of new measurements
+    time_unit : what numbers count that are times; None: "ms", and in DataFrames and Arrow data
+        numbers are no times
     """
 
     def __init__(
         self,
-        *,
-        device: str | None = None,
-        types: Mapping[str, TSDataType | str | int] | None = None,
+        device_fields: Sequence[str],
+        time_fields: Sequence[str],
+        types: Mapping[str, TSDataType] | None = None,
         time_unit: str | None = None,
-        field_device: str = "device",
-        field_timestamp: str = "timestamp",
-        field_measurements: str = "measurements",
-        field_types: str = "types",
-        field_values: str = "values",
-        separator: str = ",",
     ) -> None:
-        self._device = device
-        self._types = {k: as_enum(TSDataType, v) for k, v in types.items()} if types else None
+        self._device_fields = tuple(device_fields)
+        self._time_fields = tuple(dict.fromkeys(time_fields))
+        self._types = types
         self._frame_unit = time_unit
         self._unit = time_unit or "ms"
-        self._field_device = field_device
-        self._time_fields = tuple(dict.fromkeys((field_timestamp, "time")))
-        self._field_measurements = field_measurements
-        self._field_types = field_types
-        self._field_values = field_values
-        self._separator = separator
+
+    def _pop_device(self, columns: dict[str, Any], what: str, /) -> Any:
+        """Take the device out of a row, or of columns; raises where there is none."""
+        raise NotImplementedError
 
     def serialize(self, event: Any) -> DeviceColumns | Iterable[DeviceColumns] | None:
         """The columns of an event of any of the kinds above.
@@ -131,14 +130,115 @@ class DefaultIoTSerializationSchema:
         )
 
     def _map(self, event: dict[str, Any]) -> DeviceColumns:
-        if self._field_measurements in event and self._field_values in event:
-            return self._seed_map(event)
         row = event.copy()
-        device = self._named(row.pop(self._field_device, self._device), "event")
+        device = self._pop_device(row, "event")
         for field in self._time_fields:
             if field in row:
                 return DeviceColumns(device, row, row.pop(field), self._types, self._unit)
         return DeviceColumns(device, row, None, self._types, self._unit)
+
+    def _rows(self, events: Sequence[Mapping[str, Any]]) -> Iterator[DeviceColumns]:
+        raise NotImplementedError
+
+    def _are_alike(self, events: Sequence[Mapping[str, Any]]) -> bool:
+        return len(events[0]) > 1 and len(set(map(tuple, events))) == 1
+
+    def _same_keys(self, events: Sequence[Mapping[str, Any]]) -> DeviceColumns:
+        """Rows that all have the same keys are columns: no loop but those of C."""
+        names = list(events[0])
+        columns = dict(zip(names, zip(*map(itemgetter(*names), events), strict=True), strict=True))
+        device = self._pop_device(columns, "event")
+        time: Any = (None,) * len(events)
+        for field in self._time_fields:
+            if field in columns:
+                time = columns.pop(field)
+                break
+        return DeviceColumns(device, columns, time, self._types, self._unit)
+
+    def _frame(self, frame: pd.DataFrame) -> DeviceColumns:
+        if not isinstance(frame.index, pd.DatetimeIndex):
+            label = next((f for f in self._time_fields if f in frame.columns), None)
+            if label is not None:
+                frame = frame.set_index(label)
+        named = {field: frame[field] for field in self._device_fields if field in frame.columns}
+        if named:
+            frame = frame.drop(columns=list(named))
+        device = self._pop_device(named, "DataFrame")
+        return DeviceColumns(device, frame, None, self._types, self._frame_unit or "")
+
+    def _table(self, table: pa.Table) -> DeviceColumns:
+        names = table.column_names
+        label = next((f for f in self._time_fields if f in names), None)
+        if label is None:
+            raise FrameError(f"the Arrow data has no time column {self._time_fields[0]!r}")
+        time = table[label]
+        named = {field: table[field] for field in self._device_fields if field in names}
+        device = self._pop_device(named, "Arrow data")
+        table = table.drop_columns(
+            [label, *(field for field in self._device_fields if field in names)]
+        )
+        return DeviceColumns(device, table, time, self._types, self._frame_unit or "")
+
+
+class DefaultIoTSerializationSchema(Events):
+    """Takes the Flink connector's maps, row mappings, Arrow batches and DataFrame windows.
+
+    - The seed's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
+      "measurements": "s1,s2", "types": "DOUBLE,INT32", "values": "36.5,7"}``. Lists in place of
+      the comma-separated texts let values hold commas. A missing timestamp means now; None, and
+      outside TEXT and STRING an empty text or ``null``, is no value.
+    - A row: ``{"device": "root.sg.d1", "timestamp": …, "s1": 36.5, "s2": 7}``, or a list of them.
+    - A DataFrame with a time index (or a column ``timestamp`` or ``time``) and, where `device` is
+      not given, a column ``device``; the same as a pyarrow Table or RecordBatch, or anything with
+      the Arrow C stream interface.
+
+    Parameters
+    ----------
+    device : of events that name none
+    types : ``{measurement: TSDataType}`` of series that do not exist yet; without it a value's own
+        type counts: ``20`` is an INT64, ``20.0`` a DOUBLE
+    time_unit : what numbers count that are times. None: "ms", as in the seed; in DataFrames and
+        Arrow data numbers are no times then
+    field_device, field_timestamp, field_measurements, field_types, field_values, separator :
+        the seed's setters
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str | None = None,
+        types: Mapping[str, TSDataType | str | int] | None = None,
+        time_unit: str | None = None,
+        field_device: str = "device",
+        field_timestamp: str = "timestamp",
+        field_measurements: str = "measurements",
+        field_types: str = "types",
+        field_values: str = "values",
+        separator: str = ",",
+    ) -> None:
+        super().__init__(
+            (field_device,),
+            (field_timestamp, "time"),
+            {k: as_enum(TSDataType, v) for k, v in types.items()} if types else None,
+            time_unit,
+        )
+        self._device = device
+        self._field_device = field_device
+        self._field_measurements = field_measurements
+        self._field_types = field_types
+        self._field_values = field_values
+        self._separator = separator
+
+    def _map(self, event: dict[str, Any]) -> DeviceColumns:
+        if self._is_seed_map(event):
+            return self._seed_map(event)
+        return super()._map(event)
+
+    def _is_seed_map(self, event: Mapping[str, Any]) -> bool:
+        return self._field_measurements in event and self._field_values in event
+
+    def _pop_device(self, columns: dict[str, Any], what: str, /) -> Any:
+        return self._named(columns.pop(self._field_device, self._device), what)
 
     def _named(self, device: Any, what: str) -> Any:
         if device is None:
@@ -176,7 +276,7 @@ class DefaultIoTSerializationSchema:
 
     def _rows(self, events: Sequence[Mapping[str, Any]]) -> Iterator[DeviceColumns]:
         are_dicts = set(map(type, events)) == {dict}
-        if are_dicts and self._is_row(events[0]) and len(set(map(tuple, events))) == 1:
+        if are_dicts and not self._is_seed_map(events[0]) and self._are_alike(events):
             yield self._same_keys(events)
             return
         by_device: dict[str, list[DeviceColumns]] = {}
@@ -193,48 +293,6 @@ class DefaultIoTSerializationSchema:
             for made in made_rows:
                 types = {**(made.types or {}), **types}
             yield DeviceColumns(device, columns, [m.time for m in made_rows], types, self._unit)
-
-    def _is_row(self, event: Mapping[str, Any]) -> bool:
-        is_seed_map = self._field_measurements in event and self._field_values in event
-        return len(event) > 1 and not is_seed_map
-
-    def _same_keys(self, events: Sequence[Mapping[str, Any]]) -> DeviceColumns:
-        """Rows that all have the same keys are columns: no loop but those of C."""
-        names = list(events[0])
-        columns = dict(zip(names, zip(*map(itemgetter(*names), events), strict=True), strict=True))
-        device = self._named(columns.pop(self._field_device, self._device), "event")
-        time: Any = (None,) * len(events)
-        for field in self._time_fields:
-            if field in columns:
-                time = columns.pop(field)
-                break
-        return DeviceColumns(device, columns, time, self._types, self._unit)
-
-    def _frame(self, frame: pd.DataFrame) -> DeviceColumns:
-        if not isinstance(frame.index, pd.DatetimeIndex):
-            label = next((f for f in self._time_fields if f in frame.columns), None)
-            if label is not None:
-                frame = frame.set_index(label)
-        device: Any = self._device
-        if self._field_device in frame.columns:
-            device = frame[self._field_device]
-            frame = frame.drop(columns=self._field_device)
-        device = self._named(device, "DataFrame")
-        return DeviceColumns(device, frame, None, self._types, self._frame_unit or "")
-
-    def _table(self, table: pa.Table) -> DeviceColumns:
-        names = table.column_names
-        label = next((f for f in self._time_fields if f in names), None)
-        if label is None:
-            raise FrameError(f"the Arrow data has no time column {self._time_fields[0]!r}")
-        time = table[label]
-        table = table.drop_columns(label)
-        device: Any = self._device
-        if self._field_device in names:
-            device = table[self._field_device]
-            table = table.drop_columns(self._field_device)
-        device = self._named(device, "Arrow data")
-        return DeviceColumns(device, table, time, self._types, self._frame_unit or "")
 
 
 def _parse_boolean(text: str) -> bool:

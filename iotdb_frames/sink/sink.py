@@ -1,4 +1,4 @@
-"""The seed's sink: events and windows into IoTDB, at least once.
+"""The Flink connector's sink for Python: events and windows into IoTDB, at least once.
 
 ::
 
@@ -29,11 +29,12 @@ from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import hide_url, parse_bytes
 from iotdb_frames.sink.aio import AsyncSink
+from iotdb_frames.sink.devices import devices_of
 from iotdb_frames.sink.known import KnownSeries
 from iotdb_frames.sink.lanes import OnRefused, Outbox
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.queue import Overflow, Pending
-from iotdb_frames.sink.rows import Block, Row, to_array, to_block, to_time
+from iotdb_frames.sink.rows import Block, Device, Row, to_block, to_time
 from iotdb_frames.sink.serializer import (
     DefaultIoTSerializationSchema,
     DeviceColumns,
@@ -41,6 +42,7 @@ from iotdb_frames.sink.serializer import (
 )
 from iotdb_frames.sink.spool import Spool, to_stream
 from iotdb_frames.sink.stats import SinkStats
+from iotdb_frames.sink.table import KnownTable, TableEvents
 from iotdb_frames.sink.tickets import Entry, Ticket
 from iotdb_frames.sink.unfit import without_unfit
 from iotdb_frames.writes.dead_letter import LetterDirectory
@@ -48,7 +50,6 @@ from iotdb_frames.writes.dead_letter import LetterDirectory
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
 """So long `close` waits after an exception left the ``with`` block."""
-_NO_CODES = np.zeros(0, np.int32)
 _TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
 
 
@@ -57,11 +58,15 @@ class IoTDBSink:
 
     Nothing leaves memory before the server acknowledged it. Rows go out by device, in the order
     they were sent; what the server cannot take now is tried again until it can, or until `close`.
+    Of a table a device is a combination of its tags. Its events are mappings, lists of them,
+    DataFrames and Arrow data, with the tags as columns; an attribute that an event lacks stays as
+    it is.
 
     Parameters
     ----------
     options : `IoTDBOptions`, or a URL (``iotdb://…``, ``local:``)
-    serializer : turns an event into columns; see `IoTSerializationSchema`
+    serializer : turns an event into columns of devices, or into what a table's sink takes; see
+        `IoTSerializationSchema`
     batch_size : rows that are collected before they go; 1 sends at once
     flush_interval_s : no row waits longer to be sent
     session_pool_size : connections that send side by side; a device always uses the same
@@ -107,7 +112,11 @@ class IoTDBSink:
         self._on_refused: OnRefused | None = None
         self._is_closed = False
         self._options = IoTDBOptions(url=options) if isinstance(options, str) else options
-        self._serializer = serializer or DefaultIoTSerializationSchema()
+        self._serializer: IoTSerializationSchema[Any]
+        if self._options.table is None:
+            self._serializer = serializer or DefaultIoTSerializationSchema()
+        else:
+            self._serializer = TableEvents(self._options, serializer)
         if overflow not in ("block", "raise", "drop_oldest"):
             raise OptionsError(f"overflow={overflow!r} is none of 'block', 'raise', 'drop_oldest'")
         if coerce not in ("safe", "lossy"):
@@ -122,7 +131,8 @@ class IoTDBSink:
         self._coerce = coerce
         self._spool_dir = spool
         self._max_bytes = parse_bytes(max_pending, name="max_pending")
-        self._device_lanes: dict[str, tuple[str, int]] = {}
+        self._devices = devices_of(self._options)
+        self._device_lanes: dict[Device, tuple[Device, int]] = {}
         self.with_batch_size(batch_size)
         self.with_session_pool_size(session_pool_size)
         self._with_flush_interval_s(flush_interval_s)
@@ -169,7 +179,8 @@ class IoTDBSink:
         ------
         ConnectionLost : nobody there. With a spool it is no error: rows wait until somebody is.
         AuthenticationError, PermissionDenied, QueryError : the server refuses.
-        ColumnTypeError : a series of the options is there with another type.
+        ColumnTypeError : a series, or a column, of the options is there with another type.
+        FrameError, OptionsError : the table's tags are not those of the options.
         IoTDBFramesError : rows in the spool are damaged. The sink is open, and sends the others; it
             is raised once.
         """
@@ -192,7 +203,7 @@ class IoTDBSink:
         with ExitStack() as undo:
             spool = None
             if self._spool_dir is not None:
-                spool = Spool(self._spool_dir)
+                spool = Spool(self._spool_dir, home=self._devices.home)
                 undo.callback(spool.close)
             connection = self._options.connect(pool_size=self._n_lanes + 1)
             undo.callback(connection.close)
@@ -213,7 +224,9 @@ class IoTDBSink:
             if spool is not None:
                 damage = spool.damage()
                 pending.counters.damaged = spool.n_damaged
-            known = KnownSeries(connection, self._options, is_lossy=self._coerce == "lossy")
+            make = KnownSeries if self._options.table is None else KnownTable
+            is_lossy = self._coerce == "lossy"
+            known = make(connection, self._options, self._devices, is_lossy=is_lossy)
             box = Outbox(connection, known, pending, on_refused=self._on_refused)
             try:
                 box.start()
@@ -279,6 +292,12 @@ class IoTDBSink:
         """Where in its life it is."""
         return "closed" if self._is_closed else "new" if self._box is None else "open"
 
+    @property
+    def tags(self) -> tuple[str, ...] | None:
+        """Tags of its events; None of devices of the tree, and where a serializer gives them."""
+        made = self._serializer
+        return made.tags if isinstance(made, TableEvents) else None
+
     def __repr__(self) -> str:
         return f"<IoTDBSink, {self.state}, batch_size={self._batch_size}>"
 
@@ -300,20 +319,20 @@ class IoTDBSink:
         PoolClosed : the sink is closed.
         What became of earlier rows under ``on_error="raise"``: nothing of this event was taken.
         """
-        pending = self.pending
-        ticket, entries = self.entries_of(event, pending)
+        pending = self._pending
+        ticket, entries = self._entries_of(event, pending)
         pending.offer(entries)
         return ticket
 
     @property
-    def pending(self) -> Pending:
+    def _pending(self) -> Pending:
         """What is not delivered yet; opens the sink."""
         if self._box is None:
             self.open()
         assert self._box is not None
         return self._box.pending
 
-    def entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
+    def _entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
         """The entries that an event becomes, under one ticket; what cannot be is refused."""
         ticket = Ticket(pending.changed, pending.told)
         serialize = partial(self._serialized, ticket=ticket, pending=pending)
@@ -339,7 +358,7 @@ class IoTDBSink:
             entries = [e for columns in made or () for e in self._entries(ticket, columns)]
         if pending.spool is not None:
             for entry in entries:
-                entry.packed = to_stream(entry.block())
+                entry.packed = to_stream(entry.block(), home=self._devices.home)
         return entries
 
     def _entries(self, ticket: Ticket, made: DeviceColumns) -> list[Entry]:
@@ -347,40 +366,18 @@ class IoTDBSink:
             columns: Any = made.columns
             if not columns:
                 return []
-            device, lane = self._lane(str(made.device))
+            device, lane = self._lane(made.device)
             time_ = made.time if type(made.time) is int else to_time(made.time, made.time_unit)
             row = Row(time_, columns, made.types, made.time_unit)
             now = self._clock.now()
             return [
                 Entry(ticket, row, device=device, lane=lane, n_rows=1, n_bytes=row.n_bytes, at=now)
             ]
-        devices: tuple[str, ...]
-        if isinstance(made.device, str):
-            devices, codes = (self._lane(made.device)[0],), _NO_CODES
-        else:
-            devices, codes = self._devices(made.device)
+        devices, codes = self._devices.of_rows(made.device)
         block = to_block(made, devices, codes)
         if len(codes) and len(codes) != len(block):
             raise FrameError(f"{len(codes)} devices and {len(block)} rows")
         return [self._block_entry(ticket, part) for part in self._split(block)]
-
-    def _devices(self, column: Any) -> tuple[tuple[str, ...], np.ndarray]:
-        """The distinct devices of a column, and each row's."""
-        found = to_array(column, "device")
-        if isinstance(found, pa.ChunkedArray):
-            found = found.combine_chunks()
-        if not pa.types.is_dictionary(found.type):
-            found = found.dictionary_encode()
-        if found.null_count:
-            row = int(np.argmax(found.is_null()))
-            raise FrameError(f"row {row} names no device", column="device", row=row)
-        codes, names = np.asarray(found.indices), found.dictionary.to_pylist()
-        paths = [self._lane(str(name))[0] for name in names]
-        devices = tuple(dict.fromkeys(paths))
-        if len(devices) == 1:
-            return devices, _NO_CODES
-        place = np.array([devices.index(path) for path in paths] if paths else [0], np.int32)
-        return devices, place[codes]
 
     def _split(self, block: Block) -> Iterator[Block]:
         """The block in parts that each go on one lane."""
@@ -406,13 +403,18 @@ class IoTDBSink:
             at=self._clock.now(),
         )
 
-    def _lane(self, device: str) -> tuple[str, int]:
-        """The normal path of a device, and its lane: the same in every process and at any time."""
-        found = self._device_lanes.get(device)
+    def _lane(self, device: Any) -> tuple[Device, int]:
+        """A device and its lane: the same in every process and at any time."""
+        try:
+            found = self._device_lanes.get(device)
+        except TypeError:  # a list, which is the name of nothing
+            found = None
         if found is None:
-            path = self._options.path_of(device)
-            found = path, zlib.crc32(path.encode()) % self._n_lanes
-            self._device_lanes[device] = found
+            made = self._devices.of_row(device)
+            text = made if isinstance(made, str) else repr(made)
+            found = made, zlib.crc32(text.encode()) % self._n_lanes
+            if isinstance(device, str) or device == made:  # any other spelling is rare
+                self._device_lanes[device] = found
         return found
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -429,11 +431,12 @@ class IoTDBSink:
     @property
     def stats(self) -> SinkStats:
         """Counters of this moment."""
-        return self.pending.stats()
+        return self._pending.stats()
 
     def device_stats(self) -> pd.DataFrame:
-        """The same counters by device, a row each."""
-        return self.pending.device_stats()
+        """The same counters by device, a row each; of a table by its tags."""
+        counted = self._pending.device_stats()
+        return counted.set_axis(self._devices.index(list(counted.index))).sort_index()
 
     def panel(self, *, capacity: int = 10_000) -> Any:
         """A live panel of these counters (extra ``[notebook]``); it keeps `capacity` samples."""

@@ -1,7 +1,8 @@
 """Rows of a sink on the disk until the server has them: append-only files of Arrow data.
 
 A segment ``00000001.batches`` is a `journal` whose records are Arrow IPC streams, each of one
-batch: the rows of one block, its first column the times, the metadata of its schema their devices.
+batch: the rows of one block, its first column the times, the metadata of its schema their devices
+(paths, or the tags of a table that it names).
 ``00000001.acks`` beside it is a journal of the numbers (int32, little-endian) of the batches that
 are done. A segment whose batches are all done is deleted. What a crash cut off at the end of a
 segment was never promised; a batch that is damaged otherwise is left out and told of, and its
@@ -32,10 +33,9 @@ from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import TSDataType
 from iotdb_frames.sink.journal import Journal, Reading, marker_of, open_private
-from iotdb_frames.sink.rows import Block, from_table, to_array
+from iotdb_frames.sink.rows import NO_CODES, Block, from_table, to_array
 
 SEGMENT_BYTES = 16 << 20
-_NO_CODES = np.zeros(0, np.int32)
 _log = logging.getLogger("iotdb_frames.sink")
 
 
@@ -124,6 +124,7 @@ class Spool:
     Parameters
     ----------
     directory : made if it is missing, for its owner only
+    home : what its rows are for; see `Devices`
 
     Raises
     ------
@@ -135,7 +136,8 @@ class Spool:
     n_damaged : batches that `replay` left out, for they are damaged
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, home: tuple[str, ...] = ()) -> None:
+        self._home = home
         self._directory = Path(directory).expanduser()
         self._lock = Lock()
         self._segments: list[_Segment] = []
@@ -182,7 +184,7 @@ class Spool:
 
         Raises
         ------
-        OptionsError : they cannot be read; all of them stay there.
+        OptionsError : they cannot be read, or are for another table; all of them stay there.
         """
         try:
             yield from self._replay()
@@ -208,10 +210,13 @@ class Spool:
             for number, data in Reading(path).records(skip=done):
                 if number in done:
                     continue
-                block = None if data is None else _from_stream(data)
-                if block is None:
+                found = None if data is None else _from_stream(data)
+                if found is None:
                     n_damaged += 1
                     continue
+                block, home = found
+                if home != self._home:
+                    raise self._not_ours(home)
                 segment.n_open += 1
                 yield block, Place(segment, number)
             segment.n_open -= 1
@@ -220,6 +225,15 @@ class Spool:
                 segment.delete()
                 self._segments.remove(segment)
         self._old = []
+
+    def _not_ours(self, home: tuple[str, ...]) -> OptionsError:
+        def shown(home: tuple[str, ...]) -> str:
+            return f"the table {home[0]} with tags={list(home[1:])}" if home else "tree devices"
+
+        return OptionsError(
+            f"the spool {self._directory} holds rows of {shown(home)}, not of {shown(self._home)}",
+            hint="nothing of it was sent or deleted: give each sink a directory of its own",
+        )
 
     def _note_damage(self, segment: _Segment, n_damaged: int, is_whole: bool) -> None:
         if not n_damaged and is_whole:
@@ -340,8 +354,8 @@ class Spool:
             self._segments.remove(segment)
 
 
-def to_stream(block: Block) -> bytes:
-    """A block as an Arrow IPC stream.
+def to_stream(block: Block, *, home: tuple[str, ...] = ()) -> bytes:
+    """A block as an Arrow IPC stream, for sinks of the same `home`.
 
     Raises
     ------
@@ -358,7 +372,12 @@ def to_stream(block: Block) -> bytes:
         whole.insert(1, pa.array(block.codes, pa.int32()))
         names.insert(1, "device")
     types = {name: kind.name for name, kind in (block.types or {}).items()}
-    about = {"devices": block.devices, "time_unit": block.time_unit, "types": types}
+    about = {
+        "home": home,
+        "devices": block.devices,
+        "time_unit": block.time_unit,
+        "types": types,
+    }
     batch = pa.RecordBatch.from_arrays(whole, names, metadata={"iotdb": json.dumps(about)})
     schema = batch.schema
     if not any(map(pa.types.is_dictionary, schema.types)):  # what a writer makes, made faster
@@ -375,21 +394,23 @@ def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
 
 
-def _from_stream(data: bytes) -> Block | None:
-    """The block; None where it is none."""
+def _from_stream(data: bytes) -> tuple[Block, tuple[str, ...]] | None:
+    """The block and its home; None where it is none."""
     try:
         return _to_block(pa.ipc.open_stream(data).read_all())
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError):
         return None
 
 
-def _to_block(table: pa.Table) -> Block:
+def _to_block(table: pa.Table) -> tuple[Block, tuple[str, ...]]:
     about = json.loads(table.schema.metadata[b"iotdb"])
     times, table = table.column(0), table.remove_column(0)
-    codes = _NO_CODES
+    codes = NO_CODES
     if len(about["devices"]) > 1:
         codes = np.asarray(table.column(0)).astype(np.int32)
         table = table.remove_column(0)
     types = {name: TSDataType[kind] for name, kind in about["types"].items()} or None
-    unit, devices = about["time_unit"], tuple(about["devices"])
-    return from_table(table.replace_schema_metadata(None), times, unit, types, devices, codes)
+    unit, home = about["time_unit"], tuple(about.get("home", ()))
+    devices = tuple(tuple(device) if home else device for device in about["devices"])
+    table = table.replace_schema_metadata(None)
+    return from_table(table, times, unit, types, devices, codes), home

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.display.card import Card, Shown, count, duration, plural, size
+from iotdb_frames.sink.rows import Device
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.report import WriteReport, empty_rows, lossy_values
 
@@ -128,20 +129,20 @@ class Counters:
         self.replayed = 0
         self.damaged = 0
         self.lossy: Counter[str] = Counter()
-        self._by_device: dict[str, Tally] = {}
+        self._by_device: dict[Device, Tally] = {}
 
-    def of(self, device: str) -> Tally:
+    def of(self, device: Device) -> Tally:
         """The counters of one device."""
         return self._by_device.setdefault(device, Tally())
 
-    def add(self, tallies: Mapping[str, Tally], lossy: Mapping[str, int]) -> None:
+    def add(self, tallies: Mapping[Device, Tally], lossy: Mapping[str, int]) -> None:
         """Count what became of a batch."""
         self.lossy.update(lossy)
         for device, tally in tallies.items():
             self.of(device).add(tally)
             self.total.add(tally)
 
-    def retry(self, n_requests: int, devices: Sequence[str]) -> None:
+    def retry(self, n_requests: int, devices: Iterable[Device]) -> None:
         """Count requests that were sent again."""
         self.total.retried += n_requests
         for device in devices:
@@ -164,15 +165,15 @@ class Counters:
         )
 
     def by_device(self, waiting: Iterable[Entry]) -> pd.DataFrame:
-        """One row per device."""
-        queued: Counter[str] = Counter()
+        """One row per device, which is its label."""
+        queued: Counter[Device] = Counter()
         for entry in waiting:
             queued.update(dict(entry.rows_by_device()))
         for device in queued:
             self.of(device)
         rows = [{**t.row(), "queued": queued[d]} for d, t in self._by_device.items()]
-        index = pd.Index(list(self._by_device), name="device", dtype="str")
-        return pd.DataFrame(rows, columns=list(Tally().row()), index=index).sort_index()
+        index = pd.Index(list(self._by_device), dtype=object, tupleize_cols=False)
+        return pd.DataFrame(rows, columns=list(Tally().row()), index=index)
 
     def report(self) -> WriteReport:
         """The same as a report of a write."""

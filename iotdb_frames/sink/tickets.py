@@ -11,7 +11,7 @@ import numpy as np
 
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError
-from iotdb_frames.sink.rows import Block, Row, rows_to_blocks
+from iotdb_frames.sink.rows import Block, Device, Row, rows_to_blocks
 from iotdb_frames.sink.spool import Place
 
 
@@ -128,7 +128,7 @@ class Entry:
 
     ticket: Ticket
     rows: Row | Block
-    device: str
+    device: Device
     lane: int
     n_rows: int
     n_bytes: int
@@ -152,7 +152,7 @@ class Entry:
             raise block
         return block
 
-    def rows_by_device(self) -> Iterator[tuple[str, int]]:
+    def rows_by_device(self) -> Iterator[tuple[Device, int]]:
         """How many rows it has of each device."""
         if isinstance(self.rows, Row) or len(self.rows.devices) == 1:
             yield self.device, self.n_rows

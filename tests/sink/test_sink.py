@@ -442,7 +442,7 @@ def test_failures_are_raised_once(options: IoTDBOptions) -> None:
         assert sink.send(row).n_rows == 1
         sink.flush()
         sink.send({**row, "a": "text"})
-        sink.pending.make_due()
+        sink._pending.make_due()
         while sink.stats.rejected != 2:
             time.sleep(0.01)
         with pytest.raises(ColumnTypeError):

@@ -38,6 +38,9 @@ from iotdb_frames.writes.plan.labelled import (
 
 Category = Literal["field", "tag", "attribute"]
 
+TREE = Target("tree", path="root")
+"""Where rows go that name their devices themselves."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -145,7 +148,7 @@ def layout(
             raise OptionsError(
                 "device= belongs to the tree model", hint="in a table, name the column in tags="
             )
-        parts: tuple[Part, ...] = (_table_part(columns, tags, attributes),)
+        parts: tuple[Part, ...] = (table_part(columns, tags, attributes),)
         return Layout(target, table.n_rows, times, time_unit, parts)
     if tags or attributes:
         raise OptionsError(
@@ -167,29 +170,36 @@ def rows_layout(
     times: Source,
     columns: Mapping[Hashable, Source],
     *,
-    devices: Sequence[str],
-    codes: np.ndarray,
+    devices: Sequence[str] = (),
+    codes: np.ndarray | None = None,
+    target: Target = TREE,
+    tags: Sequence[Hashable] = (),
+    attributes: Sequence[Hashable] = (),
     time_unit: str | None = None,
 ) -> Layout:
-    """The layout of rows that are columns already: what a stream collects of some devices.
+    """The layout of rows that are columns already: what a stream collects.
 
     Parameters
     ----------
-    times, columns : their sources, of the same length
+    times, columns : their sources, of the same length; of a table its tags, too
     devices : normal paths of the tree model
     codes : int, shape (n_rows,): each row's device, a position in `devices`
+    target : the table, or the tree as a whole
+    tags, attributes : labels of these columns of a table; all of them are in `columns`
     time_unit : "s", "ms", "us" or "ns" where times are integers
 
     Raises
     ------
     FrameError, TimeIndexError : a label that names no measurement, times that are not times.
+    OptionsError : a column of a table that is a tag and an attribute.
     """
     is_integer = kind_of(times.type) == "int"
     check_time_kind(times, time_unit if is_integer else None)
     times = plain_times(times)
-    target = Target("tree", path="root")
     unit = time_unit if is_integer else None
-    if len(devices) == 1:
+    if target.model == "table":
+        return Layout(target, len(times), times, unit, (table_part(columns, tags, attributes),))
+    if codes is None or len(devices) == 1:
         part = Part(devices[0], _measurements(columns))
         return Layout(target, len(times), times, unit, (part,))
     found = DeviceColumn("device", narrow(codes, len(devices) + 1), (*devices, ""))
@@ -332,9 +342,16 @@ def _put(grouped: dict[str, dict[Hashable, Source]], path: str, name: str, sourc
     found[name] = source
 
 
-def _table_part(
-    columns: dict[Hashable, Source], tags: Sequence[Hashable], attributes: Sequence[Hashable]
+def table_part(
+    columns: Mapping[Hashable, Source], tags: Sequence[Hashable], attributes: Sequence[Hashable]
 ) -> Part:
+    """The columns of a table, by what they are: tags first, in their order.
+
+    Raises
+    ------
+    FrameError : a name that no column of a table has, a tag or attribute that is not text.
+    OptionsError : a column that is both.
+    """
     both = set(tags) & set(attributes)
     if both:
         raise OptionsError(f"{both.pop()!r} is in tags= and in attributes=")

@@ -151,8 +151,10 @@ def plan_layout(
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
         problems += _check_duplicates(found, order, options)
-    if found.target.model == "table" and not any(
-        c.column.category == "field" for c in parts[0].written
+    if (
+        found.target.model == "table"
+        and found.n_rows
+        and not any(c.column.category == "field" for c in parts[0].written)
     ):
         problems.append(_no_field(found))
     if options.replace and existing.tags is not None:
