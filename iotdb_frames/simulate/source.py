@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,18 @@ class SensorSource(Streamable):
         for name in changes:
             if name not in (*known, "time_unit"):
                 raise unknown_name("parameter", name, (*known, "time_unit"))
-        options: dict[str, Any] = {
+        options = self._parameters()
+        if {"sensors", "devices"} & set(changes):
+            options = {k: v for k, v in options.items() if k not in ("sensors", "devices")}
+        made = SensorSource(**{**options, **changes})
+        if (made.clock, made.seed) == (self.clock, self.seed):
+            adopt_readings(made._streams, self._streams)
+        return made
+
+    def _parameters(self) -> dict[str, Any]:
+        """What makes the same source."""
+        sensors = {"devices": self.devices} if self.has_devices else {"sensors": self.sensors}
+        return sensors | {
             "rate_hz": self.rate_hz,
             "seed": self.seed,
             "start": self.start,
@@ -144,15 +156,9 @@ class SensorSource(Streamable):
             "faults": self.faults,
             "time_unit": self.clock.unit,
         }
-        if not {"sensors", "devices"} & set(changes):
-            if self.has_devices:
-                options["devices"] = self.devices
-            else:
-                options["sensors"] = self.sensors
-        made = SensorSource(**{**options, **changes})
-        if (made.clock, made.seed) == (self.clock, self.seed):
-            adopt_readings(made._streams, self._streams)
-        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(SensorSource, **self._parameters()), ()  # not what has locks: it is computed
 
     def __repr__(self) -> str:
         n = len(self.sensors)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
+from iotdb_frames.errors import OptionsError
 
+_SUMMED = (
+    *("rows_in", "rows_written", "points", "chunks", "bytes_sent", "retries"),
+    *("duplicates", "rows_refused", "rows_empty", "n_failures"),
+)
 State = Literal["refused", "partly stored", "in doubt"]
 MAX_FAILURES = MAX_SERIES = 1_000
 
@@ -24,6 +29,11 @@ def lossy_values(lossy: Mapping[str, int]) -> str:
     shown = [f"{plural(n, 'value')} of {name}" for name, n in list(lossy.items())[:5]]
     more = f" and {plural(len(lossy) - 5, 'more column')}" if len(lossy) > 5 else ""
     return ", ".join(shown) + more
+
+
+def further_refused(path: object) -> str:
+    """How a report tells a file of refused rows that is not its first."""
+    return f"further refused rows are in {path}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,40 @@ class WriteReport(Shown):
     def is_complete(self) -> bool:
         """Whether every row was acknowledged."""
         return not self.n_failures and not self.rows_refused
+
+    @classmethod
+    def merge(cls, reports: Iterable[WriteReport], *, seconds: float | None = None) -> WriteReport:
+        """The reports of the writes that make one job, as one.
+
+        Parameters
+        ----------
+        reports : one at least, e.g. of each partition of a table, wherever it was written. A write
+            that was tried again counts as often as it is among them
+        seconds : how long the job took; None: as long as the longest of them, as if they had gone
+            on side by side
+
+        Raises
+        ------
+        OptionsError : no reports, or something else.
+        """
+        some = list(reports)
+        if not some or not all(isinstance(one, WriteReport) for one in some):
+            raise OptionsError("merge takes WriteReports, at least one", hint="merge([one, other])")
+        targets = list(dict.fromkeys(one.target for one in some))
+        more = f" and {plural(len(targets) - 1, 'other target')}" if targets[1:] else ""
+        total = cls(targets[0] + more)
+        for name in _SUMMED:
+            setattr(total, name, sum(getattr(one, name) for one in some))
+        total.seconds = max(one.seconds for one in some) if seconds is None else seconds
+        for one in some:
+            for label, n_values in one.lossy.items():
+                total.lossy[label] = total.lossy.get(label, 0) + n_values
+            total.failures += one.failures[: MAX_FAILURES - len(total.failures)]
+        files = [one.dead_letter for one in some if one.dead_letter is not None]
+        total.dead_letter = files[0] if files else None
+        notes = [note for one in some for note in one.notes]
+        total.notes = list(dict.fromkeys([*notes, *map(further_refused, files[1:])]))
+        return total
 
     def add_failure(self, failure: ChunkFailure) -> None:
         """Note a failure; beyond the cap only its number."""

@@ -35,7 +35,7 @@ from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, Refused, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
-from iotdb_frames.writes.report import ChunkFailure, State, WriteReport
+from iotdb_frames.writes.report import ChunkFailure, State, WriteReport, further_refused
 from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.schema.create import create, ddl
 from iotdb_frames.writes.sender import Sender
@@ -478,7 +478,7 @@ class FrameWriter:
         paths = [str(path) for path in self._files.paths]
         if paths:
             self.report.dead_letter = paths[0]
-            self._note([f"further refused rows are in {path}" for path in paths[1:]])
+            self._note(map(further_refused, paths[1:]))
         return failure
 
     def _explain(self, error: BaseException) -> BaseException:

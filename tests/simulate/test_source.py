@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -329,3 +333,47 @@ def test_blocks_are_made_ahead_bit_by_bit() -> None:
     made.clear()
     ended.prepare(0, 4090)
     assert not made  # there is no next block
+
+
+def faulty(**options: object) -> SensorSource:
+    """Sensors of every kind that a pickle can hold, and every fault."""
+    sensors = [sensor for sensor in EVERYTHING if sensor.name != "f"]
+    return SensorSource(sensors, seed=3, faults=[*VALUE_FAULTS, *DELIVERY_FAULTS], **options)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        SensorSource(),
+        faulty(rate_hz=7.0, start="2026-02-03 04:05:06.789", time_unit="us", duration="1D"),
+        faulty().replace(faults=["spike:0.1"]),
+        simulate_fleet(3, rate_hz=0.3, seed=5, faults=["delay:0.1"]),
+        simulate_fleet(3, model="table", duration="1h"),
+    ],
+    ids=["plain", "faulty", "replaced", "fleet", "table"],
+)
+def test_a_source_travels(source: SensorSource) -> None:
+    """A source that was pickled or copied gives the same rows, also where it was used before."""
+    end = source.start + pd.Timedelta("10min")
+    wanted = source.frame(end=end)
+    used = next(iter(source.windows(50)))
+    for made in (pickle.loads(pickle.dumps(source)), copy.deepcopy(source), copy.copy(source)):
+        assert repr(made) == repr(source)
+        assert made.n_ticks == source.n_ticks
+        assert_frame_equal(made.frame(end=end), wanted)
+        assert_frame_equal(next(iter(made.windows(50))), used)
+        assert_frame_equal(made.ledger(end=end), source.ledger(end=end))
+
+
+def test_a_source_travels_to_another_process() -> None:
+    """Another process makes the same rows of a pickle."""
+    source = simulate_fleet(2, seed=9, duration="5min", faults=["spike:0.1"])
+    code = (
+        "import pickle, sys; source = pickle.load(sys.stdin.buffer); "
+        "sys.stdout.buffer.write(pickle.dumps(source.frame()))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, input=pickle.dumps(source), capture_output=True, check=True, timeout=120
+    )
+    assert_frame_equal(pickle.loads(done.stdout), source.frame())
