@@ -18,6 +18,7 @@ from iotdb_frames.errors import (
     QueryTimeout,
     ServerError,
 )
+from iotdb_frames.wire.codes import named, sentence_of
 
 Model = Literal["tree", "table"]
 
@@ -78,7 +79,7 @@ def _text(status: Any) -> str:
     for sub in status.subStatus or ():
         if sub.code not in (SUCCESS, REDIRECT) and sub.message and sub.message not in parts:
             parts.append(sub.message)
-    return "; ".join(part for part in parts[:4] if part) or f"status code {status.code}"
+    return "; ".join(part for part in parts[:4] if part) or sentence_of(status.code)
 
 
 def check(status: Any, kind: type[ServerError]) -> None:
@@ -102,4 +103,4 @@ def check(status: Any, kind: type[ServerError]) -> None:
         kind, hint = QueryTimeout, "narrow the time range, or raise the server's query_timeout"
     elif code == _QUERY_TOO_BIG:
         hint = "ask for fewer columns or a shorter time range"
-    raise kind(f"[{code}] {text}", code=code, sub_codes=subs, hint=hint)
+    raise kind(f"[{named(code)}] {text}", code=code, sub_codes=subs, hint=hint)

@@ -10,7 +10,7 @@ import pytest
 
 import iotdb_frames as iotf
 from iotdb_frames.backfills.proof.count import count_points
-from iotdb_frames.backfills.proof.expect import Expected, Group
+from iotdb_frames.backfills.proof.expect import Alike, Expected
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target
 
@@ -82,7 +82,7 @@ def test_verification(table: str, connection: Connection, tags: list[str | None]
     iotf.write(frame, table, tags=["tag"], connection=connection)
     ticks = FRAME.index.as_unit("ms").asi8
     expected = Expected(
-        (Group(frozenset((tag,) for tag in tags), {"n": len(tags)}),),
+        (Alike(frozenset((tag,) for tag in tags), {"n": len(tags)}),),
         ("tag",),
         int(ticks[0]),
         int(ticks[-1]),

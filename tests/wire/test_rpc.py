@@ -95,6 +95,21 @@ def test_codes_become_errors(
         assert (caught.value.code, caught.value.sub_codes) == (code, tuple(subs))
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (2207, "[2207 RATIS_READ_UNAVAILABLE] too few replicas of this region are up to read it"),
+        (611, "[611 DISK_SPACE_INSUFFICIENT] disk space insufficient"),
+        (99999, "[99999] the server gives no reason"),
+    ],
+)
+def test_a_code_without_words_is_named(code: int, text: str) -> None:
+    """Where the server gives a number alone, the error has its name and says what it means."""
+    with pytest.raises(QueryError) as caught:
+        check(TSStatus(code), QueryError)
+    assert caught.value.message == text
+
+
 @pytest.mark.parametrize(("code", "subs"), [(200, []), (400, []), (302, [200, 400])])
 def test_success_and_redirect_raise_nothing(code: int, subs: list[int]) -> None:
     """Recommending another node is not a failure, neither in one status nor in many."""
