@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
@@ -101,6 +102,7 @@ def join_path(nodes: list[str]) -> str:
     return ".".join([nodes[0], *map(quote_path_node, nodes[1:])])
 
 
+@lru_cache(1 << 16)
 def normal_path(path: str, *, under: str | None = None) -> str:
     """`path` with every node quoted where it must be; a relative one below `under`.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -138,3 +139,45 @@ def encode_values(columns: Sequence[Cells]) -> memoryview:
         at = end
     out[at:] = np.frombuffer(bitmaps, np.uint8)
     return out.data
+
+
+def encode_pieces(
+    ticks: np.ndarray, columns: Sequence[Cells], pieces: Sequence[tuple[int, int]]
+) -> list[tuple[memoryview, memoryview]]:
+    """Times and values of a tablet for each piece (first row, row behind its last) of some rows.
+
+    Where they follow each other, with as many rows each and no texts, all are encoded at once: a
+    row each of a thousand devices as fast as a thousand of one.
+    """
+    n_rows = pieces[0][1] - pieces[0][0] if pieces else 0
+    is_regular = (
+        len(pieces) > 1 <= n_rows
+        and len(ticks) == n_rows * len(pieces)
+        and all(b - a == n_rows for a, b in pieces)
+        and all(isinstance(c.values, np.ndarray) for c in columns)
+    )
+    if not is_regular:
+        return [
+            (encode_times(ticks[a:b]), encode_values([c.slice(a, b) for c in columns]))
+            for a, b in pieces
+        ]
+    fields: list[tuple[str, Any, int]] = [
+        (f"v{i}", c.values.dtype.newbyteorder(">"), n_rows) for i, c in enumerate(columns)
+    ]
+    n_packed = n_rows // 8 + 1
+    fields += [
+        (f"b{i}", np.uint8, 1 if c.is_null is None else 1 + n_packed) for i, c in enumerate(columns)
+    ]
+    # A field of one value is a field of arrays, too.
+    out = np.zeros(len(pieces), [(name, kind, (n,)) for name, kind, n in fields])
+    for i, c in enumerate(columns):
+        out[f"v{i}"] = c.values.reshape(-1, n_rows)
+        if c.is_null is not None:
+            packed = np.packbits(c.is_null.reshape(-1, n_rows), axis=1, bitorder="little")
+            out[f"b{i}"][:, 0] = 1
+            out[f"b{i}"][:, 1 : 1 + packed.shape[1]] = packed
+    times, values, width = encode_times(ticks), out.view(np.uint8).data, out.dtype.itemsize
+    return [
+        (times[8 * a : 8 * b], values[i * width : (i + 1) * width])
+        for i, (a, b) in enumerate(pieces)
+    ]

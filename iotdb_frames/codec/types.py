@@ -146,10 +146,21 @@ def refuse(label: Hashable, dtype: object, why: str, row: int | None = None) -> 
     )
 
 
+_kind_of_id: dict[int, str] = {}
+
+
 def kind_of(source: pa.DataType) -> str:
     """Name of the kind in `TABLE`, or a key of `REFUSED`, or the type's own name."""
     if pa.types.is_dictionary(source):
         return kind_of(source.value_type)
+    if (kind := _kind_of_id.get(source.id)) is None:
+        kind = _find_kind(source)
+        if kind in TABLE or kind in REFUSED:  # of which each has type ids of its own
+            _kind_of_id[source.id] = kind
+    return kind
+
+
+def _find_kind(source: pa.DataType) -> str:
     tests = {
         "null": pa.types.is_null,
         "bool": pa.types.is_boolean,

@@ -1,4 +1,4 @@
-"""Requests on their way: one thread and one short queue a lane.
+"""Requests on their way: one thread and one short queue per lane.
 
 The caller encodes while lanes send, and blocks when a lane has `QUEUE` requests waiting, so memory
 stays flat however large the data. A lane keeps its order and waits out its own retries: a retry
@@ -89,12 +89,8 @@ class Sender:
         self.error: BaseException | None = None
         self.is_warm = False
         self._queues: list[queue.Queue[_Item | None]] = [queue.Queue(QUEUE) for _ in range(n_lanes)]
-        self._threads = [
-            threading.Thread(target=self._run, args=(q,), daemon=True, name="iotdb-frames-send")
-            for q in self._queues
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
 
     def __enter__(self) -> Sender:
         return self
@@ -123,18 +119,57 @@ class Sender:
         *,
         on_refused: OnRefused | None = None,
         on_end: OnEnd | None = None,
+        is_now: bool = False,
     ) -> bool:
         """Queue a request; blocks while its lane is full. False: the sender stopped.
 
         The callbacks are called in the lane's thread.
+
+        Parameters
+        ----------
+        is_now : send it in this thread, and return with its answer: there is nothing to do
+            meanwhile; where an interrupt ends the wait, it is in doubt
         """
         self.is_warm = True
         item = _Item(target, request, on_done, on_refused, on_end)
+        if is_now and not self._stop.is_set():
+            self._send_now(item)
+            return True
+        self._start()
         while not self._stop.is_set():
             with suppress(queue.Full):
                 self._queues[lane].put(item, timeout=0.1)
                 return True
         return False
+
+    def _send_now(self, item: _Item) -> None:
+        try:
+            self._send(item)
+        except Exception as exc:
+            self._give_up(exc)
+        except BaseException:
+            lost = ConnectionLost("interrupted before an answer came", was_sent=True)
+            item.on_done(item.request, 0, lost)
+            raise
+        finally:
+            if item.on_end is not None:
+                item.on_end()
+
+    def _start(self) -> None:
+        """Begin the lanes, if nothing was submitted before."""
+        if self._threads:
+            return
+        with self._starting:
+            if not self._threads:
+                threads = [
+                    threading.Thread(
+                        target=self._run, args=(q,), daemon=True, name="iotdb-frames-send"
+                    )
+                    for q in self._queues
+                ]
+                for thread in threads:
+                    thread.start()
+                self._threads = threads
 
     def stop(self) -> None:
         """Send nothing more than what is on the wire."""
@@ -150,7 +185,7 @@ class Sender:
 
     def drain(self) -> None:
         """Wait until everything submitted is answered or given up."""
-        for q, thread in zip(self._queues, self._threads, strict=True):
+        for q, thread in zip(self._queues, self._threads, strict=False):  # or none began
             with q.all_tasks_done:
                 # A thread that was given up may leave the word to end in its queue.
                 while q.unfinished_tasks and thread.is_alive():

@@ -161,6 +161,7 @@ class FrameWriter:
     n_rows : rows that will come, for the progress; 0: nobody knows
     sender : of a longer job that this writer is a part of; None: one of its own
     dead_letter : takes the refused rows; None: the file that the options name
+    is_alone : whether there is one frame; if it is small, no thread sends it
     """
 
     def __init__(
@@ -172,7 +173,9 @@ class FrameWriter:
         n_rows: int = 0,
         sender: Sender | None = None,
         dead_letter: Letter | None = None,
+        is_alone: bool = False,
     ) -> None:
+        self._is_alone = is_alone
         self.report = WriteReport(str(target))
         self._connection = connection
         self._target = target
@@ -326,12 +329,13 @@ class FrameWriter:
 
     def _submit(self, frame: _Frame, requests_of: Sequence[Iterator[Request]]) -> None:
         planned, pending = frame.planned, frame.pending
+        is_now = self._is_alone and len(requests_of) == 1 and planned.n_bytes <= _FEW_BYTES
         todo = list(enumerate(requests_of))
         while todo and not self._sender.is_stopped:
             still = []
             for lane, requests in todo:
                 request = next(requests, None)
-                if request is not None and self._submit_one(lane, request, frame):
+                if request is not None and self._submit_one(lane, request, frame, is_now=is_now):
                     still.append((lane, requests))
             todo = still
         if not all_whole(planned):
@@ -342,7 +346,7 @@ class FrameWriter:
                 self._count_rows(planned, some[~frame.is_refused[some]])
         pending.end(is_sent=not todo)
 
-    def _submit_one(self, lane: int, request: Request, frame: _Frame) -> bool:
+    def _submit_one(self, lane: int, request: Request, frame: _Frame, *, is_now: bool) -> bool:
         is_answered = False
         pending = frame.pending
 
@@ -371,7 +375,13 @@ class FrameWriter:
 
         pending.begin()
         is_queued = self._sender.submit(
-            lane, self._target, request, on_done, on_refused=on_refused, on_end=on_end
+            lane,
+            self._target,
+            request,
+            on_done,
+            on_refused=on_refused,
+            on_end=on_end,
+            is_now=is_now,
         )
         if not is_queued:
             pending.end(is_sent=False)
@@ -546,7 +556,10 @@ def write(
     goal = parse_target(target, database=conn.options.database)
     frames = frames_of(data)
     first = next(frames)
-    writer = FrameWriter(conn, goal, chosen, n_rows=0 if is_stream(data) else len(first))
+    is_alone = not is_stream(data)
+    writer = FrameWriter(
+        conn, goal, chosen, n_rows=len(first) if is_alone else 0, is_alone=is_alone
+    )
     try:
         for frame in chain([first], frames):
             writer.write(frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from iotdb_frames.codec.cells import Cells, Rules, to_cells
 from iotdb_frames.codec.sources import from_arrow, from_pandas
-from iotdb_frames.codec.tablet import encode_times, encode_values, pack_nulls
+from iotdb_frames.codec.tablet import encode_pieces, encode_times, encode_values, pack_nulls
 from iotdb_frames.options import TSDataType as T
 from tablet_reader import read_times, read_values
 
@@ -219,3 +220,32 @@ def test_what_is_packed_is_read_back(data: st.DataObject) -> None:
 def test_times_are_read_back(ticks: list[int]) -> None:
     """Any ticks: the reader finds them again."""
     assert read_times(bytes(encode_times(np.array(ticks, np.int64)))) == ticks
+
+
+@given(data=st.data())
+def test_pieces_are_the_tablets_of_their_rows(data: st.DataObject) -> None:
+    """Rows cut into tablets of equal or other lengths: each holds what it would hold by itself."""
+    kinds = data.draw(st.lists(st.sampled_from(list(COLUMNS)), min_size=1, max_size=4))
+    is_equal, length = data.draw(st.booleans()), data.draw(st.integers(1, 17))
+    lengths = data.draw(st.lists(st.just(length) if is_equal else st.integers(0, 9), max_size=9))
+    ends = np.cumsum([0, *lengths]).tolist()
+    pieces, n_rows = list(pairwise(ends)), ends[-1]
+    columns = []
+    for kind in kinds:
+        value, arrow = COLUMNS[kind]
+        has_nulls = data.draw(st.booleans())
+        some = data.draw(
+            st.lists(st.none() | value if has_nulls else value, min_size=n_rows, max_size=n_rows)
+        )
+        array = pa.array(some, arrow)
+        columns.append(cells(array, kind, slice(0, n_rows), Rules("ms", keep_nan=True)))
+    ticks = np.arange(n_rows) * 1000
+    made = encode_pieces(ticks, columns, pieces)
+    assert len(made) == len(pieces)
+    for (a, b), (times, values) in zip(pieces, made, strict=True):
+        assert read_times(bytes(times)) == ticks[a:b].tolist()
+        alone = values_bytes(*(c.slice(a, b) for c in columns))
+        wanted = read_values(alone, kinds, b - a)
+        found = read_values(bytes(values), kinds, b - a)
+        for got, expected in zip(found, wanted, strict=True):
+            assert all(same(x, y) for x, y in zip(got, expected, strict=True))

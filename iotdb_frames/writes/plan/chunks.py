@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, pairwise, zip_longest
 
 import numpy as np
 
 from iotdb_frames.codec.cells import Cells, to_cells
-from iotdb_frames.codec.tablet import Tablet, encode_times, encode_values
+from iotdb_frames.codec.tablet import Tablet, encode_pieces
 from iotdb_frames.writes.plan.attributes import by_attributes
 from iotdb_frames.writes.plan.layout import row_positions
 from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
@@ -48,12 +49,12 @@ class Request:
     is_again: bool = False
     halve: Callable[[], list[Request]] | None = None
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """Rows of all tablets."""
         return sum(t.n_rows for t in self.tablets)
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Encoded bytes."""
         return sum(t.n_bytes for t in self.tablets)
@@ -164,12 +165,8 @@ def encode(
         pieces = [(device, 0, len(ticks))] if len(ticks) else []
     else:
         pieces = list(_devices(plan, start, stop))
-    tablets = tuple(
-        _tablet(plan, device, columns, ticks[a:b], [c.slice(a, b) for c in cells])
-        for device, a, b in pieces
-    )
     return Request(
-        tablets=tablets,
+        tablets=tuple(_tablets(plan, columns, pieces, ticks, cells)),
         rows=rows,
         n_points=_points(columns, cells),
         start=int(ticks.min()) if len(ticks) else 0,
@@ -217,32 +214,39 @@ def _cells(plan: WritePlan, planned: PlannedColumn, rows: slice | np.ndarray) ->
 def _devices(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
     """Device and positions, counted from `start`, of the devices in a range of the order."""
     bounds = plan.order.bounds
-    group = int(np.searchsorted(bounds, start, side="right")) - 1
-    while group < len(bounds) - 1 and bounds[group] < stop:
-        first, last = max(int(bounds[group]), start), min(int(bounds[group + 1]), stop)
-        if last > first:
-            yield plan.devices[group], first - start, last - start
-        group += 1
+    first = int(np.searchsorted(bounds, start, side="right")) - 1
+    last = int(np.searchsorted(bounds, stop))
+    edges = (np.clip(bounds[first : last + 1], start, stop) - start).tolist()
+    for device, (a, b) in zip(plan.devices[first:last], pairwise(edges), strict=True):
+        if b > a:
+            yield device, a, b
 
 
-def _tablet(
+def _tablets(
     plan: WritePlan,
-    device: str,
     columns: Sequence[PlannedColumn],
+    pieces: Sequence[tuple[str, int, int]],
     ticks: np.ndarray,
     cells: Sequence[Cells],
-) -> Tablet:
-    is_table = plan.target.model == "table"
-    return Tablet(
-        target=device,
-        names=[c.column.name for c in columns],
-        types=[int(c.data_type) for c in columns if c.data_type is not None],
-        times=encode_times(ticks),
-        values=encode_values(cells),
-        n_rows=len(ticks),
-        is_aligned=plan.is_aligned(device),
-        categories=[CATEGORIES[c.column.category] for c in columns] if is_table else None,
-    )
+) -> Iterator[Tablet]:
+    """A tablet for each piece: device, first row, and the row behind its last."""
+    names = [c.column.name for c in columns]
+    types = [int(c.data_type) for c in columns if c.data_type is not None]
+    categories = None
+    if plan.target.model == "table":
+        categories = [CATEGORIES[c.column.category] for c in columns]
+    encoded = encode_pieces(ticks, cells, [(a, b) for _, a, b in pieces])
+    for (device, a, b), (times, values) in zip(pieces, encoded, strict=True):
+        yield Tablet(
+            target=device,
+            names=names,
+            types=types,
+            times=times,
+            values=values,
+            n_rows=b - a,
+            is_aligned=plan.is_aligned(device),
+            categories=categories,
+        )
 
 
 def _points(columns: Sequence[PlannedColumn], cells: Sequence[Cells]) -> int:

@@ -198,11 +198,12 @@ def plan_layout(
         is_empty=is_empty,
         starts_small=not is_stream,
     )
-    missing = whole.missing()
-    if not options.create and missing:
-        whole.problems += (_not_there(found, missing),)
-    elif existing.templates:
-        whole.notes += tuple(_extended_templates(existing, missing))
+    if not options.create or existing.templates:
+        missing = whole.missing()
+        if missing and not options.create:
+            whole.problems += (_not_there(found, missing),)
+        elif options.create:
+            whole.notes += tuple(_extended_templates(existing, missing))
     if existing.note:
         whole.notes += (existing.note,)
     return whole

@@ -228,6 +228,8 @@ def _ask(
     types: dict[str, dict[str, TSDataType]] = {device: {} for device in devices}
     for (device, name), kind in found.types.items():
         types[device][name] = kind
+    alike: dict[frozenset[tuple[str, TSDataType]], dict[str, TSDataType]] = {}
+    types = {d: alike.setdefault(frozenset(some.items()), some) for d, some in types.items()}
     aliases: dict[str, dict[str, str]] = {}
     for (device, alias), name in found.aliases.items():
         aliases.setdefault(device, {})[alias] = name
