@@ -119,11 +119,16 @@ class SchemaCache:
         seen: dict[str, _Device] = {}
         if not is_fresh:
             oldest = now - connection.options.schema_age_s
+            has: dict[tuple[int, int], bool] = {}  # devices that are alike are looked through once
             with self._lock:
                 for device, names in needed.items():
                     known = self._devices.get(device)
-                    is_young = known is not None and known.epoch == epoch and known.at > oldest
-                    if known is not None and is_young and known.has(names):
+                    if known is None or known.epoch != epoch or known.at <= oldest:
+                        continue
+                    alike = id(known.types), id(names)
+                    if alike not in has:
+                        has[alike] = known.has(names)
+                    if has[alike]:
                         seen[device] = known
         new = [device for device in wanted if device not in seen]
         if new:
