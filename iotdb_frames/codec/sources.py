@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -199,9 +200,16 @@ def from_numpy(values: np.ndarray, label: Hashable) -> Source:
     if dtype.kind == "M" and np.datetime_data(dtype)[0] not in ("s", "ms", "us", "ns"):
         return from_numpy(values.astype("M8[s]"), label)
     try:
-        return Source(label, str(dtype), pa.from_numpy_dtype(dtype.newbyteorder("=")), values)
+        name, kind = _plain_type(dtype)
+        return Source(label, name, kind, values)
     except (pa.ArrowNotImplementedError, TypeError):
         raise refuse(label, dtype, "convert it to a type of the README's type table") from None
+
+
+@lru_cache(64)
+def _plain_type(dtype: np.dtype[Any]) -> tuple[str, pa.DataType]:
+    """Name and Arrow type of a numpy dtype."""
+    return str(dtype), pa.from_numpy_dtype(dtype.newbyteorder("="))
 
 
 def is_missing(data: np.ndarray | pa.Array, *, keep_nan: bool = False) -> np.ndarray:

@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -157,16 +158,22 @@ NO_RETRY = RetryPolicy(attempts=1)
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
+@lru_cache(64)
+def _size_of(text: str) -> int:
+    """Bytes, 0 where it is not a size."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        return 0
+    power = " kmgt".index(match[2].lower() or " ")
+    n_bytes = float(match[1]) * (1024 if match[3] else 1000) ** power
+    return int(n_bytes) if math.isfinite(n_bytes) else 0
+
+
 def parse_bytes(size: int | str, *, name: str) -> int:
     """Bytes from ``4_000_000``, ``"4MiB"``, ``"4MB"`` (decimal) or ``"512k"``."""
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
         return size
-    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
-    n_bytes = 0
-    if match:
-        power = " kmgt".index(match[2].lower() or " ")
-        n = float(match[1]) * (1024 if match[3] else 1000) ** power
-        n_bytes = int(n) if math.isfinite(n) else 0
+    n_bytes = _size_of(size) if isinstance(size, str) else 0
     if n_bytes <= 0:
         raise OptionsError(f"{name}={size!r} is not a valid size", hint=f'e.g. {name}="4MiB"')
     return n_bytes

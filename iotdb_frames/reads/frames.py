@@ -38,6 +38,7 @@ DtypeBackend = Literal["pyarrow", "numpy"] | None
 INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
 _GROWTH = 1.5
+_FEW_CELLS = 1 << 16
 
 
 def check_form(*, tz: Any, dtype_backend: Any) -> None:
@@ -116,6 +117,11 @@ class FrameBuilder:
             del names[self._index]
             times = columns.pop(self._index).finish(self._n_rows)
             index = pd.DatetimeIndex(times, name=INDEX_NAME)
+        labels = pd.Index(names, dtype=str)
+        if self._n_rows * len(columns) <= _FEW_CELLS and all(type(c) is _Floats for c in columns):
+            values = [column.finish(self._n_rows) for column in columns]
+            if len({array.dtype for array in values}) == 1:  # one array is made sooner than many
+                return pd.DataFrame(np.stack(values).T, index, labels, copy=False)
         arrays: dict[int, Any] = {}
         for i in range(len(columns)):
             array = columns[i].finish(self._n_rows)
@@ -123,7 +129,7 @@ class FrameBuilder:
                 array = pd.Series(array, index=index, dtype=object)  # else pandas 3 makes it str
             arrays[i] = array
         frame = pd.DataFrame(arrays, index=index, copy=False)
-        frame.columns = pd.Index(names, dtype=str)
+        frame.columns = labels
         return frame
 
 

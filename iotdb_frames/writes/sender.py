@@ -88,7 +88,8 @@ class Sender:
         connection.tell_closed(self._abort)
         self.error: BaseException | None = None
         self.is_warm = False
-        self._queues: list[queue.Queue[_Item | None]] = [queue.Queue(QUEUE) for _ in range(n_lanes)]
+        self._n_lanes = n_lanes
+        self._queues: list[queue.Queue[_Item | None]] = []  # and threads: with the first request
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
@@ -161,6 +162,7 @@ class Sender:
             return
         with self._starting:
             if not self._threads:
+                self._queues = [queue.Queue(QUEUE) for _ in range(self._n_lanes)]
                 threads = [
                     threading.Thread(
                         target=self._run, args=(q,), daemon=True, name="iotdb-frames-send"
@@ -185,7 +187,7 @@ class Sender:
 
     def drain(self) -> None:
         """Wait until everything submitted is answered or given up."""
-        for q, thread in zip(self._queues, self._threads, strict=False):  # or none began
+        for q, thread in zip(self._queues, self._threads, strict=False):  # or not yet
             with q.all_tasks_done:
                 # A thread that was given up may leave the word to end in its queue.
                 while q.unfinished_tasks and thread.is_alive():

@@ -86,6 +86,8 @@ def _shares(plan: WritePlan) -> list[Iterator[Request]]:
 
 def _cut_at_devices(bounds: np.ndarray, n_lanes: int) -> list[int]:
     """Positions that share the rows among lanes, each at the first row of a device."""
+    if n_lanes == 1:
+        return [0, int(bounds[-1])]
     ideal = np.linspace(0, bounds[-1], n_lanes + 1)
     return sorted({int(bounds[np.searchsorted(bounds, at)]) for at in ideal})
 
