@@ -155,7 +155,7 @@ def test_changed_file_is_asked_about(run: Run, tmp_path: Path) -> None:
     frame(12).assign(half=-1.0).to_csv(tmp_path / "a.csv", index=False)
     refused = run(*words)
     assert refused.exit_code == 1
-    assert "a.csv was changed" in refused.output
+    assert "a.csv has changed" in refused.output
     assert run(*words, "--again").exit_code == 0
     found = stored("SELECT half FROM root.cli_backfill.changed")
     assert list(found.iloc[:, 0]) == [-1.0] * 12

@@ -181,7 +181,7 @@ def plan_backfill(
     plan = BackfillPlan(str(goal), [(f.name, f.format, f.size) for f in files], notes=notes)
     described: dict[str, list[Any]] = {}
     for one in found.files:
-        if one.dialect is not None:
+        if one.dialect is not None and one.file.format == "csv":
             key = repr(one.dialect.facts())
             if key not in described:
                 described[key] = [explain(one.file, chosen.files, one.dialect), 0]

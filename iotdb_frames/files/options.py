@@ -26,7 +26,8 @@ class FileOptions:
     filter : rows to take: an Arrow expression, or (column, operator, value) lists as of pyarrow
     file_column : label of a column that holds each file's name without folder and endings
     format : of all files; None: by their endings
-    csv : what is known of CSV files, or a mapping of that
+    csv : what is known of CSV files, or a mapping of that; for JSON lines, too, how times and
+        numbers in texts are written
     is_lossy : whether a whole number of a text may lose digits to a fraction in its column
     unit_bytes : bytes of a piece, as Arrow holds it
     """

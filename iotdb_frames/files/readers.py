@@ -9,6 +9,7 @@ from iotdb_frames.files.batches import BatchReader
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.infer import infer_dialect
 from iotdb_frames.files.csv.reader import CsvReader
+from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.parquet import ParquetReader
 from iotdb_frames.files.pieces import Piece, Range
@@ -26,12 +27,12 @@ class Reader(Protocol):
 
 def open_reader(
     file: SourceFile, options: FileOptions, dialect: CsvDialect | None = None
-) -> CsvReader | ParquetReader | BatchReader:
+) -> CsvReader | JsonReader | ParquetReader | BatchReader:
     """What reads a file.
 
     Parameters
     ----------
-    dialect : of a CSV file; None: it is inferred
+    dialect : of a CSV or JSON file; None: it is inferred
 
     Raises
     ------
@@ -44,4 +45,6 @@ def open_reader(
         return CsvReader(file, options, dialect or infer_dialect(file, options))
     if file.format == "parquet":
         return ParquetReader(file, options)
+    if file.format == "json":
+        return JsonReader(file, options, dialect)
     return BatchReader(file, options)

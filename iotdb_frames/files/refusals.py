@@ -29,10 +29,13 @@ def check_whole(piece: Piece, name: str) -> None:
     """
     if piece.refusals:
         first = min(piece.refusals, key=lambda r: int(r.lines[0]))
-        text = "" if first.texts is None else f": {shorten(first.texts[0].as_py(), 80)}"
+        if first.texts is not None:
+            text = first.texts[0].as_py()
+        else:
+            text = "" if first.own is None else first.own.slice(0, 1).to_pylist()[0]
         place = "line" if piece.line else "row"
         raise FrameError(
-            f"{name}, {place} {first.lines[0]:,}: {first.reason}{text}",
+            f"{name}, {place} {first.lines[0]:,}: {first.reason}: {shorten(text, 80)}",
             row=int(first.lines[0]),
             hint=LEAVE_OUT,
         )

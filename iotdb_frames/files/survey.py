@@ -17,7 +17,8 @@ from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
-from iotdb_frames.files.csv.infer import infer_dialect
+from iotdb_frames.files.csv.reader import CsvReader
+from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.sources import EmptyFile, SourceFile
@@ -136,8 +137,8 @@ def _look(
     target: Target,
     plans: dict[Any, WritePlan],
 ) -> Surveyed:
-    dialect = infer_dialect(file, options) if file.format == "csv" else None
-    reader = open_reader(file, options, dialect)
+    reader = open_reader(file, options)
+    dialect = reader.dialect if isinstance(reader, CsvReader | JsonReader) else None
     sample = reader.sample()
     kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
     types = {name: kind for name, kind in kinds.items() if kind is not None}
@@ -202,7 +203,7 @@ def _settle_types(
     write: WriteOptions,
     plans: Iterable[WritePlan],
 ) -> CsvDialect:
-    """A CSV file's types, as the server, the user and the other files want them."""
+    """A file's types, as the server, the user and the other files want them."""
     assert one.dialect is not None
     wanted: dict[Hashable, TSDataType] = {}
     wanted.update(found.agreed)

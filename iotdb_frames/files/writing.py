@@ -103,7 +103,7 @@ def plan_file(
         locate(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
     planned.ddl = tuple(ddl(planned))
     planned.notes = (*planned.notes, *notes)
-    if job.dialect is not None:
+    if job.dialect is not None and file.format == "csv":
         explained = explain(file, options, job.dialect)
         planned.read_facts, planned.read_grids = explained.facts, (explained.values,)
     return planned

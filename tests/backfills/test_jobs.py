@@ -777,17 +777,20 @@ def test_whole_numbers_beside_fractions_are_exact(place: Place, kind: str) -> No
     else:
         rows = [f'{{"time": "{t}", "a": {v}}}' for t, v in zip(stamps, values, strict=True)]
     file.write_text("\n".join(rows) + "\n")
-    with pytest.raises(FrameError, match=rf"f.{kind}, (line 3|row 2): .*DOUBLE does not hold"):
+    line = 3 if kind == "csv" else 2
+    with pytest.raises(FrameError, match=rf"f.{kind}, line {line}: .*DOUBLE does not hold"):
         place.run(time="time")
     other = place.folder.parent / "other.sqlite"
     report = place.run(time="time", verify="values", manifest=other, **place.collect)
     assert (report.rows_written, report.rows_refused) == (2, 1)
-    assert place.letters() == [(f"f.{kind}", 3 if kind == "csv" else 2)]
+    assert place.letters() == [(f"f.{kind}", line)]
     assert place.stored()["a"].tolist() == [0.5, 2.0**53]
 
 
-@pytest.mark.parametrize("layout", ["{}\n{}\n{}\n", "{} {}\n{}\n", "{}\n\n{}{}\n"])
-def test_objects_of_json_may_stand_as_they_like(place: Place, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("layout", "line"), [("{}\n{}\n{}\n", 5), ("{} {}\n{}\n", 4), ("{}\n\n{}{}\n", 5)]
+)
+def test_objects_of_json_may_stand_as_they_like(place: Place, layout: str, line: int) -> None:
     """The number that a double would round is refused where objects share lines, or span them."""
     values = ["9007199254740993", "0.5", "9007199254740995"]
     objects = [
@@ -796,7 +799,7 @@ def test_objects_of_json_may_stand_as_they_like(place: Place, layout: str) -> No
     (place.folder / "f.jsonl").write_text(layout.format(*objects))
     report = place.run(time="time", verify="values", **place.collect)
     assert (report.rows_written, report.rows_refused) == (1, 2)
-    assert place.letters() == [("f.jsonl", 1), ("f.jsonl", 3)]
+    assert place.letters() == [("f.jsonl", 1), ("f.jsonl", line)]
     assert place.stored()["a"].tolist() == [0.5]
 
 

@@ -62,7 +62,7 @@ def infer_columns(
         is_in_texts = bool(dialect.nulls_in_texts)  # NA is Namibia, too
         dialect = replace(dialect, null_values=nulls, nulls_in_texts=is_in_texts)
     found = {n: trim(c, (*nulls, *KNOWN_NULLS)) for n, c in columns.items()}
-    dialect = _infer_time(name, dialect, found, options)
+    dialect = infer_time(name, dialect, found, options)
     types: dict[str, str] = {}
     for label, values in found.items():
         kind = type_of_texts(values, dialect)
@@ -183,9 +183,19 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
 # --- the time --------------------------------------------------------------------------------
 
 
-def _infer_time(
+def infer_time(
     name: str, dialect: CsvDialect, found: Mapping[str, pa.Array], options: FileOptions
 ) -> CsvDialect:
+    """The dialect with the column of times and how they are written.
+
+    Parameters
+    ----------
+    found : the columns of a sample, as texts, null where missing
+
+    Raises
+    ------
+    FrameError : there is no such column, or more than one, or its times have two readings.
+    """
     wish = options.time
     columns = dialect.time_columns or ((str(wish),) if wish is not None else None)
     if columns is None:

@@ -219,8 +219,7 @@ class CsvReader:
     def _type_of(self, name: str) -> pa.DataType:
         kind = "string" if name in self._keys else (self.dialect.types or {}).get(name, "string")
         if name == self.time and kind == "timestamp":
-            unit = _UNIT.get(self.dialect.fraction_digits or 0, "ns")
-            return pa.timestamp(unit, "UTC" if self.dialect.has_offset else None)
+            return time_type(self.dialect)
         return _ARROW.get(kind, pa.string())
 
     def _types(self) -> dict[str, pa.DataType]:
@@ -437,6 +436,12 @@ class CsvReader:
 def _fail(_: Any) -> str:
     """What becomes of a record with too few fields, or too many."""
     return "error"
+
+
+def time_type(dialect: CsvDialect) -> pa.DataType:
+    """The type of times in ISO 8601 that are written so."""
+    unit = _UNIT.get(dialect.fraction_digits or 0, "ns")
+    return pa.timestamp(unit, "UTC" if dialect.has_offset else None)
 
 
 def _is_typed(kind: pa.DataType) -> bool:
