@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
     from iotdb_frames.client.connection import Connection, connect, use
+    from iotdb_frames.client.endpoint import Endpoint
     from iotdb_frames.engines.dask_read import read_dask
     from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.play.runner import Runner
@@ -84,6 +85,7 @@ _HOME = {
     "DeleteReport": "writes.report",
     "Device": "simulate.sensors",
     "DeviceColumns": "sink.serializer",
+    "Endpoint": "client.endpoint",
     "Fault": "simulate.faults",
     "IoTDBOptions": "sink.options",
     "IoTDBSink": "sink.sink",
@@ -133,6 +135,7 @@ __all__ = [
     "DeleteReport",
     "Device",
     "DeviceColumns",
+    "Endpoint",
     "Fault",
     "FrameError",
     "IoTDBFramesError",

@@ -89,7 +89,8 @@ class Connection:
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a Connection cannot be pickled: pass its URL, and the password as IOTDB_PASSWORD"
+            "a Connection cannot be pickled: pickle iotf.Endpoint.of(connection), which takes the "
+            "password from IOTDB_PASSWORD over there, or with travels=True holds it"
         )
 
     def __enter__(self) -> Connection:

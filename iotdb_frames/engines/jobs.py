@@ -7,91 +7,39 @@ outcomes together.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.client.retry import call_with_retry
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import (
-    AuthenticationError,
     IoTDBFramesError,
     OptionsError,
     PartialWriteError,
     ServerError,
 )
-from iotdb_frames.options import ConnectionOptions, RetryPolicy, write_options
+from iotdb_frames.options import write_options
 from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.schema.create import create
 from iotdb_frames.writes.writer import plan_frame, write
 
 _WHOLE = {"duplicates": "merge", "replace": False}
 """Options that need all rows in one place, and the one value that does not."""
-_COUNTS = (
-    *("rows_in", "rows_written", "points", "chunks", "bytes_sent", "retries", "duplicates"),
-    *("rows_refused", "rows_empty"),
-)
-_UNLOGGED = (
-    "the workers have no password: set IOTDB_PASSWORD where they start, or let it travel to them: "
-    'iotf.connect(…, password=iotf.Secret("…", travels=True))'
-)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a worker connects to; pickled without its password, unless that may travel.
-
-    The client resolves it, so that ``local:`` is an address on the workers.
-
-    Parameters
-    ----------
-    options, retry : of the connection
-    here : the connection itself, for workers in the process that made it
-    """
-
-    options: ConnectionOptions
-    retry: RetryPolicy
-    here: Connection | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def of(cls, connection: Connection | str | None) -> Place:
-        """The place of a call's ``connection=``."""
-        found = resolve_connection(connection)
-        return cls(found.options, found.retry, found)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Place, (self.options, self.retry)
-
-
-_opened: dict[tuple[int, Place], Connection] = {}
-_opening = threading.Lock()
+Place = Endpoint
 
 
 def connection_of(place: Place) -> Connection:
-    """The one connection to a place that this process has; after a fork, not the parent's."""
-    if place.here is not None and not place.here.is_closed:
-        return place.here
-    key = (os.getpid(), place)
-    with _opening:
-        if key not in _opened:
-            made = Connection(lambda: place.options, label=place.options.url, retry=place.retry)
-            try:
-                # The client was there a moment ago: a server that does not answer is waited for.
-                call_with_retry(lambda: made.server, policy=place.retry)
-            except AuthenticationError as exc:
-                if not place.options.password:
-                    exc.hint = _UNLOGGED
-                raise
-            _opened[key] = made
-        return _opened[key]
+    """The one connection to a place that this process has."""
+    return place.connection()
 
 
 @dataclass(frozen=True)
@@ -221,7 +169,8 @@ def write_part(job: Job, part: Any, run: Run, place: int) -> Outcome:
 
 def gather(outcomes: Sequence[Outcome], target: str, run: Run) -> Outcome:
     """One outcome of many, whose error has the report of all."""
-    report = merge((outcome.report for outcome in outcomes), target)
+    report = WriteReport.merge([WriteReport(target), *(o.report for o in outcomes)])
+    report.target = target
     report.seconds = max(report.seconds, time.time() - run.began)
     n_left = sum(outcome.n_left for outcome in outcomes)
     if n_left:
@@ -242,23 +191,3 @@ def _explain(error: IoTDBFramesError, report: WriteReport) -> IoTDBFramesError:
         explained = copy(error)  # an engine may hold the other one, and put it together again
     explained.report = report
     return explained
-
-
-def merge(reports: Iterable[WriteReport], target: str) -> WriteReport:
-    """One report of many: counts add up, notes come once; the time is that of the longest."""
-    whole = WriteReport(target)
-    for part in reports:
-        for name in _COUNTS:
-            setattr(whole, name, getattr(whole, name) + getattr(part, name))
-        for label, n_values in part.lossy.items():
-            whole.lossy[label] = whole.lossy.get(label, 0) + n_values
-        for failure in part.failures:
-            whole.add_failure(failure)
-        whole.n_failures += part.n_failures - len(part.failures)
-        whole.seconds = max(whole.seconds, part.seconds)
-        files = [] if part.dead_letter is None else [part.dead_letter]
-        if whole.dead_letter is None and files:
-            whole.dead_letter = files.pop()
-        notes = [*part.notes, *(f"further refused rows are in {file}" for file in files)]
-        whole.notes += [note for note in notes if note not in whole.notes]
-    return whole

@@ -20,6 +20,7 @@ from pandas.testing import assert_frame_equal
 import iotdb_frames as iotf
 from iotdb_frames import SensorSource
 from iotdb_frames import signals as sg
+from iotdb_frames.client import endpoint
 from iotdb_frames.data import load_demo
 from iotdb_frames.engines import jobs
 from iotdb_frames.errors import (
@@ -422,7 +423,7 @@ def test_a_process_has_one_connection(
         for _ in range(2):
             dd.from_pandas(buoy, npartitions=10).iotdb.write(device, connection=place)
         iotf.read_dask(device, connection=place).compute()
-    assert set(client.run(lambda: len(jobs._opened)).values()) == {1}
+    assert set(client.run(lambda: len(endpoint._opened)).values()) == {1}
 
 
 # --- reading ---
