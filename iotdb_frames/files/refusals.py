@@ -12,6 +12,7 @@ from iotdb_frames.display.card import shorten
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.writes.dead_letter import UnitLetter, write_units
+from iotdb_frames.writes.plan.conflicts import OR_LAST
 
 LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
 
@@ -43,8 +44,8 @@ def check_whole(piece: Piece, name: str) -> None:
 
 def locate(error: FrameError, piece: Piece, name: str) -> None:
     """Say in an error in which file it is, and in which line where it has a row."""
-    if error.hint is not None:  # what is no choice here
-        error.hint = error.hint.replace(', or say duplicates="last" if this is meant', "")
+    if error.hint is not None:
+        error.hint = error.hint.removesuffix(OR_LAST)  # a piece of a file is not all rows
     first = f"lines from {piece.line:,}" if piece.line else f"rows from {piece.start + 1:,}"
     where = f"{name}, {first}"
     if error.row is not None and hasattr(piece.data, "schema"):

@@ -101,12 +101,16 @@ def plan_file(
     planned = plan_frame(connection, piece.data, target, job.write_options(piece), is_fresh=True)
     for problem in planned.problems:
         locate(problem.error if isinstance(problem, Refused) else problem, piece, file.name)
-    planned.ddl = tuple(ddl(planned))
-    planned.notes = (*planned.notes, *notes)
+    explained = None
     if job.dialect is not None and file.format == "csv":
         explained = explain(file, options, job.dialect)
-        planned.read_facts, planned.read_grids = explained.facts, (explained.values,)
-    return planned
+    return replace(
+        planned,
+        ddl=tuple(ddl(planned)),
+        notes=(*planned.notes, *notes),
+        read_facts=() if explained is None else explained.facts,
+        read_grids=() if explained is None else (explained.values,),
+    )
 
 
 class _FileWrite:

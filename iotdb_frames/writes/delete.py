@@ -151,7 +151,9 @@ def run_all(connection: Connection, statements: Sequence[str], target: Target) -
         )
 
 
-def replace(connection: Connection, plan: WritePlan, *, on_delete: Callable[[], None]) -> None:
+def delete_replaced(
+    connection: Connection, plan: WritePlan, *, on_delete: Callable[[], None]
+) -> None:
     """Delete what ``replace=True`` clears: the plan's columns, in each device's time range.
 
     Parameters

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Unpack
 
@@ -28,7 +29,7 @@ from iotdb_frames.errors import (
 from iotdb_frames.options import WriteArgs, WriteOptions, hide_url, show_options, write_options
 from iotdb_frames.writes.again import plan_again, requests_again
 from iotdb_frames.writes.dead_letter import DeadLetter, Letter
-from iotdb_frames.writes.delete import replace
+from iotdb_frames.writes.delete import delete_replaced
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
 from iotdb_frames.writes.frames import check_stream, frames_of, is_repeatable, is_stream
 from iotdb_frames.writes.plan.chunks import Request, lanes
@@ -221,9 +222,8 @@ class FrameWriter:
         FrameError, TimeIndexError, ColumnTypeError
         """
         planned = plan_frame(self._connection, data, self._target, self._options)
-        planned.starts_small = not self._sender.is_warm
         planned.check()
-        return planned
+        return replace(planned, starts_small=not self._sender.is_warm)
 
     def send(
         self, planned: WritePlan, data: Any, *, on_end: Callable[[bool], None] | None = None
@@ -314,7 +314,7 @@ class FrameWriter:
                 firsts = encoding.result()
             requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
         if self._options.replace:
-            replace(self._connection, planned, on_delete=self._on_delete)
+            delete_replaced(self._connection, planned, on_delete=self._on_delete)
         return requests
 
     def _create(self, planned: WritePlan) -> None:
@@ -599,8 +599,9 @@ def plan(
     conn = None if offline else resolve_connection(connection)
     goal = parse_target(target, database=None if conn is None else conn.options.database)
     planned = plan_frame(conn, next(frames_of(data)), goal, chosen, is_fresh=True)
-    if conn is not None:
-        planned.ddl = tuple(ddl(planned))
-    if not is_repeatable(data):
-        planned.notes = (*planned.notes, "this took the first batch out of the stream")
-    return planned
+    taken = () if is_repeatable(data) else ("this took the first batch out of the stream",)
+    return replace(
+        planned,
+        ddl=() if conn is None else tuple(ddl(planned)),
+        notes=(*planned.notes, *taken),
+    )

@@ -111,7 +111,7 @@ class Refused:
     error: FrameError
 
 
-@dataclass(repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class WritePlan(Shown):
     """Everything a write would do; nothing was sent.
 

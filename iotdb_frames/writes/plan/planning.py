@@ -8,21 +8,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.codec.cells import Rules, binary_bytes, check_target
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
-from iotdb_frames.display.card import count
-from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError, nearest
+from iotdb_frames.errors import ColumnTypeError, FrameError, nearest
 from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
 from iotdb_frames.writes.plan.attributes import settle_attributes
 from iotdb_frames.writes.plan.checks import check_values, empty_rows
 from iotdb_frames.writes.plan.claims import claimed_type, claims, take_up
+from iotdb_frames.writes.plan.conflicts import (
+    check_duplicates,
+    lost_fields,
+    missing_devices,
+    no_field,
+    not_there,
+)
 from iotdb_frames.writes.plan.layout import (
     Column,
-    DeviceColumn,
     Layout,
     Part,
     as_text,
@@ -30,11 +34,9 @@ from iotdb_frames.writes.plan.layout import (
     layout,
 )
 from iotdb_frames.writes.plan.order import (
-    Order,
     SortedRows,
     bad_time,
     drop_duplicates,
-    first_duplicate,
     key_labels,
     leave_out,
     sort_rows,
@@ -147,18 +149,18 @@ def plan_layout(
             n_lossy = check_values(planned, rules, problems)
             lossy[str(planned.column.source.label)] = n_lossy
     if found.device is not None:
-        problems += _missing_devices(found.device)
+        problems += missing_devices(found.device)
     order = leave_out(rows.order, _dropped(problems, found.n_rows))
     if not is_stream:
-        problems += _check_duplicates(found, order, options)
+        problems += check_duplicates(found, order, options)
     if (
         found.target.model == "table"
         and found.n_rows
         and not any(c.column.category == "field" for c in parts[0].written)
     ):
-        problems.append(_no_field(found))
+        problems.append(no_field(found))
     if options.replace and existing.tags is not None:
-        problems += _lost_fields(found, parts[0], existing)
+        problems += lost_fields(found, parts[0], existing)
     if options.duplicates in ("first", "last") and order.n_duplicates:
         order = replace(drop_duplicates(order, options.duplicates), n_duplicates=order.n_duplicates)
     if found.target.model == "table":
@@ -179,6 +181,8 @@ def plan_layout(
                 f"left out, no values and no type: {', '.join(empty[:5])}"
                 + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
             )
+    if existing.note:
+        notes.append(existing.note)
     is_empty = None
     if found.target.model == "tree" and all(isinstance(p, Refused) for p in problems):
         is_empty = empty_rows(parts, rules, found.n_rows)
@@ -198,15 +202,12 @@ def plan_layout(
         is_empty=is_empty,
         starts_small=not is_stream,
     )
-    if not options.create or existing.templates:
-        missing = whole.missing()
-        if missing and not options.create:
-            whole.problems += (_not_there(found, missing),)
-        elif options.create:
-            whole.notes += tuple(_extended_templates(existing, missing))
-    if existing.note:
-        whole.notes += (existing.note,)
-    return whole
+    if options.create and not existing.templates:
+        return whole
+    missing = whole.missing()
+    if options.create:
+        return replace(whole, notes=(*whole.notes, *_extended_templates(existing, missing)))
+    return replace(whole, problems=(*problems, not_there(found, missing))) if missing else whole
 
 
 def _extended_templates(
@@ -221,16 +222,6 @@ def _extended_templates(
         more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
         shown = ", ".join(list(labels)[:5])
         yield f"device template {template} gets {shown}{more}, for all of its devices"
-
-
-def _not_there(found: Layout, missing: Sequence[tuple[str, PlannedColumn]]) -> FrameError:
-    device, planned = missing[0]
-    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return FrameError(
-        f"{device or found.target} has no {planned.column.name!r}{more}, and create=False",
-        column=planned.column.source.label,
-        hint="create it first, or leave out create=False",
-    )
 
 
 def _adopt_tags(found: Layout, existing: Existing) -> Layout:
@@ -394,40 +385,6 @@ def _plan_column(
     )
 
 
-def _missing_devices(device: DeviceColumn) -> Iterator[Refused]:
-    rows = np.flatnonzero(device.codes == len(device.paths) - 1)
-    if len(rows):
-        wrong = f"the device column {device.label!r} names no device"
-        error = FrameError(
-            f"row {rows[0]}: {wrong}",
-            reason=wrong,
-            column=device.label,
-            row=int(rows[0]),
-            hint=f"df.dropna(subset=[{device.label!r}])",
-        )
-        yield Refused(rows, error)
-
-
-def _no_field(found: Layout) -> FrameError:
-    return FrameError(
-        f"nothing of the frame is a field of {found.target}: a row of a table needs one",
-        hint="of a column without values schema={…} says the type",
-    )
-
-
-def _lost_fields(found: Layout, part: PlannedPart, existing: Existing) -> Iterator[FrameError]:
-    """A table deletes whole rows: a field that the frame lacks would be lost."""
-    written = {c.column.name for c in part.written}
-    fields = [name for name, category in existing.categories.items() if category == "field"]
-    lost = [name for name in fields if name not in written]
-    if lost:
-        yield FrameError(
-            f"replace=True deletes whole rows of a table, and {found.target} has fields that the "
-            f"frame lacks: {', '.join(lost)}",
-            hint="read these columns, too, and write them together",
-        )
-
-
 def _dropped(problems: list[Refused | FrameError], n_rows: int) -> np.ndarray | None:
     refused = [p.rows for p in problems if isinstance(p, Refused)]
     if not refused:
@@ -436,56 +393,6 @@ def _dropped(problems: list[Refused | FrameError], n_rows: int) -> np.ndarray | 
     for rows in refused:
         mask[rows] = True
     return mask
-
-
-def _check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Iterator[FrameError]:
-    if not order.n_duplicates:
-        return
-    if options.duplicates == "raise":
-        row = first_duplicate(order)
-        wrong = (
-            f"{count(order.n_duplicates)} rows repeat a (device, time), "
-            f"first at {found.times.show(row)}"
-        )
-        yield TimeIndexError(
-            f"row {row}: {wrong}",
-            reason=wrong,
-            row=row,
-            hint='duplicates="merge", "last" or "first"',
-        )
-    if options.duplicates == "merge" and order.n_duplicates * 10 > len(order):
-        yield from _collisions(found, order)
-
-
-def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:
-    """A text column that tells rows of one (device, time) apart is most likely a forgotten key."""
-    same = order.same_time()
-    here = np.flatnonzero(same)[:CHECK_ROWS]
-    rows = np.arange(len(order)) if order.rows is None else order.rows
-    for column in found.columns:
-        if column.category != "field" or kind_of(column.source.type) != "string":
-            continue
-        one: Any = column.source.take(rows[here])
-        other: Any = column.source.take(rows[here - 1])
-        if pa.types.is_dictionary(one.type):
-            one, other = one.dictionary_decode(), other.dictionary_decode()
-        differ = pc.sum(pc.not_equal(one, other)).as_py() or 0
-        if differ * 2 > len(here):
-            label = column.source.label
-            is_table = found.target.model == "table"
-            yield FrameError(
-                f"{count(order.n_duplicates)} rows repeat a "
-                f"({'tags' if is_table else 'device'}, time) and differ in {label!r}: "
-                "they would overwrite each other",
-                column=label,
-                hint=(
-                    f"make it a tag (tags=[…, {label!r}])"
-                    if is_table
-                    else f"name the device column (device={label!r})"
-                )
-                + ', or say duplicates="last" if this is meant',
-            )
-            return
 
 
 def _row_bytes(parts: tuple[PlannedPart, ...]) -> int:
