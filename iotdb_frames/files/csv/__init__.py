@@ -6,5 +6,6 @@ infer.py        found out from a sample: infer_lines.py its header and units, in
 explain.py      what was found out, for a person
 records.py      a file as blocks of whole records
 cells.py        texts as numbers and times, in whole columns, and which of them do not fit
-reader.py       blocks parsed by Arrow, and what does not fit found
+arrow.py        records parsed by Arrow, at once or around those that do not fit
+reader.py       blocks as pieces of a frame (rows.py), and what is wrong with what does not fit
 """

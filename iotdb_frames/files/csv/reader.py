@@ -1,25 +1,22 @@
 """A CSV file as frames: blocks of whole records, parsed by Arrow.
 
-A block is parsed at once, with the types of its columns known. Where one cell of it does not fit,
-Arrow stops; then the block is parsed once more as texts, the records that do not fit are found with
-their lines, and the others go on.
+A block is parsed at once, with the types of its columns known. Where a cell of it does not fit,
+Arrow stops; then it is parsed around the records that do not, and these alone as texts, which finds
+out what is wrong with them. Where they are many, all of the block is.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
 from iotdb_frames.errors import FrameError
+from iotdb_frames.files.csv.arrow import read_around, read_table
 from iotdb_frames.files.csv.cells import DECIMAL_TYPE, is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_types import type_of_texts
@@ -31,12 +28,12 @@ from iotdb_frames.files.csv.records import (
     count_bytes,
     has_hexadecimal,
 )
+from iotdb_frames.files.csv.rows import BlockRows, CsvPiece, refusal_of
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
     Piece,
     Range,
-    Refusal,
     Shaper,
     check_names,
     reading,
@@ -57,49 +54,6 @@ _UNIT = {0: "s", 1: "ms", 2: "ms", 3: "ms", 4: "us", 5: "us", 6: "us"}
 JOINED = "time"
 """What the time of several columns is called."""
 _SAMPLE_BYTES = 1 << 20
-_ARROW_BLOCK = 1 << 20
-
-
-@dataclass
-class _Rows:
-    """Parsed rows of a block, on their way to a frame.
-
-    at : int64, shape (n,): record of the block each row is; None: all of them, in order
-    """
-
-    table: pa.Table
-    at: np.ndarray | None = None
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def drop(self, is_bad: np.ndarray) -> np.ndarray:
-        """Leave rows out (bool, shape (n,)); the records they are."""
-        at = np.arange(self.table.num_rows) if self.at is None else self.at
-        self.table = self.table.filter(pa.array(~is_bad))
-        self.at = at[~is_bad]
-        return np.asarray(at[is_bad])
-
-
-class CsvPiece(Piece):
-    """A unit of a CSV file: it knows the lines of its rows."""
-
-    def __init__(self, block: Block, dialect: CsvDialect, data: pa.Table, **values: Any) -> None:
-        super().__init__(block.start, block.stop, data, **values)
-        self._block, self._dialect = block, dialect
-        self.line, self.end_line, self.n_bytes = block.line, block.end_line, block.n_bytes
-        self.texts = self._texts
-
-    @cached_property
-    def _records(self) -> Records:
-        return Records(self._block.data, self._dialect)
-
-    def _at(self, positions: np.ndarray) -> np.ndarray:
-        return positions if self.rows is None else self.rows[positions]
-
-    def lines(self, positions: np.ndarray) -> np.ndarray:
-        return np.asarray(self._records.lines[self._at(positions)] + self.line)
-
-    def _texts(self, positions: np.ndarray) -> pa.Array:
-        return self._records.texts(self._at(positions))
 
 
 class CsvReader:
@@ -123,6 +77,7 @@ class CsvReader:
         self._columns = [n for n in named if n in wanted]
         keys = {options.device, *options.tags}
         self._keys = {n for n in self._columns if n in keys}
+        self._is_dirty = False  # whether the block before had a record that does not fit
 
     def sample(self) -> pa.Table:
         """Some rows, as `pieces` would give them."""
@@ -153,17 +108,7 @@ class CsvReader:
             yield self._piece(block)
 
     def _piece(self, block: Block) -> Piece:
-        records: Records | None = None
-        rows: _Rows | None = None
-        if self._is_plain(block):
-            with suppress(pa.ArrowInvalid):
-                table = self._read_plain(block)
-                is_same = self._agrees(block, table.num_rows) and self._is_exact(table)
-                rows = _Rows(table) if is_same else None
-        if rows is None:
-            records = Records(block.data, self.dialect)
-            rows = self._parse_texts(block, records)
-        self._convert(block, rows, records)
+        rows = self._parse(block)
         notes = self._drop_blank(rows)
         table = self._null_sentinels(rows.table)
         data, kept = self._shaper.shape(table)
@@ -182,6 +127,54 @@ class CsvReader:
         return self._shaper.checked(piece, self.time)
 
     # --- parsing -------------------------------------------------------------------------------
+
+    def _parse(self, block: Block) -> BlockRows:
+        """The rows of a block that fit, as they are meant, and the refusals of the others."""
+        if self._is_plain(block):
+            with suppress(pa.ArrowInvalid):
+                if not self._is_dirty:
+                    types, nulls = self._types(), self._plain_nulls()
+                    table = read_table(block.data, types, self.dialect, nulls=nulls)
+                    table = self._with_texts(table, lambda: block.data)
+                    if self._agrees(block, table.num_rows) and self._is_exact(table):
+                        rows = BlockRows(table)
+                        self._convert(block, rows, None)
+                        return rows
+                    return self._parse_all_texts(block)
+            rows_around = self._parse_around(block)
+            if rows_around is not None:
+                return rows_around
+        return self._parse_all_texts(block)
+
+    def _parse_all_texts(self, block: Block) -> BlockRows:
+        records = Records(block.data, self.dialect)
+        rows = self._parse_texts(block, records, np.ones(len(records), bool))
+        self._convert(block, rows, records)
+        return rows
+
+    def _parse_around(self, block: Block) -> BlockRows | None:
+        """The rows of a block with some that do not fit; None where these are not told apart."""
+        records = Records(block.data, self.dialect)
+        quote = self.dialect.quote
+        if (quote and count_bytes(block.data, quote) and records.open_quotes().any()) or (
+            count_bytes(block.data, "\r") and records.lone_returns().any()
+        ):
+            return None
+        types, nulls = self._types(), self._plain_nulls()
+        found = read_around(records, block.data, types, self.dialect, nulls=nulls)
+        if found is None:
+            return None
+        table, is_bad = found
+        self._is_dirty = bool(is_bad.any())
+        table = self._with_texts(table, lambda: records.joined(~is_bad))
+        if not self._is_exact(table):
+            return None
+        rows = BlockRows(table, np.flatnonzero(~is_bad))
+        self._convert(block, rows, records)
+        others = self._parse_texts(block, records, is_bad)
+        self._convert(block, others, records)
+        rows.refusals += others.refusals
+        return rows.merged(others) if others.table.num_rows else rows
 
     def _is_plain(self, block: Block) -> bool:
         """Whether Arrow may parse it as it is.
@@ -237,84 +230,54 @@ class CsvReader:
             out[name] = kind
         return out
 
-    def _read_plain(self, block: Block) -> pa.Table:
-        """A block as it is meant.
+    def _plain_nulls(self) -> set[str]:
+        """What Arrow is to take as missing; in columns of texts, too, where there are any."""
+        has_text = not all(_is_typed(kind) for kind in self._types().values())
+        return {*(self.dialect.null_values or ()), *(() if has_text else KNOWN_NULLS)}
 
-        Raises
-        ------
-        ArrowInvalid : a cell does not fit.
+    def _with_texts(self, table: pa.Table, data: Callable[[], bytes | memoryview]) -> pa.Table:
+        """The table with those texts that are missing values among numbers only.
+
+        Parameters
+        ----------
+        data : gives the records that it was made of
         """
-        types = self._types()
-        words = {*(self.dialect.null_values or ())}
-        if all(_is_typed(kind) for kind in types.values()):
-            words |= {*KNOWN_NULLS}
-        table = self._read(block.data, types, _fail, nulls=words)
-        if words <= {*self.dialect.text_nulls}:
+        dialect = self.dialect
+        if self._plain_nulls() <= {*dialect.text_nulls}:
             return table
-        # What is a missing number is a text in a column of texts: Arrow takes it as missing in all.
-        kinds = self.dialect.types or {}
-        lost = [
-            name
-            for name in self._columns
+        kinds, types = dialect.types or {}, self._types()
+        lost = {
+            name: types[name]
+            for name in table.column_names
             if table[name].null_count
             and (name in self._keys or kinds.get(name, "string") == "string")
-        ]
+        }
         if lost:
-            some = {name: types[name] for name in lost}
-            again = self._read(block.data, some, _fail, nulls=self.dialect.text_nulls)
+            again = read_table(data(), lost, dialect, nulls=dialect.text_nulls)
             for name in lost:
                 table = table.set_column(table.column_names.index(name), name, again[name])
         return table
 
-    def _read(
-        self,
-        data: bytes | memoryview,
-        types: Mapping[str, pa.DataType],
-        on_invalid: Any,
-        *,
-        nulls: Iterable[str],
-        is_serial: bool = False,
-    ) -> pa.Table:
-        """Some columns; `nulls` are missing values in all of them, and so is nothing at all."""
-        dialect = self.dialect
-        if re.fullmatch(rb"[\r\n]*", data):
-            return pa.table({n: pa.array([], kind) for n, kind in types.items()})
-        return pacsv.read_csv(
-            pa.py_buffer(data),
-            read_options=pacsv.ReadOptions(
-                use_threads=not is_serial,
-                block_size=len(data) + 1 if is_serial else _ARROW_BLOCK,
-                column_names=_unique(dialect.names or ()),
-            ),
-            parse_options=pacsv.ParseOptions(
-                delimiter=dialect.delimiter,
-                quote_char=dialect.quote or False,
-                newlines_in_values=bool(dialect.newlines_in_values) or is_serial,
-                invalid_row_handler=on_invalid,
-            ),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict(types),
-                include_columns=list(types),
-                null_values=sorted({"", *nulls}),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                decimal_point=dialect.decimal or ".",
-            ),
-        )
+    def _parse_texts(self, block: Block, records: Records, which: np.ndarray) -> BlockRows:
+        """All columns of some records (bool, shape (n,)) as texts.
 
-    def _parse_texts(self, block: Block, records: Records) -> _Rows:
-        """All columns as texts; records that do not even have the right fields are refused."""
+        Those that do not even have the right fields are refused.
+        """
         dialect = self.dialect
-        is_bad = records.undecodable()
-        refusals = [_refusal(block, records, np.flatnonzero(is_bad), "is not valid UTF-8")]
+        own = np.flatnonzero(which)
+        some = records if which.all() else Records(records.joined(which), dialect)
+        is_bad = np.zeros(len(some), bool)
+        refusals = []
         for is_it, why in (
-            (records.open_quotes(), "a quote is open"),
-            (records.lone_returns(), "a carriage return stands alone in it"),
+            (some.undecodable(), "is not valid UTF-8"),
+            (some.open_quotes(), "a quote is open"),
+            (some.lone_returns(), "a carriage return stands alone in it"),
         ):
-            refusals.append(_refusal(block, records, np.flatnonzero(is_it & ~is_bad), why))
+            at = own[np.flatnonzero(is_it & ~is_bad)]
+            refusals.append(refusal_of(block, records, at, why))
             is_bad |= is_it
-        kept = np.flatnonzero(~is_bad)
-        data = records.joined(~is_bad)
+        kept = own[~is_bad]
+        data = some.joined(~is_bad)
         if dialect.delimiter == " ":
             data = collapse_spaces(data, dialect.quote or "")
         ragged: dict[int, list[int]] = {}
@@ -325,13 +288,13 @@ class CsvReader:
 
         texts = dict.fromkeys(self._columns, pa.string())
         nulls = dialect.text_nulls
-        table = self._read(data, texts, on_invalid, nulls=nulls, is_serial=True)
+        table = read_table(data, texts, dialect, nulls=nulls, on_invalid=on_invalid)
         n_fields = len(dialect.names or ())
         is_ragged = np.zeros(len(kept), bool)
         for n, numbers in ragged.items():
             is_ragged[numbers] = True
             why = f"has {n} fields, not {n_fields}"
-            refusals.append(_refusal(block, records, kept[numbers], why))
+            refusals.append(refusal_of(block, records, kept[numbers], why))
         kept = kept[~is_ragged]
         if len(kept) != table.num_rows:
             raise FrameError(
@@ -339,11 +302,11 @@ class CsvReader:
                 f"{len(kept):,} records were parsed as {table.num_rows:,}",
                 hint='csv={"newlines_in_values": …} or another quote may be right',
             )
-        return _Rows(table, kept, [r for r in refusals if len(r.lines)])
+        return BlockRows(table, kept, [r for r in refusals if len(r.lines)])
 
     # --- texts into values -----------------------------------------------------------------------
 
-    def _convert(self, block: Block, rows: _Rows, records: Records | None) -> None:
+    def _convert(self, block: Block, rows: BlockRows, records: Records | None) -> None:
         """Turn what are still texts into what the dialect says; refuse what does not fit."""
         dialect = self.dialect
         nulls = tuple(dialect.null_values or ())
@@ -362,10 +325,12 @@ class CsvReader:
             if name == JOINED and self._parts:
                 kind = "timestamp"
             kind = kind or self._settle(name, _flat(column))
+            at = rows.table.column_names.index(name)
+            if name in self._keys:  # as Arrow gives them at once
+                rows.table = rows.table.set_column(at, name, column.dictionary_encode())
             if kind == "string":
                 continue
             if kind is None:  # nothing yet that would tell its type
-                at = rows.table.column_names.index(name)
                 rows.table = rows.table.set_column(at, name, pa.nulls(rows.table.num_rows))
                 continue
             texts = _flat(column)
@@ -387,14 +352,13 @@ class CsvReader:
                     is_lossy=self._options.is_lossy,
                     time_unit=self._options.time_unit,
                 )
-            at = rows.table.column_names.index(name)
             if parsed.is_bad.any():
                 why = f"column {name!r} {parsed.why}"
                 rows.table = rows.table.set_column(at, name, parsed.values)
                 if records is None:
                     records = Records(block.data, dialect)
                 bad = rows.drop(parsed.is_bad)
-                rows.refusals.append(_refusal(block, records, bad, why))
+                rows.refusals.append(refusal_of(block, records, bad, why))
             else:
                 rows.table = rows.table.set_column(at, name, parsed.values)
 
@@ -406,7 +370,7 @@ class CsvReader:
             self.dialect = self.dialect.with_types({name: kind})
         return kind
 
-    def _drop_blank(self, rows: _Rows) -> list[str]:
+    def _drop_blank(self, rows: BlockRows) -> list[str]:
         """Leave out rows of nothing but delimiters, as spreadsheets write them."""
         table = rows.table
         if self.time not in table.column_names or not table[str(self.time)].null_count:
@@ -433,11 +397,6 @@ class CsvReader:
         return table
 
 
-def _fail(_: Any) -> str:
-    """What becomes of a record with too few fields, or too many."""
-    return "error"
-
-
 def time_type(dialect: CsvDialect) -> pa.DataType:
     """The type of times in ISO 8601 that are written so."""
     unit = _UNIT.get(dialect.fraction_digits or 0, "ns")
@@ -448,14 +407,5 @@ def _is_typed(kind: pa.DataType) -> bool:
     return not (pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
-def _unique(names: Iterable[str]) -> list[str]:
-    """Names with something in place of the empty ones."""
-    return [name or f"\0{i}" for i, name in enumerate(names)]
-
-
 def _flat(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _refusal(block: Block, records: Records, at: np.ndarray, reason: str) -> Refusal:
-    return Refusal(records.lines[at] + block.line, records.texts(at), reason)
