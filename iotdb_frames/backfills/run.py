@@ -36,9 +36,9 @@ from iotdb_frames.files.refusals import check_whole, letter_of, locate
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.options import SchemaOption, WriteOptions
 from iotdb_frames.writes.dead_letter import UnitLetter
+from iotdb_frames.writes.frame_writer import FrameWriter
 from iotdb_frames.writes.plan.plan import WritePlan
 from iotdb_frames.writes.sender import Sender
-from iotdb_frames.writes.writer import FrameWriter
 
 OpenReader = Callable[[FileRow], tuple[SourceFile | None, Reader]]
 CountBefore = Callable[[WritePlan, Expected], int]

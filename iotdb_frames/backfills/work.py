@@ -34,7 +34,7 @@ from iotdb_frames.options import TSDataType
 from iotdb_frames.writes.dead_letter import write_units
 from iotdb_frames.writes.frames import is_repeatable
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.writer import plan_frame
+from iotdb_frames.writes.planner import plan_frame
 
 Changed = Literal["raise", "again"]
 MOST_OWN = 20_000

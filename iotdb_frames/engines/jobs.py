@@ -26,9 +26,10 @@ from iotdb_frames.errors import (
     ServerError,
 )
 from iotdb_frames.options import write_options
+from iotdb_frames.writes.planner import plan_frame
 from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.schema.create import create
-from iotdb_frames.writes.writer import plan_frame, write
+from iotdb_frames.writes.writer import write
 
 _WHOLE = {"duplicates": "merge", "replace": False}
 """Options that need all rows in one place, and the one value that does not."""

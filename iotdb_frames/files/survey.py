@@ -24,7 +24,7 @@ from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.sources import EmptyFile, SourceFile
 from iotdb_frames.options import TSDataType, WriteOptions
 from iotdb_frames.writes.plan.plan import WritePlan
-from iotdb_frames.writes.writer import plan_frame
+from iotdb_frames.writes.planner import plan_frame
 
 _NUMBERS = (TSDataType.INT32, TSDataType.INT64, TSDataType.FLOAT, TSDataType.DOUBLE)
 _CSV_TYPE = {

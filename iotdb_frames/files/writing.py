@@ -22,10 +22,11 @@ from iotdb_frames.files.refusals import FileLetter, check_whole, locate
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.files.survey import survey
 from iotdb_frames.options import WriteOptions
+from iotdb_frames.writes.frame_writer import FrameWriter
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
+from iotdb_frames.writes.planner import plan_frame
 from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.schema.create import ddl
-from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
 STREAM_FROM_BYTES = 64 << 20
 """A file this large is written piece after piece, where the options allow."""

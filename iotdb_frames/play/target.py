@@ -1,6 +1,6 @@
 """A source streamed into IoTDB or into a sink: `SensorSource.stream`, `Replay.stream`.
 
-Into a target, windows go through the one write path (`writes/writer.py`), one after the other: a
+Into a target, windows go through the one write path (`writes/`), one after the other: a
 window counts as sent when all of it is acknowledged, so that the runner's times are what the
 database takes, and being behind is known at once.
 """
@@ -32,9 +32,10 @@ from iotdb_frames.options import (
 from iotdb_frames.play.playable import Playable, State, StreamStats
 from iotdb_frames.play.runner import Runner
 from iotdb_frames.wire.transport import end_wait
+from iotdb_frames.writes.frame_writer import FrameWriter
+from iotdb_frames.writes.planner import plan_frame
 from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.sender import Sender
-from iotdb_frames.writes.writer import FrameWriter, plan_frame
 
 Types = Mapping[str, TSDataType]
 

@@ -14,10 +14,10 @@ from iotdb_frames.errors import FrameError, OptionsError, PermissionDenied
 from iotdb_frames.options import SchemaOption, TimeseriesOption, WriteOptions, hide_url
 from iotdb_frames.writes.frames import frames_of, is_repeatable
 from iotdb_frames.writes.plan.plan import Refused
+from iotdb_frames.writes.planner import plan_frame
 from iotdb_frames.writes.report import MAX_SERIES, CreateReport
 from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.schema.create import ddl, make
-from iotdb_frames.writes.writer import plan_frame
 
 Schema = Mapping[Hashable, SchemaOption] | Sequence[TimeseriesOption]
 

@@ -32,10 +32,11 @@ from iotdb_frames.reads.read import read
 from iotdb_frames.reads.show import show
 from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
+from iotdb_frames.writes.frame_writer import FrameWriter
 from iotdb_frames.writes.schema import look
 from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.undo import delete, drop
-from iotdb_frames.writes.writer import FrameWriter, plan, write
+from iotdb_frames.writes.writer import plan, write
 from proxy import proxy_to
 from turned import TurnedClock
 

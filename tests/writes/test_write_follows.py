@@ -15,8 +15,9 @@ from iotdb_frames.errors import ColumnTypeError
 from iotdb_frames.options import write_options
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.show import show
+from iotdb_frames.writes.frame_writer import FrameWriter
 from iotdb_frames.writes.schema import create, look
-from iotdb_frames.writes.writer import FrameWriter, write
+from iotdb_frames.writes.writer import write
 
 
 @pytest.fixture

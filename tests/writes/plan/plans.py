@@ -13,7 +13,7 @@ from iotdb_frames.options import write_options
 from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
-from iotdb_frames.writes.writer import make_rules
+from iotdb_frames.writes.planner import make_rules
 
 
 def assert_unchanged(data: Any, before: Any) -> None:
