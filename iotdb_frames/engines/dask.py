@@ -25,6 +25,7 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
+    from iotdb_frames.client.endpoint import Endpoint
 
 
 @register_dataframe_accessor("iotdb")
@@ -43,7 +44,7 @@ class IoTDBAccessor:
         self,
         target: str,
         *,
-        connection: Connection | str | None = None,
+        connection: Connection | Endpoint | str | None = None,
         compute: bool = True,
         retries: int = 3,
         **options: Unpack[WriteArgs],
@@ -56,8 +57,9 @@ class IoTDBAccessor:
 
         Parameters
         ----------
-        connection : a Connection or a URL; its password reaches workers in other processes only as
-            their ``IOTDB_PASSWORD``, or as ``password=iotf.Secret("…", travels=True)``
+        connection : a Connection, an Endpoint or a URL; its password reaches workers in other
+            processes only as their ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection,
+            travels=True)``
         compute : False: give a Delayed of the report instead, whose ``compute()`` writes
         retries : how often the distributed scheduler runs a task again that failed otherwise than
             by an error of this package; for how long the server is waited for, `retry` says
@@ -112,7 +114,7 @@ def _outcome(parts: Sequence[Any], job: Job, run: Any) -> Any:
     """A Delayed of what became of all partitions; never the same one twice."""
     write = delayed(partial(write_part, job), pure=False)
     outcomes = [write(part, run, i, dask_key_name=_key("write")) for i, part in enumerate(parts)]
-    return delayed(gather, pure=False)(outcomes, job.target, run, dask_key_name=_key("gather"))
+    return delayed(gather, pure=False)(outcomes, job.label, run, dask_key_name=_key("gather"))
 
 
 def _key(word: str) -> str:

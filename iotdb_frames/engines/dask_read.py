@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pandas as pd
 
-from iotdb_frames.engines.jobs import Place, connection_of
+from iotdb_frames.client.endpoint import Endpoint
+from iotdb_frames.engines.jobs import endpoint_of
 from iotdb_frames.engines.ranges import time_ranges
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import hide_url
@@ -34,7 +35,7 @@ def read_dask(
     device: str | None = None,
     tz: str | tzinfo | None = None,
     dtype_backend: DtypeBackend = None,
-    connection: Connection | str | None = None,
+    connection: Connection | Endpoint | str | None = None,
 ) -> dd.DataFrame:
     """What was written to a target, as a Dask frame: each partition is read by the task needing it.
 
@@ -46,8 +47,8 @@ def read_dask(
     ----------
     partitions : how many at the most
     target, columns, start, end, where, device, tz, dtype_backend : as in `iotdb_frames.read`
-    connection : a Connection or a URL; its password reaches workers in other processes only as
-        their ``IOTDB_PASSWORD``, or as ``password=iotf.Secret("…", travels=True)``
+    connection : a Connection, an Endpoint or a URL; its password reaches workers in other processes
+        only as their ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection, travels=True)``
 
     Raises
     ------
@@ -58,8 +59,8 @@ def read_dask(
         raise OptionsError(f"partitions={partitions!r} must be a whole number from 1")
     from iotdb_frames.engines.dask import from_map  # with it, what is read can be written
 
-    place = Place.of(connection)
-    there = connection_of(place)
+    endpoint = endpoint_of(connection)
+    there = endpoint.connection()
     how: dict[str, Any] = {
         "columns": None if columns is None else list(columns),
         "where": where,
@@ -74,7 +75,7 @@ def read_dask(
     # In the tree model a row is there if one of the columns that are read has a value, so that Dask
     # may not leave out columns that a computation does not need.
     kind = _TablePart if "tags" in said else _Part
-    part = kind(place, target, meta, how, is_sorted=is_plain)
+    part = kind(endpoint, target, meta, how, is_sorted=is_plain)
     divisions = None
     if is_plain and ranges:
         ticks = [*(low for low, _ in ranges), ranges[-1][1] - 1]
@@ -106,7 +107,7 @@ class _Part:
         which Dask may hold, and which may be out of date
     """
 
-    place: Place
+    endpoint: Endpoint
     target: str
     meta: pd.DataFrame
     how: dict[str, Any]
@@ -124,7 +125,7 @@ class _Part:
         start, end = ticks
         if start == end:
             return self.meta
-        where = {"start": start, "end": end, "connection": connection_of(self.place)}
+        where = {"start": start, "end": end, "connection": self.endpoint.connection()}
         frame: pd.DataFrame = read(self.target, **{**self.how, **where, **how})
         if self.is_sorted and not frame.index.is_monotonic_increasing:
             frame = frame.sort_index(kind="stable")

@@ -23,6 +23,7 @@ from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,
     PartialWriteError,
+    PoolTimeout,
     ServerError,
 )
 from iotdb_frames.options import write_options
@@ -35,12 +36,9 @@ _WHOLE = {"duplicates": "merge", "replace": False}
 """Options that need all rows in one place, and the one value that does not."""
 
 
-Place = Endpoint
-
-
-def connection_of(place: Place) -> Connection:
-    """The one connection to a place that this process has."""
-    return place.connection()
+def endpoint_of(connection: Connection | Endpoint | str | None) -> Endpoint:
+    """What a call's ``connection=`` names, for workers."""
+    return connection if isinstance(connection, Endpoint) else Endpoint.of(connection)
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,16 @@ class Job:
 
     Parameters
     ----------
-    place, target : where to
+    endpoint, target : where to
+    label : the target as reports name it
     options : of `iotdb_frames.write`
     claims : what the frame says of where it was read (its ``attrs["iotdb"]``), which its partitions
         say too
     """
 
-    place: Place
+    endpoint: Endpoint
     target: str
+    label: str
     options: Mapping[str, Any]
     claims: Mapping[str, Any] | None = None
 
@@ -85,13 +85,13 @@ class Job:
         if chosen.dead_letter is not None:
             travelling["dead_letter"] = str(Path(chosen.dead_letter).expanduser().absolute())
         claims = getattr(data, "attrs", {}).get("iotdb")
-        job = cls(Place.of(connection), target, travelling, claims)
-        there = connection_of(job.place)
+        endpoint = endpoint_of(connection)
+        there = endpoint.connection()
         goal = parse_target(target, database=there.options.database)
-        planned = plan_frame(there, data, goal, chosen)
+        planned = plan_frame(there, data, goal, chosen, is_fresh=True)
         planned.check()
         create(there, planned, planned.missing())
-        return job
+        return cls(endpoint, target, str(goal), travelling, claims)
 
     def write(self, part: Any) -> WriteReport:
         """Write one partition; returns when the server has acknowledged all of it.
@@ -103,7 +103,7 @@ class Job:
         if hasattr(part, "attrs"):
             part = part.copy(deep=False)
             part.attrs = {} if self.claims is None else {"iotdb": self.claims}
-        return write(part, self.target, connection=connection_of(self.place), **self.options)
+        return write(part, self.target, connection=self.endpoint.connection(), **self.options)
 
 
 @dataclass(frozen=True)
@@ -151,27 +151,32 @@ _failed: set[str] = set()
 """Runs of which a partition failed in this process: what has not begun is left out."""
 
 
+def may_pass(error: IoTDBFramesError) -> bool:
+    """Whether the same write may succeed later, or from another machine."""
+    cause = error.__cause__ if isinstance(error, PartialWriteError) else error
+    return isinstance(cause, PoolTimeout) or (isinstance(cause, ServerError) and cause.is_retryable)
+
+
 def write_part(job: Job, part: Any, run: Run, place: int) -> Outcome:
     """Write partition number `place`; an error is an outcome, which no engine tries again.
 
     What may pass was tried again already, as ``retry=`` says.
     """
     if run.token in _failed:
-        return Outcome(WriteReport(job.target, rows_in=len(part)), n_left=1)
+        return Outcome(WriteReport(job.label, rows_in=len(part)), n_left=1)
     try:
         return Outcome(job.write(part))
     except IoTDBFramesError as exc:
         _failed.add(run.token)
-        report = exc.report or WriteReport(job.target)
+        report = exc.report or WriteReport(job.label)
         report.rows_in = len(part)
         exc.message = f"in partition {place}: {exc.message}"
         return Outcome(report, exc)
 
 
-def gather(outcomes: Sequence[Outcome], target: str, run: Run) -> Outcome:
+def gather(outcomes: Sequence[Outcome], label: str, run: Run) -> Outcome:
     """One outcome of many, whose error has the report of all."""
-    report = WriteReport.merge([WriteReport(target), *(o.report for o in outcomes)])
-    report.target = target
+    report = WriteReport.merge([o.report for o in outcomes] or [WriteReport(label)])
     report.seconds = max(report.seconds, time.time() - run.began)
     n_left = sum(outcome.n_left for outcome in outcomes)
     if n_left:

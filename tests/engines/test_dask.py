@@ -141,7 +141,8 @@ def test_a_source_is_written_by_the_workers_that_make_it(
 ) -> None:
     """Partitions that a worker makes itself need no frame on the client."""
     with client.as_current():
-        ddf = dd.from_map(_window, range(4), meta=_window(0).iloc[:0])
+        window = partial(_window, _source())
+        ddf = dd.from_map(window, range(4), meta=window(0).iloc[:0])
         assert ddf.iotdb.write(device, connection=place).rows_written == 400
     found = iotf.read(device, connection=place)
     expected = _source().window(400)
@@ -155,8 +156,8 @@ def _source() -> SensorSource:
     return SensorSource({"temp": wave, "on": sg.on_off(on_s=5.0, off_s=3.0)}, rate_hz=10, seed=3)
 
 
-def _window(i: int) -> pd.DataFrame:
-    return _source().window(100, at=100 * i)
+def _window(source: SensorSource, i: int) -> pd.DataFrame:
+    return source.window(100, at=100 * i)
 
 
 def test_a_series_and_a_schema_of_its_own(dd: Any, place: iotf.Connection, device: str) -> None:
@@ -378,7 +379,8 @@ def test_a_password_travels_only_on_request(
     frame = pd.DataFrame({"v": [1.0, 2.0]}, pd.date_range("2024-01-01", periods=2))
     ddf = dd.from_pandas(frame, npartitions=2)
     with iotf.connect(server.url, password=secret) as kept:
-        for connection, is_there in ((kept, False), (place, True)):
+        told = iotf.Endpoint.of(kept, travels=True)
+        for connection, is_there in ((kept, False), (place, True), (told, True)):
             ddf.iotdb.write(device, connection=connection)
             pending = ddf.iotdb.write(device, connection=connection, compute=False)
             found = iotf.read_dask(device, connection=connection)
