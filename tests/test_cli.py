@@ -186,6 +186,17 @@ def test_times_of_another_format(run: Run, tmp_path: Path) -> None:
     assert run(*words, "--day-first").exit_code == 0
 
 
+def test_a_thousand_off_is_asked_in_flags(run: Run, tmp_path: Path) -> None:
+    """Of 1.200 both readings are named with the flag of each, and each flag is heeded."""
+    file = tmp_path / "counts.csv"
+    file.write_text("time;n\n2024-03-01 08:00;1.200\n2024-03-01 08:01;1.300\n")
+    words = ("write", file, "-t", "root.cli.counts")
+    asked = ('--decimal "." reads 1.2', '--decimal "," reads 1200')
+    failed(run(*words), "may be 1.2 or 1200", *asked)
+    assert run(*words, "--decimal", ",").exit_code == 0
+    assert iotf.read("root.cli.counts")["n"].tolist() == [1200, 1300]
+
+
 DIRTY = """\
 time;temp;count;code;flag
 2024-01-01 00:00:00;20,5;007;0x1F;a

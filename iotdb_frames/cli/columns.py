@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,6 +58,9 @@ Lossy = Annotated[bool, how("--lossy", help="Casts may lose precision, never ran
 Workers = Annotated[int, how(help="Connections to send on.", min=1)]
 
 
+_DIALECT = re.compile(r'csv=\{"(encoding|delimiter|decimal)": "([^"]+)"\}')
+
+
 @contextmanager
 def told_in_flags() -> Iterator[None]:
     """Hints of errors that name what Python is given, as what the shell is given."""
@@ -70,7 +74,8 @@ def told_in_flags() -> Iterator[None]:
     try:
         yield
     except IoTDBFramesError as exc:
-        exc.hint = flags.get(exc.hint or "", exc.hint)
+        hint = flags.get(exc.hint or "", exc.hint)
+        exc.hint = hint and _DIALECT.sub(r'--\1 "\2"', hint)
         raise
 
 

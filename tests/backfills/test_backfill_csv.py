@@ -135,4 +135,4 @@ def test_a_plan_shows_the_whole_question(desk: Desk) -> None:
     plan = iotf.plan_backfill(file, desk.target, connection=desk.connection)
     text = " ".join(plan.card().text().split())
     assert plan.card().status == "bad"
-    assert 'csv={"decimal": "."} reads 1.2, csv={"thousands": "."} reads 1200' in text
+    assert 'csv={"decimal": "."} reads 1.2, csv={"decimal": ","} reads 1200' in text

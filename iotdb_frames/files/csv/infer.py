@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import islice
 
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
@@ -150,8 +151,11 @@ def _encoding(raw: bytes) -> str:
 def _delimiter(lines: Sequence[str], quote: str, wanted: AbstractSet[str]) -> str:
     """The one that gives most lines the same number of fields, and fields that look like some."""
     best, best_score = ",", 0.0
-    full = [line for line in lines if not is_blank(line)][:LINES]
+    full = list(islice((line for line in lines if not is_blank(line)), LINES))
+    text = "\n".join(full)
     for delimiter in _DELIMITERS:
+        if delimiter not in text:
+            continue
         rows = split(full, delimiter, quote)
         # What is above the header may be written in another way.
         named = (i for i, row in enumerate(rows) if wanted & {cell.strip() for cell in row})

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from iotdb_frames.display.card import shorten
 from iotdb_frames.errors import FrameError
@@ -20,6 +21,7 @@ from iotdb_frames.files.csv.records import collapse_spaces
 
 LINES = 150
 _MOST_BELOW = 8
+_ENOUGH = 40
 _NUMBER = rf"[+-]?(?:\d{{1,3}}(?:[{GROUPS}]\d{{3}})+|\d+)?(?:[.,]\d*)?(?:[eE][+-]?\d+)?%?"
 _TIME = r"[\dTZ:./+-]+(?: [\d:.+Z-]+(?: ?[AaPp]\.?[Mm]\.?)?)?"
 _NULL = "|".join(re.escape(n) for n in KNOWN_NULLS if n)
@@ -96,7 +98,7 @@ def find_lines(
     FrameError : the header has more, or fewer, names than the lines below it have fields.
     """
     first = dialect.skip_lines or 0
-    full = [i for i in range(first, len(lines)) if not is_blank(lines[i])][:LINES]
+    full = list(islice((i for i in range(first, len(lines)) if not is_blank(lines[i])), LINES))
     split_rows = _rows([lines[i] for i in full], dialect.delimiter or ",", dialect.quote or "")
     at, rows = [full[i] for i, _ in split_rows], [row for _, row in split_rows]
     data = _Data(rows)
@@ -134,7 +136,7 @@ class _Data:
         # Of as many, those of the later lines: the data are below what is not.
         self.width = Counter(len(row) for row in reversed(rows)).most_common(1)[0][0]
         self.rows = [row for row in rows if len(row) == self.width]
-        self.rows = self.rows[-max(1, len(self.rows) // 2) :]
+        self.rows = self.rows[-max(1, min(_ENOUGH, len(self.rows) // 2)) :]
         columns = list(zip(*self.rows, strict=True))
         self.n_used = max(map(_n_used, self.rows))
         self._facts = [i for i, cells in enumerate(columns) if _mostly(cells, is_fact)]

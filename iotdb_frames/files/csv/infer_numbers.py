@@ -21,7 +21,7 @@ MOSTLY = 0.9
 GROUPS = " .,'’\u00a0\u2009\u202f"
 """What may stand between groups of three digits: also no-break, thin and narrow no-break spaces."""
 _OTHER = {".": ",", ",": "."}
-_ENDS = 150
+_ENDS = 60
 _PLAIN = re.compile(r"[+-]?\d+(?:[eE][+-]?\d+)?")
 _GROUPED = re.compile(
     rf"[+-]?[1-9]\d{{0,2}}(?P<g>[{GROUPS}])\d{{3}}(?P<more>(?:(?P=g)\d{{3}})*)(?:(?P<d>[.,])\d*)?"
@@ -169,7 +169,7 @@ def _decimal(name: str, seen: _Marks, thousands: str | None, delimiter: str | No
             f"{name}: numbers like {cell!r} of column {column!r} may be {fraction} or {grouping}",
             column=column,
             hint=f'csv={{"decimal": "{mark}"}} reads {fraction}, '
-            f'csv={{"thousands": "{mark}"}} reads {grouping}',
+            f'csv={{"decimal": "{_OTHER[mark]}"}} reads {grouping}',
         )
     return "."
 

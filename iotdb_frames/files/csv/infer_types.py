@@ -101,9 +101,10 @@ def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
     named = [n for n in dict.fromkeys(names) if not n.startswith("\0")]
     tables = []
     for text in texts:
-        if dialect.quote and not dialect.newlines_in_values:  # an open quote would take the rest
-            lines = text.split("\n")
-            text = "\n".join(line for line in lines if line.count(dialect.quote) % 2 == 0)
+        quote = dialect.quote
+        if quote and quote in text and not dialect.newlines_in_values:
+            lines = text.split("\n")  # an open quote would take the rest
+            text = "\n".join(line for line in lines if line.count(quote) % 2 == 0)
         data = text.encode("utf-8", "replace")
         if dialect.delimiter == " ":
             data = collapse_spaces(data, dialect.quote or "")
@@ -358,8 +359,10 @@ def _time_format(
 
 def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
     """Whether most of the times have this form, be it with or without offsets."""
-    bad = min(float(np.mean(parse_times(texts, form, has_offset=z).is_bad)) for z in (False, True))
-    return bad <= (0 if all_of else 1 - MOSTLY)
+    most = 0 if all_of else 1 - MOSTLY
+    return any(
+        float(np.mean(parse_times(texts, form, has_offset=z).is_bad)) <= most for z in (False, True)
+    )
 
 
 _DATE = re.compile(r"(\d{1,4})([-/. ])(\d{1,2}|[A-Za-z]{3,9}\.?)\2(\d{1,4})")
