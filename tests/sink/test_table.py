@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
@@ -13,10 +14,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from test_sink_outage import Road
 
 import iotdb_frames as iotf
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import ColumnTypeError, FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import (
+    ColumnTypeError,
+    FrameError,
+    IoTDBFramesError,
+    OptionsError,
+    PermissionDenied,
+)
 from iotdb_frames.options import CompressionType, TimeseriesOption, TSDataType, TSEncoding
 from iotdb_frames.server import LocalServer
 from iotdb_frames.sink.options import IoTDBOptions
@@ -485,6 +493,65 @@ def test_a_spool_keeps_rows_of_a_table(
         (1, None, "", 1.0),
     ]
     assert not list(tmp_path.glob("*.batches"))
+
+
+def test_rows_of_a_table_wait_for_a_server_that_is_away(
+    server: LocalServer, connection: Connection, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are tried again until it takes them, in order, counted per combination of tags."""
+    road = Road(server.port)
+    options = options_of(server, None, port=road.port, table=table, tags=["site", "machine"])
+    try:
+        with IoTDBSink(options, batch_size=10) as sink:
+            sink.send([event(i, machine=f"m{i}") for i in range(4)])
+            sink.flush(60)
+            road.block()
+            for value in (1.5, 2.5):
+                sink.send([event(0, machine=f"m{i}", v=value) for i in range(4)])
+            sink._pending.make_due()
+            while "waiting for the server" not in caplog.text:
+                time.sleep(0.01)
+            road.clear()
+            sink.flush(60)
+            stats, retried = sink.stats, sink.device_stats()["retried"]
+    finally:
+        road.close()
+    assert (stats.acknowledged, stats.rejected) == (12, 0)
+    assert (retried > 0).any()
+    assert retried.max() <= stats.retried
+    assert [r for r in rows(connection, table, "machine", "v") if not r[0]] == [
+        (0, f"m{i}", 2.5) for i in range(4)
+    ]
+
+
+def test_who_may_only_insert_writes_into_a_table_that_is_there(
+    server: LocalServer, connection: Connection, table: str
+) -> None:
+    """Of a table that nobody may look at for them the types are not compared; others refuse."""
+    create(connection, table, "site STRING TAG, machine STRING TAG, v DOUBLE FIELD")
+    run(
+        connection,
+        "CREATE USER sinkwriter 'onlyInserts1234'",
+        f"GRANT INSERT ON TABLE {table} TO USER sinkwriter",
+    )
+    try:
+        for name, is_taken in ((table, True), (f"{table}2", False)):
+            options = IoTDBOptions(
+                host="127.0.0.1",
+                port=server.port,
+                user="sinkwriter",
+                password="onlyInserts1234",
+                table=name,
+                tags=["site", "machine"],
+            )
+            refused: list[IoTDBFramesError] = []
+            with IoTDBSink(options, on_error=lambda _, error, to=refused: to.append(error)) as sink:
+                sink.send(event(0))
+                sink.flush(60)
+            assert [type(error) for error in refused] == [PermissionDenied] * (not is_taken)
+    finally:
+        run(connection, "DROP USER sinkwriter")
+    assert rows(connection, table, "site", "v") == [(0, "A", 0.0)]
 
 
 def test_the_async_face_writes_a_table(
