@@ -183,7 +183,7 @@ class Events:
 class DefaultIoTSerializationSchema(Events):
     """Takes the Flink connector's maps, row mappings, Arrow batches and DataFrame windows.
 
-    - The seed's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
+    - The connector's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
       "measurements": "s1,s2", "types": "DOUBLE,INT32", "values": "36.5,7"}``. Lists in place of
       the comma-separated texts let values hold commas. A missing timestamp means now; None, and
       outside TEXT and STRING an empty text or ``null``, is no value.
@@ -197,10 +197,10 @@ class DefaultIoTSerializationSchema(Events):
     device : of events that name none
     types : ``{measurement: TSDataType}`` of series that do not exist yet; without it a value's own
         type counts: ``20`` is an INT64, ``20.0`` a DOUBLE
-    time_unit : what numbers count that are times. None: "ms", as in the seed; in DataFrames and
-        Arrow data numbers are no times then
+    time_unit : what numbers count that are times. None: "ms", as in the connector; in DataFrames
+        and Arrow data numbers are not times then
     field_device, field_timestamp, field_measurements, field_types, field_values, separator :
-        the seed's setters
+        the connector's setters
     """
 
     def __init__(
@@ -230,11 +230,11 @@ class DefaultIoTSerializationSchema(Events):
         self._separator = separator
 
     def _map(self, event: dict[str, Any]) -> DeviceColumns:
-        if self._is_seed_map(event):
-            return self._seed_map(event)
+        if self._is_flink_map(event):
+            return self._flink_map(event)
         return super()._map(event)
 
-    def _is_seed_map(self, event: Mapping[str, Any]) -> bool:
+    def _is_flink_map(self, event: Mapping[str, Any]) -> bool:
         return self._field_measurements in event and self._field_values in event
 
     def _pop_device(self, columns: dict[str, Any], what: str, /) -> Any:
@@ -248,7 +248,7 @@ class DefaultIoTSerializationSchema(Events):
             )
         return device
 
-    def _seed_map(self, event: dict[str, Any]) -> DeviceColumns:
+    def _flink_map(self, event: dict[str, Any]) -> DeviceColumns:
         device = self._named(event.get(self._field_device, self._device), "event")
         names, values = event[self._field_measurements], event[self._field_values]
         types = event.get(self._field_types)
@@ -276,7 +276,7 @@ class DefaultIoTSerializationSchema(Events):
 
     def _rows(self, events: Sequence[Mapping[str, Any]]) -> Iterator[DeviceColumns]:
         are_dicts = set(map(type, events)) == {dict}
-        if are_dicts and not self._is_seed_map(events[0]) and self._are_alike(events):
+        if are_dicts and not self._is_flink_map(events[0]) and self._are_alike(events):
             yield self._same_keys(events)
             return
         by_device: dict[str, list[DeviceColumns]] = {}

@@ -137,7 +137,7 @@ def test_types_given_once_count_for_maps_without() -> None:
 
 
 def test_other_fields_and_separator() -> None:
-    """The seed's setters are options."""
+    """The Flink connector's setters are options."""
     made = one(
         {"dev": "root.d", "ts": "5", "ms": "a;b", "ty": "INT32;INT32", "vs": "1;2"},
         field_device="dev",
@@ -192,7 +192,7 @@ def test_a_list_of_rows_with_different_keys() -> None:
 
 
 def test_a_list_of_the_seeds_maps() -> None:
-    """The seed's maps in a list keep their types."""
+    """The Flink connector's maps in a list keep their types."""
     made: Any = list(DefaultIoTSerializationSchema().serialize([SEED_MAP, SEED_MAP]))
     assert made[0].columns == {"temperature": [36.5, 36.5]}
     assert made[0].types == {"temperature": TSDataType.DOUBLE}
