@@ -61,6 +61,15 @@ def test_the_line_with_a_known_name_is_the_header(tmp_path: Path, options: dict[
     assert found.dialect.skip_lines == 2
 
 
+def test_many_lines_above_a_short_table(tmp_path: Path) -> None:
+    """Where the header's name is known, more lines above it than data below do no harm."""
+    above = "".join(f"# setting {i} = {i}\n" for i in range(30))
+    rows = "2024-03-01 08:00;1,5;x\n2024-03-01 09:00;2;y\n"
+    found = read(tmp_path, f"{above}when;T;note\n;°C;\n{rows}", time="when")
+    assert found.rows == [(EIGHT, 1.5, "x"), (NINE, 2.0, "y")]
+    assert (found.dialect.skip_lines, found.dialect.skip_after_header) == (30, 1)
+
+
 @pytest.mark.parametrize("time", [None, "time"])
 @pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("sep", [";", ",", "\t", "|"])

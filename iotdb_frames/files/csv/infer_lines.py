@@ -101,12 +101,13 @@ def find_lines(
     full = list(islice((i for i in range(first, len(lines)) if not is_blank(lines[i])), LINES))
     split_rows = _rows([lines[i] for i in full], dialect.delimiter or ",", dialect.quote or "")
     at, rows = [full[i] for i, _ in split_rows], [row for _, row in split_rows]
-    data = _Data(rows)
+    named = _named(rows, wanted)
+    data = _Data(rows[named or 0 :])
     start = next(i for i, row in enumerate(rows) if len(row) == data.width)
     begin = next((i for i, row in enumerate(rows) if data.has(row)), None)
     head: int | None = None
     if dialect.header is not False:
-        head = _find_header(at, rows, data, begin, wanted)
+        head = _find_header(at, rows, data, begin) if named is None else named
         if dialect.skip_lines is not None and (head is not None or dialect.header):
             head = 0
         elif head is None and dialect.header:
@@ -169,12 +170,14 @@ class _Data:
         return has_width and (n_facts * 2 < len(words) or any(map(_is_time_name, words)))
 
 
+def _named(rows: Sequence[Sequence[str]], wanted: Collection[str]) -> int | None:
+    """The row that has most of the names; None where there is none."""
+    hits = [sum(cell.strip().lstrip("# ") in wanted for cell in row) for row in rows]
+    return hits.index(max(hits)) if any(hits) else None
+
+
 def _find_header(
-    at: Sequence[int],
-    rows: Sequence[Sequence[str]],
-    data: _Data,
-    begin: int | None,
-    wanted: Collection[str],
+    at: Sequence[int], rows: Sequence[Sequence[str]], data: _Data, begin: int | None
 ) -> int | None:
     """The row that is the header; None where there is none.
 
@@ -183,9 +186,6 @@ def _find_header(
     at : line of each row
     begin : the first row of data
     """
-    hits = [sum(cell.strip().lstrip("# ") in wanted for cell in row) for row in rows]
-    if wanted and (most := max(hits)):
-        return hits.index(most)
     above = rows[: len(rows) if begin is None else begin]
     named = [i for i, row in enumerate(above) if data.may_be_named_by(row)]
     if not named:
