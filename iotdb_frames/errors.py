@@ -23,7 +23,7 @@ questions: whose fault is it, was anything sent, may I try again?
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
@@ -47,6 +47,45 @@ def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -
     error.args = (message,)
     error.__dict__.update(state)
     return error
+
+
+class Choice:
+    """Options that a hint names; as a text, as Python writes them. ``...`` is any value."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={_written(value)}" for name, value in self.options.items())
+
+
+def _written(value: Any) -> str:
+    if value is ...:
+        return "…"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_written(k)}: {_written(v)}' for k, v in value.items())}}}"
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list) else repr(value)
+
+
+class Hint(str):
+    """What to do, in words and options: a text for Python, that others tell in their language."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str | Choice, ...]
+
+    def __new__(cls, *parts: str | Choice) -> Hint:
+        hint = super().__new__(cls, "".join(map(str, parts)))
+        hint.parts = parts
+        return hint
+
+    def __getnewargs__(self) -> tuple[str | Choice, ...]:  # type: ignore[override]
+        return self.parts
+
+    def told(self, language: Callable[[Choice], str]) -> str:
+        """The text, with each choice in a language."""
+        return "".join(language(p) if isinstance(p, Choice) else p for p in self.parts)
 
 
 class IoTDBFramesError(Exception):

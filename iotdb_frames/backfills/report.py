@@ -177,6 +177,10 @@ class BackfillReport(Shown):
         return Card("backfill", self.target, status, facts, grids, notes)
 
 
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, MAX_TEXT, break_on_hyphens=False)  # an option stays whole
+
+
 @dataclass(repr=False)
 class BackfillPlan(Shown):
     """What a backfill would read and how, from footers and samples; nothing was sent.
@@ -211,7 +215,7 @@ class BackfillPlan(Shown):
                 some[0] = replace(some[0], header=[f"{label} of {name}", *others])
             grids += some
         if self.problems:
-            lines = [line for text in self.problems for line in wrap(text, MAX_TEXT)]
+            lines = [line for text in self.problems for line in _wrapped(text)]
             grids.append(Grid(("problem",), [(line,) for line in lines]))
         is_bad = self.problems or any(plan.problems for _, plan in self.writes)
         status = "bad" if is_bad else "ok"

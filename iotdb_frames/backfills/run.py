@@ -23,7 +23,9 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.display.progress import Meter
 from iotdb_frames.errors import (
+    Choice,
     FrameError,
+    Hint,
     IoTDBFramesError,
     PartialWriteError,
     ServerError,
@@ -154,7 +156,9 @@ class Run:
                 if source is not None and is_changed(file, source.look_again()):
                     raise FrameError(
                         f"{file.name} was changed while it was read",
-                        hint='resume once it no longer changes, with changed="again"',
+                        hint=Hint(
+                            "resume once it no longer changes, with ", Choice(changed="again")
+                        ),
                     )
                 yield Read(file, reader)
             except FrameError as exc:

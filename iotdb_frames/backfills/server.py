@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import OptionsError, ServerError
+from iotdb_frames.errors import Choice, Hint, OptionsError, ServerError
 from iotdb_frames.wire.answers import understood
 from iotdb_frames.writes.schema.look import query_table
 
@@ -58,6 +58,11 @@ def check_durable(connection: Connection) -> None:
     if mode != "SYNC":
         raise OptionsError(
             f"durable=True, and the server's wal_mode is {mode or 'not known'}",
-            hint="wal_mode=SYNC in iotdb-system.properties; or leave out durable, and let verify= "
-            "find what a crash took",
+            hint=Hint(
+                "wal_mode=SYNC in iotdb-system.properties; or leave out ",
+                Choice(durable=True),
+                ", and let ",
+                Choice(verify=...),
+                " find what a crash took",
+            ),
         )

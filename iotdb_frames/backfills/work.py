@@ -23,7 +23,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.display.progress import Meter, Standing
-from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import Choice, FrameError, Hint, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.options import write_options_for
 from iotdb_frames.files.pieces import Piece
@@ -104,12 +104,12 @@ class Work:
             raise OptionsError(
                 f"the manifest {book.path} belongs to another job: its {name} is "
                 f"{was.get(name)!r}, not {now[name]!r}",
-                hint="use another manifest= for another job",
+                hint=Hint("for another job use another ", Choice(manifest=...)),
             )
         if cluster is not None and book.get("cluster") not in (None, cluster):
             raise OptionsError(
                 f"the manifest {book.path} belongs to a job on another IoTDB cluster",
-                hint="connect to that cluster, or use another manifest=",
+                hint=Hint("connect to that cluster, or use another ", Choice(manifest=...)),
             )
         book.set(asked=asked)
         self._agreed = {k: TSDataType[v] for k, v in (book.get("types") or {}).items()}
@@ -125,7 +125,10 @@ class Work:
             if changed == "raise" and self._manifest.units(file=row.id):
                 raise FrameError(
                     f"{row.name} has changed since its backfill began",
-                    hint='changed="again" writes all of it again; rows that it no longer has stay',
+                    hint=Hint(
+                        Choice(changed="again"),
+                        " writes all of it again; rows that it no longer has stay",
+                    ),
                 )
             fresh.append(file)
         if known and fresh:
@@ -168,7 +171,9 @@ class Work:
                 if one.error is not None and not one.is_empty:
                     raise one.error
             if found.problems:
-                raise FrameError(found.problems[0], hint="schema= settles its type")
+                raise FrameError(
+                    found.problems[0], hint=Hint(Choice(schema=...), " settles its type")
+                )
         self._report.notes += found.problems + found.notes
         if not self._manifest.files():
             found.check_labels(self._options.write.series)
@@ -309,7 +314,9 @@ class Work:
         if units and self._frames is not None and not is_repeatable(self._frames):
             raise FrameError(
                 "frames from a generator cannot be read again, so their values cannot be compared",
-                hint='use verify="count" and an empty target, or pass a list of frames',
+                hint=Hint(
+                    "use ", Choice(verify="count"), " and an empty target, or pass a list of frames"
+                ),
             )
         rows = {row.id: row for row in self._manifest.files()}
         for file, some in groupby(units, key=lambda unit: unit.file):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iotdb_frames.cli import columns, screen
+from iotdb_frames.cli.flags import in_flags
 from iotdb_frames.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def backfill(
     null: columns.Null = None,
     sentinel: columns.Sentinel = None,
     sentinels: columns.Sentinels = True,
+    csv: columns.Csv = None,
     aligned: columns.Aligned = True,
     create: columns.Create = True,
     chunk: columns.Chunk = "4MiB",
@@ -149,6 +151,7 @@ def backfill(
         "filter": [_condition(text) for text in filter] if filter else None,
         "format": format,
         "csv": columns.csv_dialect(
+            csv,
             encoding=encoding,
             delimiter=delimiter,
             decimal=decimal,
@@ -173,7 +176,9 @@ def backfill(
     }
     files, goal = _needed(sources, "SOURCES"), _needed(target, "--target")
     if dry_run:
-        card = iotf.plan_backfill(files, goal, connection=url, **options).card()
+        plan = iotf.plan_backfill(files, goal, connection=url, **options)
+        plan.problems = [in_flags(text) for text in plan.problems]
+        card = plan.card()
         screen.show_card(card)
         if card.status == "bad":
             raise typer.Exit(1)
@@ -194,8 +199,7 @@ def backfill(
 def _end(call: Any, manifest: Path | None) -> None:
     """Run a job to its end, and show that."""
     try:
-        with columns.told_in_flags():
-            report: BackfillReport = call()
+        report: BackfillReport = call()
     except KeyboardInterrupt:
         screen.say(
             f"Interrupted. iotdb-frames backfill --manifest {manifest} --resume goes on.",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from iotdb_frames.errors import IoTDBFramesError, OptionsError
+from iotdb_frames.cli.flags import csv_options
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import TSDataType, as_enum
 
 column = partial(
@@ -50,33 +48,16 @@ Sentinel = Annotated[
 Sentinels = Annotated[
     bool, csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
 ]
+Csv = Annotated[
+    list[str] | None,
+    csv(metavar="NAME=VALUE", help="What else csv= takes, as in header=false. Repeat it."),
+]
 Aligned = Annotated[bool, how(help="Whether a new device is aligned.")]
 Create = Annotated[bool, how(help="Whether to create what is missing.")]
 Chunk = Annotated[str, how(help="Size of a request, or its rows.")]
 KeepNan = Annotated[bool, how("--keep-nan", help="NaN is a value, not a missing one.")]
 Lossy = Annotated[bool, how("--lossy", help="Casts may lose precision, never range.")]
 Workers = Annotated[int, how(help="Connections to send on.", min=1)]
-
-
-_DIALECT = re.compile(r'csv=\{"(encoding|delimiter|decimal)": "([^"]+)"\}')
-
-
-@contextmanager
-def told_in_flags() -> Iterator[None]:
-    """Hints of errors that name what Python is given, as what the shell is given."""
-    from iotdb_frames.files.csv.infer_types import DAY_FIRST
-    from iotdb_frames.files.refusals import LEAVE_OUT
-
-    flags = {
-        LEAVE_OUT: "--dead-letter FILE leaves such rows out",
-        DAY_FIRST: "--day-first or --month-first",
-    }
-    try:
-        yield
-    except IoTDBFramesError as exc:
-        hint = flags.get(exc.hint or "", exc.hint)
-        exc.hint = hint and _DIALECT.sub(r'--\1 "\2"', hint)
-        raise
 
 
 def column_types(pairs: list[str]) -> dict[Any, Any]:
@@ -91,12 +72,18 @@ def column_types(pairs: list[str]) -> dict[Any, Any]:
 
 
 def csv_dialect(
-    *, delimiter: str | None, sentinel: list[str] | None, sentinels: bool, **given: Any
+    more: list[str] | None,
+    *,
+    delimiter: str | None,
+    sentinel: list[str] | None,
+    sentinels: bool,
+    **given: Any,
 ) -> dict[str, Any]:
     """What is said of a CSV file, as `CsvDialect` takes it."""
     given["delimiter"] = {"tab": "\t", "space": " "}.get(delimiter or "", delimiter)
     given["sentinels"] = _sentinels(sentinel or []) if sentinel or not sentinels else None
-    return {name: value for name, value in given.items() if value is not None}
+    said = {name: value for name, value in given.items() if value is not None}
+    return {**csv_options(more or []), **said}
 
 
 def _sentinels(pairs: list[str]) -> dict[str, list[float]]:

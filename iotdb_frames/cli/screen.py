@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from iotdb_frames.cli import streams
+from iotdb_frames.cli.flags import in_flags
 from iotdb_frames.display.card import Card
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 
@@ -67,7 +68,7 @@ def show_error(error: BaseException) -> None:
         return
     say(f"✗ {' '.join(error.message.split())}", style="red")
     if error.hint:
-        say(f"  Hint: {error.hint}")
+        say(f"  Hint: {in_flags(error.hint)}")
     if error.report is not None and error.report.rows_in:
         say(*error.report.card().text().splitlines()[1:])
     log_tail = getattr(error, "log_tail", "")

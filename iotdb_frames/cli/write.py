@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from iotdb_frames.cli import columns, screen
-from iotdb_frames.errors import TimeIndexError
 
 
 def write(
@@ -43,6 +42,7 @@ def write(
     null: columns.Null = None,
     sentinel: columns.Sentinel = None,
     sentinels: columns.Sentinels = True,
+    csv: columns.Csv = None,
     aligned: columns.Aligned = True,
     create: columns.Create = True,
     chunk: columns.Chunk = "4MiB",
@@ -99,7 +99,8 @@ def write(
             "workers": workers,
         }
     )
-    csv: Any = columns.csv_dialect(
+    dialect: Any = columns.csv_dialect(
+        csv,
         encoding=encoding,
         delimiter=delimiter,
         decimal=decimal,
@@ -110,26 +111,18 @@ def write(
         sentinel=sentinel,
         sentinels=sentinels,
     )
-    reading = FileOptions.of(how, format=format, csv=csv)
+    reading = FileOptions.of(how, format=format, csv=dialect)
     (source,), _ = find_files(file, format=format)
     connection = resolve_connection(url)
     goal = parse_target(target, database=connection.options.database)
     try:
-        with columns.told_in_flags():
-            if dry_run:
-                planned = plan_file(source, goal, connection, options=reading, write=how)
-                screen.show_card(planned.card())
-                return
-            report = write_file(source, goal, connection, options=reading, write=how)
+        if dry_run:
+            planned = plan_file(source, goal, connection, options=reading, write=how)
+            screen.show_card(planned.card())
+            return
+        report = write_file(source, goal, connection, options=reading, write=how)
     except KeyboardInterrupt as exc:
         screen.say("Interrupted.", *getattr(exc, "__notes__", ()), style="red")
-        raise
-    except TimeIndexError as exc:
-        if exc.row is None:  # not one bad time, but no times at all
-            exc.hint = (
-                "--time names their column; --time-unit says what whole numbers count, "
-                "--time-format how a CSV file writes them"
-            )
         raise
     screen.show_card(report.card())
     if not report.is_complete:

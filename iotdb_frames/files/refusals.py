@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from iotdb_frames.display.card import shorten
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint, TimeIndexError
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.writes.dead_letter import UnitLetter, write_units
 from iotdb_frames.writes.plan.conflicts import OR_LAST
 
-LEAVE_OUT = 'on_error="collect", dead_letter="file.parquet" leaves such rows out'
+_LEAVE_OUT = Hint(Choice(on_error="collect", dead_letter="file.parquet"), " leaves such rows out")
+_NO_TIMES = Hint(
+    Choice(time=...), " names their column, ", Choice(time_unit=...), " says what numbers count"
+)
 
 
 def check_whole(piece: Piece, name: str) -> None:
@@ -38,8 +41,14 @@ def check_whole(piece: Piece, name: str) -> None:
         raise FrameError(
             f"{name}, {place} {first.lines[0]:,}: {first.reason}: {shorten(text, 80)}",
             row=int(first.lines[0]),
-            hint=LEAVE_OUT,
+            hint=_LEAVE_OUT,
         )
+
+
+def without_pandas(error: FrameError) -> None:
+    """Say in an error of a file what helps where there is no frame at hand."""
+    if isinstance(error, TimeIndexError) and error.row is None:  # there are no times at all
+        error.hint = _NO_TIMES
 
 
 def locate(error: FrameError, piece: Piece, name: str) -> None:
@@ -51,8 +60,9 @@ def locate(error: FrameError, piece: Piece, name: str) -> None:
     if error.row is not None and hasattr(piece.data, "schema"):
         line = int(piece.lines(np.array([error.row]))[0])
         where = f"{name}, {'line' if piece.line else 'row'} {line:,} of the file"
-        error.row, error.hint = line, LEAVE_OUT
+        error.row, error.hint = line, _LEAVE_OUT
     error.message = f"{where}: {error.reason}"
+    without_pandas(error)
 
 
 def letter_of(piece: Piece, name: str) -> UnitLetter:

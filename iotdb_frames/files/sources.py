@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from iotdb_frames.errors import FrameError, OptionsError
+from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError
 
 FORMATS = {
     ".parquet": "parquet",
@@ -127,8 +127,11 @@ def find_files(sources: Any, *, format: str | None = None) -> tuple[list[SourceF
         if not files:
             raise OptionsError(
                 f"{_shown(source)!r} has no file to read",
-                hint=f"endings that are known: {' '.join(FORMATS)}, and {' '.join(COMPRESSIONS)}; "
-                "others need format=",
+                hint=Hint(
+                    f"endings that are known: {' '.join(FORMATS)}, and {' '.join(COMPRESSIONS)}; "
+                    "others need ",
+                    Choice(format=...),
+                ),
             )
         for file in files:
             found.setdefault(file.path, file)

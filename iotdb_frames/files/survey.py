@@ -21,6 +21,7 @@ from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions, write_options_for
 from iotdb_frames.files.readers import open_reader
+from iotdb_frames.files.refusals import without_pandas
 from iotdb_frames.files.sources import EmptyFile, SourceFile
 from iotdb_frames.options import TSDataType, WriteOptions
 from iotdb_frames.writes.plan.plan import WritePlan
@@ -114,6 +115,7 @@ def survey(
         try:
             found.files.append(_look(file, options, write, connection, target, plans))
         except FrameError as exc:
+            without_pandas(exc)
             if not exc.message.startswith(file.name):
                 exc.message = f"{file.name}: {exc.message}"
             found.files.append(Surveyed(file, None, {}, error=exc))

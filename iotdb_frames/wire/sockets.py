@@ -10,7 +10,7 @@ import ssl
 from pathlib import Path
 
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.errors import ConnectionLost, OptionsError
+from iotdb_frames.errors import Choice, ConnectionLost, Hint, OptionsError
 from iotdb_frames.options import ConnectionOptions
 
 _EXPLAIN_S = 2.0
@@ -129,7 +129,8 @@ def as_lost(exc: BaseException, address: str) -> ConnectionLost:
         hint = "is it an IoTDB? Is a firewall in between?"
     elif isinstance(exc, ConnectionRefusedError):
         text = f"nobody listens at {address}"
-        hint = 'start IoTDB there, or use your own local server: iotf.use("local:")'
+        own = Choice(connection="local:")
+        hint = Hint("start IoTDB there, or use a local server of your own: ", own)
     elif isinstance(exc, ConnectionAbortedError) and "TLS" in str(exc):
         text, hint = f"{address} speaks TLS", "add tls=true (and ca_file=) to the URL"
         may_pass = False

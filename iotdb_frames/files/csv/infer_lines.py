@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from iotdb_frames.display.card import shorten
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_numbers import GROUPS, MOSTLY
 from iotdb_frames.files.csv.records import collapse_spaces
@@ -216,8 +216,12 @@ def _names(name: str, row: Sequence[str], data: _Data) -> tuple[str, ...]:
         raise FrameError(
             f"{name}: the header has {len(names)} names, and the lines below it have "
             f"{data.width} fields: {shorten(', '.join(names), 80)}",
-            hint='csv={"names": […]} names them, "" leaves one out; '
-            'csv={"header": False} if it is not a header',
+            hint=Hint(
+                Choice(csv={"names": [...]}),
+                ' names them, "" leaves one out; ',
+                Choice(csv={"header": False}),
+                " if it is not a header",
+            ),
         )
     return tuple(names)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.dialect import CsvDialect
 
 MOSTLY = 0.9
@@ -168,8 +168,12 @@ def _decimal(name: str, seen: _Marks, thousands: str | None, delimiter: str | No
         raise FrameError(
             f"{name}: numbers like {cell!r} of column {column!r} may be {fraction} or {grouping}",
             column=column,
-            hint=f'csv={{"decimal": "{mark}"}} reads {fraction}, '
-            f'csv={{"decimal": "{_OTHER[mark]}"}} reads {grouping}',
+            hint=Hint(
+                Choice(csv={"decimal": mark}),
+                f" reads {fraction}, ",
+                Choice(csv={"decimal": _OTHER[mark]}),
+                f" reads {grouping}",
+            ),
         )
     return "."
 
@@ -179,6 +183,10 @@ def _two_marks(name: str, one: tuple[str, str], other: tuple[str, str]) -> Frame
         f"{name}: numbers like {one[1]!r} of column {one[0]!r} and {other[1]!r} of "
         f"column {other[0]!r} are written in two ways",
         column=one[0],
-        hint='csv={"decimal": "."} or csv={"decimal": ","} says which are numbers; '
-        "the others are texts then",
+        hint=Hint(
+            Choice(csv={"decimal": "."}),
+            " or ",
+            Choice(csv={"decimal": ","}),
+            " says which are numbers; the others are texts then",
+        ),
     )

@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from iotdb_frames.display.card import shorten
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.cells import FLOAT, normal_numbers, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_numbers import MOSTLY, find_marks, is_address
 from iotdb_frames.files.csv.records import collapse_spaces
 from iotdb_frames.files.options import FileOptions
 
-DAY_FIRST = 'csv={"day_first": True} or False'
 _CANDIDATES: tuple[float, ...] = (
     *(-200.0, -99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9900.0, -9999.0, -9999.9, -99999.0),
     *(99.0, 99.9, 99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, -32768.0, 1e20, -1e20),
@@ -262,7 +261,8 @@ def _time_columns(name: str, found: Mapping[str, pa.Array], form: str | None) ->
         return dates[0], clocks[0]
     if len(whole) > 1:
         raise FrameError(
-            f"{name}: {', '.join(whole)} all hold times", hint=f"say which: time={whole[0]!r}"
+            f"{name}: {', '.join(whole)} all hold times",
+            hint=Hint("say which: ", Choice(time=whole[0])),
         )
     if whole:
         return (whole[0],)
@@ -270,7 +270,12 @@ def _time_columns(name: str, found: Mapping[str, pa.Array], form: str | None) ->
     if parts is None:
         raise FrameError(
             f"{name} has no column of times that is known as such",
-            hint='time="column", or csv={"time_columns": ["column"], "time_format": "%Y"}',
+            hint=Hint(
+                Choice(time=...),
+                " names it, ",
+                Choice(csv={"time_format": "%Y"}),
+                " says how they are written",
+            ),
         )
     return parts
 
@@ -326,7 +331,7 @@ def _time_format(
         raise FrameError(
             f"{name}: the form of the times of {what} is not known, e.g. {shown!r}",
             column=columns[0],
-            hint='csv={"time_format": "%d.%m.%Y %H:%M:%S"}',
+            hint=Hint(Choice(csv={"time_format": "%d.%m.%Y %H:%M:%S"})),
         )
     form = forms.most_common(1)[0][0]
     if "%x" not in form:
@@ -344,7 +349,7 @@ def _time_format(
         raise FrameError(
             f"{name}: times like {texts[0].as_py()!r} may have the day or the month first",
             column=columns[0],
-            hint=DAY_FIRST,
+            hint=_day_first(),
         )
     fitting = fitting or [f for f in (by_day, by_month) if _fits(texts, f)]
     if len(fitting) == 1:
@@ -353,8 +358,13 @@ def _time_format(
         f"{name}: times like {texts[0].as_py()!r} have the day first in some rows, and the "
         "month in others",
         column=columns[0],
-        hint='csv={"day_first": True} or False; rows that do not fit are refused',
+        hint=_day_first("; rows that do not fit are refused"),
     )
+
+
+def _day_first(more: str = "") -> Hint:
+    first, other = Choice(csv={"day_first": True}), Choice(csv={"day_first": False})
+    return Hint(first, " or ", other, more)
 
 
 def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:

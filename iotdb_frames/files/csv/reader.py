@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.arrow import read_around, read_table
 from iotdb_frames.files.csv.cells import DECIMAL_TYPE, is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
@@ -70,7 +70,7 @@ class CsvReader:
         wish: Hashable | None = options.time
         self.time: Hashable | None = JOINED if len(times) > 1 else (times[0] if times else wish)
         named = [n for n in dialect.names if n]
-        check_names(file, named, hint='csv={"names": […]} names them apart')
+        check_names(file, named, hint=Hint(Choice(csv={"names": [...]}), " names them apart"))
         self._parts = set(times) if len(times) > 1 else set()
         plain = [n for n in named if n not in self._parts]
         wanted = set(self._shaper.stored(plain, self.time)) | self._parts
@@ -300,7 +300,9 @@ class CsvReader:
             raise FrameError(
                 f"{self._file.name}, lines {block.line:,} to {block.end_line - 1:,}: "
                 f"{len(kept):,} records were parsed as {table.num_rows:,}",
-                hint='csv={"newlines_in_values": …} or another quote may be right',
+                hint=Hint(
+                    Choice(csv={"newlines_in_values": ...}), " or another quote may be right"
+                ),
             )
         return BlockRows(table, kept, [r for r in refusals if len(r.lines)])
 

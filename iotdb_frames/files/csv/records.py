@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.sources import SourceFile
 
@@ -186,7 +186,11 @@ def _cut(
             if len(rest) > _MOST_BLOCKS * n_bytes:
                 raise FrameError(
                     f"{name}, line {line}: the record has no end within {len(rest):,} bytes",
-                    hint='a quote is open; csv={"newlines_in_values": False} ends records at lines',
+                    hint=Hint(
+                        "a quote is open; ",
+                        Choice(csv={"newlines_in_values": False}),
+                        " ends records at lines",
+                    ),
                 )
             continue
         block = _block(start, line, found[:end], dialect, stream.raw_position - before)

@@ -1,0 +1,73 @@
+"""Options as the shell writes them, in hints that Python would be given otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from shlex import quote
+from typing import Any
+
+from iotdb_frames.errors import Choice, Hint
+
+_OF_CSV = ("encoding", "delimiter", "decimal", "skip_lines", "time_format")
+"""Options of a CSV file that have a flag of their own; ``--csv`` takes all others."""
+_NAMES = {"connection": "url", "tags": "tag", "attributes": "attribute", "columns": "column"}
+_MANY = ("tags", "attributes", "columns")
+
+
+def in_flags(text: Any) -> Any:
+    """A hint with its options as flags; anything else as it is."""
+    return text.told(_flags) if isinstance(text, Hint) else text
+
+
+def _flags(choice: Choice) -> str:
+    found = [flag for name, value in choice.options.items() for flag in _flags_of(name, value)]
+    return " ".join(found)
+
+
+def _flags_of(name: str, value: Any) -> list[str]:
+    flag = f"--{_NAMES.get(name, name).replace('_', '-')}"
+    if name == "csv":
+        return [_csv_flag(*item) for item in value.items()]
+    if name == "on_error":  # --dead-letter says it
+        return []
+    if name == "dead_letter":
+        return [f"{flag} FILE"]
+    if name == "changed":
+        return ["--again"]
+    if name == "schema":
+        return ["--type COLUMN=TYPE"]
+    if name in _MANY:
+        return [f"{flag} {_quoted(one)}" for one in value]
+    if value is ... or value is True:
+        return [flag]
+    return [f"{flag} {_quoted(str(value))}"]
+
+
+def _quoted(text: str) -> str:
+    """A text as most shells take it."""
+    if re.fullmatch(r"[\w%:/-]+", text):
+        return text
+    return quote(text) if re.search(r'["$`\\]', text) else f'"{text}"'
+
+
+def _csv_flag(name: str, value: Any) -> str:
+    if name == "day_first":
+        return "--day-first" if value else "--month-first"
+    if name in _OF_CSV and value is not ...:
+        return f"--{name.replace('_', '-')} {_quoted(str(value))}"
+    if value is ... or value == [...]:
+        return f"--csv {name}=…"
+    return f"--csv {_quoted(f'{name}={json.dumps(value)}')}"
+
+
+def csv_options(pairs: list[str]) -> dict[str, Any]:
+    """What ``--csv NAME=VALUE`` says: a value is JSON, and a text where it is not."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            found[name.replace("-", "_")] = json.loads(text)
+        except ValueError:
+            found[name.replace("-", "_")] = text
+    return found

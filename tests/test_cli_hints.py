@@ -1,0 +1,109 @@
+"""Hints in the shell: they name its options, and what they say, done, stores what was meant."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import iotdb_frames as iotf
+from iotdb_frames.cli import app
+from iotdb_frames.cli.flags import in_flags
+from iotdb_frames.errors import Choice, FrameError, Hint
+from iotdb_frames.server import LocalServer
+
+Run = Callable[..., Any]
+PYTHON = re.compile(r"csv=\{|time=|schema=|manifest=|on_error|iotf\.|pd\.|df")
+
+
+@pytest.fixture
+def run(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command that talks to the session's server where it names no other."""
+    monkeypatch.setenv("IOTDB_URL", server.url)
+    monkeypatch.setenv("IOTDB_PASSWORD", str(server.options.password))
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+# What is in the file, what the hint has to say, the flags of it that are meant, and the value.
+CASES: dict[str, tuple[str, str, str, Any]] = {
+    "day or month": ("when,x\n01/02/2024,1\n02/02/2024,2\n", "--day-first", "--day-first", 1),
+    "form": ("t,x\n20240101,1\n20240102,2\n", "--time-format %Y", "--time-format %Y%m%d", 1),
+    "two times": ("a,b,x\n2024-01-01,2023-01-01,1\n", "--time a", "--time a", 1),
+    "groups": (
+        "time;x\n2024-01-01;1.200\n2024-01-02;1.300\n",
+        '--decimal "," reads 1200',
+        '--decimal ","',
+        1200,
+    ),
+    "fraction": (
+        "time;x\n2024-01-01;1.200\n2024-01-02;1.300\n",
+        '--decimal "." reads 1.2',
+        '--decimal "."',
+        1.2,
+    ),
+    "names": (
+        "time,x\n2024-01-01,1,7\n2024-01-02,2,8\n",
+        "--csv names=…",
+        '--csv \'names=["time", "x", ""]\' --skip-lines 1 --csv header=false',
+        1,
+    ),
+    "whole numbers": ("time,x\n1,1\n2,2\n", "--time-unit", "--time-unit s", 1),
+    "a row": ("time,x\n" + "2024-01-01,1\n" * 20 + "2024-01-02,two\n", "--dead-letter FILE", "", 1),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("command", ["write", "backfill"])
+def test_a_hint_is_made_of_flags(
+    run: Run, device: str, tmp_path: Path, command: str, case: str
+) -> None:
+    """It names what this command takes, nothing of Python, and that stores the value."""
+    content, says, flags, value = CASES[case]
+    file = tmp_path / "f.csv"
+    file.write_text(content)
+    words = [command, file, "-t", device]
+
+    def told(*more: Any) -> Any:
+        manifest = ["-m", tmp_path / f"{len(more)}.sqlite"] if command == "backfill" else []
+        return run(*words, *manifest, *more)
+
+    shown = [told()] if command == "write" else [told(), told("--dry-run")]
+    for refused in shown[: 1 if case == "a row" else 2]:
+        assert refused.exit_code == 1, refused.output
+        assert says in " ".join(refused.output.split())
+        assert not PYTHON.search(refused.output), refused.output
+    if flags:
+        done = told(*shlex.split(flags))
+        assert done.exit_code == 0, done.output
+        assert iotf.read(device)["x"].iloc[0] == value
+
+
+def test_no_times_and_no_server_are_told_in_flags(run: Run, tmp_path: Path) -> None:
+    """A file whose texts are no times says --time, and an address without a server --url local:."""
+    file = tmp_path / "f.parquet"
+    pd.DataFrame({"when": ["2024-01-01"], "x": [1]}).to_parquet(file)
+    for words in (["--time", "when"], []):
+        for command in (["write"], ["backfill", "-m", tmp_path / f"{len(words)}.sqlite"]):
+            told = run(command[0], file, "-t", "root.none", *command[1:], *words)
+            assert told.exit_code == 1
+            assert "--time names their column" in told.output
+            assert not PYTHON.search(told.output), told.output
+    gone = run("read", "SHOW DATABASES", "--url", "iotdb://root@127.0.0.1:1").output
+    assert "--url local:" in gone
+
+
+def test_a_hint_is_text_for_python_and_survives_pickle() -> None:
+    """Python reads it as Python writes options; pickled with its error it can still be told."""
+    hint = Hint(Choice(csv={"day_first": True, "names": [...]}, time_unit=...), " or nothing")
+    assert hint == 'csv={"day_first": True, "names": […]}, time_unit=… or nothing'
+    error = pickle.loads(pickle.dumps(FrameError("no", hint=hint)))
+    assert (error.hint, str(error)) == (hint, f"no\nHint: {hint}")
+    assert in_flags(error.hint) == "--day-first --csv names=… --time-unit or nothing"
+    assert in_flags("a text") == "a text"
