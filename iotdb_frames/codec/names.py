@@ -67,7 +67,12 @@ def split_path(path: str) -> list[str]:
     ------
     OptionsError : an empty node, or an open quote.
     """
-    return _split(path, _NODE, "`", "tree path")
+    return list(_nodes(path))
+
+
+@lru_cache(1 << 16)
+def _nodes(path: str) -> tuple[str, ...]:
+    return tuple(_split(path, _NODE, "`", "tree path"))
 
 
 def check_node(name: str, *, is_device: bool = False) -> None:
