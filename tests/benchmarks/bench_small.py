@@ -1,13 +1,14 @@
 """What a call costs however small it is: ours against the official client, again and again.
 
-    python tests/benchmarks/bench_small.py [--quick] [--cases write,read,fleet,mixed]
+    python tests/benchmarks/bench_small.py [--quick] [--cases write,read,fleet,records,mixed]
 
 The sides take turns, a burst of equal calls a turn, and begin with the same DataFrame; series exist
 already, as they do for whoever writes every second. Only the ratios mean something.
 
 write : 10 rows × 10 DOUBLE into one device; the official side is the better of its two tablets
 read : the same device as a frame: `iotf.read` and `SessionDataSet.todf()`
-fleet : a row each of 1,000 devices × 3 DOUBLE; the official side is one request of records
+fleet : a row each of 1,000 devices × 3 DOUBLE, the official client's tablets 50 a request
+records : the same against its one request of records, the way it has for this; no target
 mixed : 200,000 rows × 10, 20 % missing; our side against its own encoded tablets, only sent
 """
 
@@ -26,11 +27,12 @@ from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.plan.chunks import lanes
 
 ROUNDS = 15
-BURSTS = {"write": 40, "read": 40, "fleet": 3, "mixed": 1}
+BURSTS = {"write": 40, "read": 40, "fleet": 3, "records": 3, "mixed": 1}
 TARGETS = {
     "write": "at most 1.5",
     "read": "at most 1.15",
     "fleet": "at most 0.4",
+    "records": "-",
     "mixed": "at least 0.9",
 }
 
@@ -39,7 +41,7 @@ def case_of(name: str) -> Case:
     """The frame of a case."""
     if name == "mixed":
         return mixed(1.0)
-    if name == "fleet":
+    if name in ("fleet", "records"):
         whole = long(1.0, "tree", "time")
         return Case(whole.frame.iloc[:1000], "tree", "device")
     return Case(wide(1.0).frame.iloc[:10])
@@ -91,7 +93,7 @@ def sides_of(name: str, bench: Bench) -> Mapping[str, Call]:
                 bench.session.insert(request.tablets)
 
         return {"ours": write, "raw": send}
-    if name == "fleet":
+    if name == "records":
         return {"ours": write, "official": lambda: insert_records(case, bench.official, target)}
     official = bench.sides()[bench.better_official()]("small")
     return {"ours": write, "official": official}
