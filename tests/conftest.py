@@ -22,7 +22,7 @@ settings.load_profile("shared")
 
 TIERS = {
     "browser": "JupyterLab in a real browser, and the five notebooks",
-    "engines": "Dask, with the extra [dask]",
+    "engines": "Dask and Spark, with their extras and a Java for Spark",
     "slow": "minutes each",
 }
 """Tests that need more than Python or much time; they run only if `--tier` names theirs."""

@@ -33,6 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(directory))
         patch.delenv("IOTDB_URL", raising=False)
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.chdir(directory)  # snippets make files
         yield directory
         iotf.use(None)

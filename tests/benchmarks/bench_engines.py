@@ -1,15 +1,18 @@
 """What an engine costs beside a plain write, on one server: rows/s with 1 and 2 workers.
 
-    python tests/benchmarks/bench_engines.py [rows] [rounds]
+    python tests/benchmarks/bench_engines.py [dask | spark] [rows] [rounds]
 
 Sides take turns; the rows lie in the workers' memory when a turn begins. CPU is that of this
-process, the workers and the server, in µs a point.
+process, the workers and the server, in µs per point; for Spark, whose processes come and go, only
+rows/s are shown.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -29,16 +32,65 @@ def cpu_s(pids: list[int]) -> float:
     return sum(t.user + t.system for t in times)
 
 
-def main(n_rows: int, rounds: int) -> None:
+def make_frame(n_rows: int) -> pd.DataFrame:
+    """Ten columns of doubles with two decimals."""
+    rng = np.random.default_rng(0)
+    values = {f"s{i}": rng.normal(20, 5, n_rows).round(2) for i in range(N_COLUMNS)}
+    times = pd.date_range("2024-01-01", periods=n_rows, freq="100ms", name="time")
+    return pd.DataFrame(values, times)
+
+
+def on_spark(n_rows: int, rounds: int) -> None:
+    """Two threads of Spark beside a plain write."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyspark.sql import SparkSession
+
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    frame = make_frame(n_rows)
+    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    with tempfile.TemporaryDirectory() as directory, iotf.LocalServer() as server:
+        file = f"{directory}/rows.parquet"
+        pq.write_table(pa.Table.from_pandas(frame), file, coerce_timestamps="us")
+        builder = SparkSession.builder.master("local[2,4]").config("spark.driver.memory", "2g")
+        spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+        spark.dataSource.register(IoTDBDataSource)
+        rows = spark.read.parquet(file).repartition(4).cache()
+        assert rows.count() == n_rows
+        where = {"url": server.url, "password": str(server.options.password)}
+        writer = rows.write.format("iotdb").mode("append").options(**where)
+        with iotf.connect(server.url, password=server.options.password) as connection:
+            samples = alternate(
+                {
+                    "plain": lambda to: (
+                        lambda: iotf.write(frame, f"root.bench.{to}", connection=connection)
+                    ),
+                    "spark 2": lambda to: lambda: writer.save(f"root.bench.{to.replace(' ', '_')}"),
+                },
+                rounds=rounds,
+                check=lambda _: None,
+            )
+        spark.stop()
+    plain = samples["plain"].seconds
+    print_table(
+        ("side", "rows/s", "of plain"),
+        [
+            (name, f"{n_rows / taken.seconds:,.0f}", f"{plain / taken.seconds:.2f}")
+            for name, taken in samples.items()
+        ],
+    )
+
+
+def on_dask(n_rows: int, rounds: int) -> None:
+    """Threads and distributed workers of Dask beside a plain write."""
     import dask
     import dask.dataframe as dd
     from distributed import Client, LocalCluster, wait
 
     import iotdb_frames.engines.dask  # noqa: F401
 
-    rng = np.random.default_rng(0)
-    values = {f"s{i}": rng.normal(20, 5, n_rows).round(2) for i in range(N_COLUMNS)}
-    frame = pd.DataFrame(values, pd.date_range("2024-01-01", periods=n_rows, freq="100ms"))
+    frame = make_frame(n_rows)
     ddf = dd.from_pandas(frame, npartitions=8)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(iotf.LocalServer(heap="1GiB"))
@@ -105,4 +157,5 @@ def main(n_rows: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, (sys.argv[1:] + ["500000", "5"][len(sys.argv) - 1 :])))
+    engine, *sizes = [*sys.argv[1:], *("dask", "500000", "5")[len(sys.argv) - 1 :]]
+    {"dask": on_dask, "spark": on_spark}[engine](*map(int, sizes))

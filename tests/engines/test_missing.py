@@ -8,12 +8,19 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("call", ["import iotdb_frames.engines.dask", "iotf.read_dask('root.a')"])
-def test_a_missing_extra_is_named(call: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "extra"),
+    [
+        ("import iotdb_frames.engines.dask", "dask"),
+        ("iotf.read_dask('root.a')", "dask"),
+        ("import iotdb_frames.engines.spark", "spark"),
+    ],
+)
+def test_a_missing_extra_is_named(call: str, extra: str) -> None:
     """An engine that is not installed raises an error with its pip command."""
     code = f"""
 import sys
-sys.modules["dask"] = None
+sys.modules["dask"] = sys.modules["pyspark"] = None
 import iotdb_frames as iotf
 try:
     {call}
@@ -23,7 +30,7 @@ except iotf.MissingExtraError as exc:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.strip() == 'pip install "iotdb-frames[dask]"'
+    assert done.stdout.strip() == f'pip install "iotdb-frames[{extra}]"'
 
 
 def test_a_frame_of_an_engine_names_the_way() -> None:

@@ -1,0 +1,346 @@
+"""Spark in local mode: what is written is there cell by cell, and what fails is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+import iotdb_frames as iotf
+from iotdb_frames.data import load_demo
+from iotdb_frames.errors import OptionsError
+from iotdb_frames.server import LocalServer
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
+]
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """Two threads; a task may fail three times."""
+    from failing import FailingSource
+    from pyspark.sql import SparkSession
+
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.driver.memory": "700m",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.python.daemon.module": "preloaded",
+        }
+        builder = SparkSession.builder.master("local[2,4]")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        for source in (IoTDBDataSource, FailingSource):
+            session.dataSource.register(source)
+        yield session
+        session.stop()
+
+
+@pytest.fixture(scope="module")
+def place(server: LocalServer) -> dict[str, str]:
+    """The options that say where to."""
+    return {"url": server.url, "password": str(server.options.password)}
+
+
+def load(spark: Any, frame: pd.DataFrame | pa.Table, path: Path, *, n: int = 4) -> Any:
+    """A Spark frame of some partitions."""
+    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame)
+    path.mkdir(parents=True, exist_ok=True)
+    size = -(-table.num_rows // n)
+    for i in range(n):
+        pq.write_table(table.slice(i * size, size), path / f"{i}.parquet", coerce_timestamps="us")
+    return spark.read.parquet(str(path)).repartition(n)
+
+
+def writer(frame: Any, place: dict[str, str], **options: Any) -> Any:
+    """A DataFrameWriter into IoTDB."""
+    kind = options.pop("kind", "iotdb")
+    return frame.write.format(kind).mode("append").options(**place, **options)
+
+
+def test_a_recording_there_and_back(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
+) -> None:
+    """45 days of a buoy arrive whole, and come back, cut into ranges of time."""
+    buoy = load_demo()
+    writer(load(spark, buoy, tmp_path / "in"), place).save(device)
+    found = iotf.read(device, columns=list(buoy.columns), connection=connection)
+    assert_frame_equal(found, buoy, check_freq=False)
+
+    back = spark.read.format("iotdb").options(**place, partitions=3).load(device)
+    assert back.rdd.getNumPartitions() == 3
+    table = back.orderBy("time").toArrow()
+    assert table["time"].cast(pa.timestamp("ms")).to_pylist() == list(buoy.index)
+    for name in buoy:
+        expected = pa.array(buoy[name], from_pandas=True)
+        assert table[name].combine_chunks().equals(expected), name
+
+
+def test_a_fleet_and_what_is_asked_of_it(
+    spark: Any, place: dict[str, str], connection: Any, table: str, tmp_path: Path
+) -> None:
+    """A table with tags there and back; columns of a schema, columns by name, and a time range."""
+    fleet = iotf.simulate_fleet(5, rate_hz=1, duration="2min", model="table").frame()
+    tags = ["site", "line", "machine"]
+    plain = f"{table}_plain"
+    iotf.write(fleet, plain, tags=tags, connection=connection)
+    ours = fleet.astype(dict.fromkeys([*tags, "state"], "str"))
+    ours.index.name = "time"
+    writer(load(spark, ours, tmp_path), place, tags=",".join(tags)).save(table)
+    expected = iotf.read(plain, connection=connection)
+    assert_frame_equal(iotf.read(table, connection=connection), expected)
+
+    rows = spark.read.format("iotdb").options(**place)
+    assert rows.load(table).count() == len(fleet)
+    pruned = rows.schema("machine string, time timestamp, temperature double").load(table)
+    assert pruned.columns == ["machine", "time", "temperature"]
+    found = pruned.toArrow().to_pandas().groupby("machine")["temperature"].sum()
+    sums = fleet.groupby(fleet["machine"].astype(str))["temperature"].sum()
+    assert np.allclose(found.sort_index(), sums.sort_index(), rtol=1e-12)
+    start = str(fleet.index[0] + pd.Timedelta("30s"))
+    some = spark.read.format("iotdb").options(**place, columns="cycles", start=start).load(table)
+    assert some.columns == ["time", *tags, "cycles"]
+    assert some.count() == (fleet.index >= start).sum()
+
+
+def test_filters_go_to_the_server(
+    spark: Any, place: dict[str, str], connection: Any, table: str
+) -> None:
+    """Where the session allows it, filters narrow what is read, and never what is found."""
+    from pyspark.sql import datasource as ds
+
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    hours = pd.date_range("2024-01-01", periods=48, freq="1h")
+    frame = pd.DataFrame({"m": ["a", "b"] * 24, "v": range(48), "x": np.arange(48) / 4}, hours)
+    iotf.write(frame, table, tags=["m"], connection=connection)
+    options = {**place, "pushdown": "true", "partitions": "4"}
+    source = IoTDBDataSource({**options, "path": table})
+    reader = source.reader(source.schema())
+    before = reader.ranges
+    at = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+    filters = [
+        ds.GreaterThanOrEqual(("time",), at),
+        ds.EqualTo(("m",), "a"),
+        ds.In(("v",), (12, 14, 15)),
+        ds.GreaterThan(("x",), 1.0),
+    ]
+    assert list(reader.pushFilters(filters)) == filters
+    assert reader.where == {"m": "a", "v": [12, 14, 15]}
+    assert len(before) == 4
+    assert reader.ranges[0][0] == 1704110400000
+    assert reader.ranges[-1] == before[-1]
+
+    spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
+    try:
+        rows = spark.read.format("iotdb").options(**options).load(table)
+        when = "time >= '2024-01-01 12:00:00' AND m = 'a' AND v IN (12, 14, 15) AND x > 1.0"
+        assert [row.v for row in rows.where(when).orderBy("v").collect()] == [12, 14]
+        assert rows.where("time = '2024-01-01 12:00:00'").count() == 1
+        assert rows.where("time < '2023-01-01'").count() == 0
+    finally:
+        spark.conf.unset("spark.sql.python.filterPushdown.enabled")
+
+
+def test_every_scalar_type(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
+) -> None:
+    """Spark's scalars arrive as what they are, nulls included, and come back."""
+    utc = dt.UTC
+    columns = {
+        "flag": (pa.bool_(), [True, None, False]),
+        "byte": (pa.int8(), [-128, None, 127]),
+        "short": (pa.int16(), [-32768, None, 32767]),
+        "whole": (pa.int32(), [-(2**31), None, 2**31 - 1]),
+        "long": (pa.int64(), [-(2**63), None, 2**53 + 1]),
+        "single": (pa.float32(), [1.5, None, -0.25]),
+        "double": (pa.float64(), [0.1, None, 1e300]),
+        "exact": (pa.decimal128(10, 2), [decimal.Decimal("1.25"), None, decimal.Decimal("2.50")]),
+        "text": (pa.string(), ["ü", None, ""]),
+        "raw": (pa.binary(), [b"\x00\xff", None, b""]),
+        "day": (pa.date32(), [dt.date(2024, 2, 29), None, dt.date(1, 1, 1)]),
+        "zoned": (pa.timestamp("us", "UTC"), [dt.datetime(2024, 1, 1, tzinfo=utc), None, None]),
+        "naive": (pa.timestamp("us"), [dt.datetime(1969, 12, 31, 23), None, None]),
+        "always": (pa.int64(), [1, 2, 3]),
+    }
+    times = pa.array([0, 1, 2], pa.timestamp("ms")).cast(pa.timestamp("us"))
+    arrays = {name: pa.array(values, kind) for name, (kind, values) in columns.items()}
+    table = pa.table({"time": times, **arrays})
+    writer(load(spark, table, tmp_path, n=1), place).save(device)
+    expected = f"{device}_plain"
+    iotf.write(table, expected, connection=connection)
+    assert_frame_equal(
+        iotf.read(device, connection=connection), iotf.read(expected, connection=connection)
+    )
+    back = spark.read.format("iotdb").options(**place).load(device).orderBy("time").toArrow()
+    for name, (_, values) in columns.items():
+        found = back[name].to_pylist()
+        assert [v for v in found if v is not None] == [
+            v.replace(tzinfo=utc) if isinstance(v, dt.datetime) else v
+            for v in values
+            if v is not None
+        ], name
+        assert [v is None for v in found] == [v is None for v in values]
+
+
+@pytest.mark.parametrize("kind", ["array<int>", "struct<a: int>", "map<string, int>"])
+def test_what_cannot_be_carried_is_named(
+    spark: Any, place: dict[str, str], connection: Any, device: str, kind: str
+) -> None:
+    """A column of a type that IoTDB has not is refused by its name, and nothing is made."""
+    frame = spark.createDataFrame([], f"time timestamp, odd {kind}")
+    with pytest.raises(Exception, match="column 'odd'"):
+        writer(frame, place).save(device)
+    with pytest.raises(iotf.QueryError):
+        iotf.read(device, connection=connection)
+
+
+@pytest.mark.parametrize("how", ["kill", "lose", "break"])
+def test_a_task_that_fails_costs_time_only(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path, how: str
+) -> None:
+    """A task killed, cut off or broken in its writer runs again: every row is there, none wrong."""
+    buoy = load_demo()
+    log = tmp_path / "log"
+    frame = load(spark, buoy, tmp_path / "in")
+    writer(frame, place, kind="failing", how=how, log=str(log)).save(device)
+    assert log.read_text().count("write") > 4
+    found = iotf.read(device, columns=list(buoy.columns), connection=connection)
+    assert_frame_equal(found, buoy, check_freq=False)
+
+
+def test_a_permanent_error_is_told_and_tried_once(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
+) -> None:
+    """A value that does not fit fails the job with its column, and no task runs twice for it."""
+    values = np.arange(100.0)
+    values[77] = 0.5
+    frame = pd.DataFrame({"v": values}, pd.date_range("2024-01-01", periods=100, name="time"))
+    log = tmp_path / "log"
+    options = {"kind": "failing", "how": "", "log": str(log), "schema": '{"v": "INT32"}'}
+    with pytest.raises(Exception, match="column 'v'") as caught:
+        writer(load(spark, frame, tmp_path / "in"), place, **options).save(device)
+    assert "0.5 does not fit INT32" in str(caught.value)
+    assert log.read_text().count("write") == 4
+    stored = iotf.read(device, connection=connection)["v"]
+    assert 60 < len(stored) < 90  # all of the other three partitions
+    assert 77 not in set(stored)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "no target"),
+        ({"path": "root.a", "tag": "m"}, "unknown option 'tag'"),
+        ({"path": "root.a.b", "schema": "{"}, "schema is not JSON"),
+        ({"path": "root.a.b", "aligned": "maybe"}, "aligned='maybe'"),
+    ],
+)
+def test_options_are_checked(place: dict[str, str], options: dict[str, str], said: str) -> None:
+    """What cannot be meant is refused by name, on the driver."""
+    from pyspark.sql.types import StructType
+
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    with pytest.raises(OptionsError, match=said):
+        IoTDBDataSource({**place, **options}).writer(StructType(), overwrite=False)
+
+
+def test_overwrite_is_refused(spark: Any, place: dict[str, str], device: str) -> None:
+    """`mode("overwrite")` deletes nothing, and says what to take."""
+    frame = spark.createDataFrame([], "time timestamp, v double")
+    with pytest.raises(Exception, match=r'mode\("append"\)'):
+        writer(frame, place).mode("overwrite").save(device)
+
+
+def test_a_stream_goes_on_where_it_stopped(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
+) -> None:
+    """A stream that goes on from its checkpoint leaves no gap, and no password in it."""
+    buoy = load_demo()
+    source, checkpoint = tmp_path / "in", tmp_path / "checkpoint"
+    schema = load(spark, buoy.iloc[:2000], source, n=2).schema
+
+    def run(kind: str, path: str = device, place_of: Path = checkpoint, **options: str) -> None:
+        rows = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).parquet(str(source))
+        query = (
+            rows.writeStream.format(kind)
+            .options(**place, **options, path=path, checkpointLocation=str(place_of))
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination()
+
+    def add(begin: int, end: int) -> None:
+        part = pa.Table.from_pandas(buoy.iloc[begin:end])
+        pq.write_table(part, source / f"{begin}.parquet", coerce_timestamps="us")
+
+    run("iotdb")
+    assert len(iotf.read(device, connection=connection)) == 2000
+    for i, how in enumerate(("kill", "lose")):
+        add(2000 + 1000 * i, 3000 + 1000 * i)
+        run("failing", how=how, log=str(tmp_path / how))
+    add(4000, 5000)
+    bad = device + ".bad"  # the stream's schema in another type: permanent
+    iotf.create({"gust_ms": "BOOLEAN"}, bad, connection=connection)
+    with pytest.raises(Exception, match="gust_ms"):
+        run("iotdb", bad, tmp_path / "other")
+    add(5000, len(buoy))
+    run("iotdb")
+    found = iotf.read(device, columns=list(buoy.columns), connection=connection)
+    assert_frame_equal(found, buoy, check_freq=False)
+    secret = place["password"].encode()
+    files = [file for file in checkpoint.rglob("*") if file.is_file()]
+    assert len(files) > 5
+    assert not [file for file in files if secret in file.read_bytes()]
+
+
+def test_a_password_shows_nowhere(
+    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
+) -> None:
+    """Neither a plan nor a task that was not given the password holds it."""
+    from pyspark import cloudpickle
+    from pyspark.sql.types import DoubleType, StructField, StructType, TimestampType
+
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    frame = load(spark, load_demo(), tmp_path)
+    writer(frame, place).save(device)
+    rows = spark.read.format("iotdb").options(**place).load(device)
+    shown = "".join(rows._jdf.queryExecution().toString() for _ in range(1))
+    assert "iotdb" in shown
+    assert place["password"] not in shown
+    schema = StructType([StructField("time", TimestampType()), StructField("v", DoubleType())])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IOTDB_PASSWORD", place["password"])
+        of_environment = IoTDBDataSource({"url": place["url"], "path": f"{device}_v"})
+        for thing in (of_environment.writer(schema, overwrite=False),):
+            assert place["password"].encode() not in cloudpickle.dumps(thing)
+    given = IoTDBDataSource({**place, "path": f"{device}_v"}).writer(schema, overwrite=False)
+    assert place["password"].encode() in cloudpickle.dumps(given)
+    assert place["password"] not in repr(given.job)
