@@ -123,7 +123,7 @@ def test_wrong_password_and_unknown_user(server: LocalServer) -> None:
     """Who cannot log in learns that, once, and no password shows."""
     for user, password in (("root", PASSWORD), ("nobody_here", PASSWORD)):
         with to(server, user=user, password=password) as connection:
-            with pytest.raises(AuthenticationError, match=r"\[80[14]\]") as caught:
+            with pytest.raises(AuthenticationError, match=r"\[80[14] ") as caught:
                 _ = connection.version
             assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
