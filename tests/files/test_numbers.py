@@ -135,3 +135,22 @@ def test_one_other_mark_is_dirt(tmp_path: Path) -> None:
     found = read(tmp_path, cells)
     assert found.refused == {35: "column 'a' is not a number"}
     assert len(found.rows) == 49
+
+
+@pytest.mark.parametrize("kind", ["int64", "double"])
+@pytest.mark.parametrize("late", ["1.000", "1,200"])
+def test_a_late_mark_is_no_fraction(tmp_path: Path, kind: str, late: str) -> None:
+    """Behind a sample of whole numbers 1.000 is not 1: it is refused by its line."""
+    cells = [str(i % 999) for i in range(60_000)]
+    cells[40_000] = late
+    rows = "".join(
+        f"2024-03-01 {i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d};{cell}\n"
+        for i, cell in enumerate(cells)
+    )
+    file = tmp_path / "f.csv"
+    file.write_text(f"time;a\n{rows}")
+    found = read_csv(file, csv={"types": {"a": kind}})
+    assert list(found.refused) == [40_002]
+    assert len(found.rows) == 59_999
+    said = read_csv(file, csv={"types": {"a": kind}, "thousands": late[1]})
+    assert said.table["a"][40_000].as_py() == int(late.replace(late[1], ""))

@@ -70,7 +70,7 @@ def parse(
     kind: str,
     *,
     nulls: tuple[str, ...],
-    decimal: str,
+    decimal: str | None,
     thousands: str,
     is_lossy: bool = False,
     time_unit: str | None = None,
@@ -80,7 +80,8 @@ def parse(
     Parameters
     ----------
     nulls : spellings of a missing value
-    decimal, thousands : how numbers are written
+    decimal, thousands : how numbers are written; without a decimal mark what may be a fraction or
+        a group, as in 1.200, is bad
     is_lossy : whether a whole number may become the nearest floating-point one; a number with a
         fraction always does
     time_unit : what times that are whole numbers count
@@ -97,7 +98,10 @@ def parse(
         is_true = pc.is_in(low, value_set=pa.array(["true", "1"], low.type))
         is_false = pc.is_in(low, value_set=pa.array(["false", "0"], low.type))
         return _checked(is_true, pc.or_(is_true, is_false), "is neither true nor false")
-    found = normal_numbers(found, decimal=decimal, thousands=thousands)
+    if decimal is None:
+        is_either = pc.match_substring_regex(found, r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$")
+        found = pc.if_else(is_either, pa.scalar("?", found.type), found)
+    found = normal_numbers(found, decimal=decimal or ".", thousands=thousands)
     if kind == "decimal":
         fits = pc.match_substring_regex(found, DECIMAL)
         plain = pc.if_else(fits, found, pa.scalar(None, found.type))

@@ -30,7 +30,7 @@ class CsvDialect:
     encoding : e.g. "utf-8", "cp1252", "utf-16"
     delimiter : between fields; " " stands for any run of spaces
     quote : around fields that hold a delimiter; "" for none
-    decimal : "." or ","
+    decimal : "." or ","; None of a file without fractions: then 1.200 is neither 1.2 nor 1200
     thousands : between groups of digits; "" for none
     skip_lines : lines above the header, or above the data where there is no header
     header : whether there is a line with the names
@@ -145,7 +145,7 @@ class CsvDialect:
         out = [
             ("encoding", str(self.encoding)),
             ("delimiter", "spaces" if self.delimiter == " " else repr(self.delimiter)),
-            ("decimal", repr(self.decimal)),
+            ("decimal", repr(self.decimal or ".")),
         ]
         if self.thousands:
             out.append(("thousands", repr(self.thousands)))

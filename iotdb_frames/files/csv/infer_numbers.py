@@ -44,8 +44,10 @@ class _Marks:
     either: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def find_marks(name: str, columns: Mapping[str, pa.Array], dialect: CsvDialect) -> tuple[str, str]:
-    """Decimal mark, and what stands between groups of digits; "" for nothing.
+def find_marks(
+    name: str, columns: Mapping[str, pa.Array], dialect: CsvDialect
+) -> tuple[str | None, str]:
+    """Decimal mark, None where nothing shows it; and what stands between groups of digits, or "".
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def _look_at(label: str, cells: list[str], seen: _Marks) -> None:
                 getattr(seen, kind).setdefault(mark, (label, example[kind, mark]))
 
 
-def _decimal(name: str, seen: _Marks, thousands: str | None, delimiter: str | None) -> str:
+def _decimal(name: str, seen: _Marks, thousands: str | None, delimiter: str | None) -> str | None:
     """The decimal mark, as far as the numbers, and what is known of their groups, tell it."""
     if thousands in _OTHER:
         return _OTHER[thousands or ""]
@@ -175,7 +177,7 @@ def _decimal(name: str, seen: _Marks, thousands: str | None, delimiter: str | No
                 f" reads {grouping}",
             ),
         )
-    return "."
+    return "." if delimiter == "," else None
 
 
 def _two_marks(name: str, one: tuple[str, str], other: tuple[str, str]) -> FrameError:

@@ -223,7 +223,11 @@ class CsvReader:
             if name in self._keys and kind == pa.string():
                 kind = pa.dictionary(pa.int32(), pa.string())
             is_number = kind in (pa.int64(), pa.float64(), pa.float32(), DECIMAL_TYPE)
-            if name in self._parts or (is_number and self.dialect.thousands and name != self.time):
+            # Arrow knows no groups, and takes what may be one for a fraction.
+            is_odd = self.dialect.thousands or (
+                self.dialect.decimal is None and pa.types.is_floating(kind)
+            )
+            if name in self._parts or (is_number and is_odd and name != self.time):
                 kind = pa.string()
             if pa.types.is_timestamp(kind) and self.dialect.time_format != "iso8601":
                 kind = pa.string()  # Arrow's strptime takes the year 24 for %Y, and more
@@ -341,7 +345,7 @@ class CsvReader:
                 known = trim(texts, (*nulls, *KNOWN_NULLS))
                 parsed = parse_times(known, form, has_offset=dialect.has_offset)
             else:
-                decimal, thousands = dialect.decimal or ".", dialect.thousands or ""
+                decimal, thousands = dialect.decimal, dialect.thousands or ""
                 if name == self.time:  # its numbers may have another mark than the others
                     has_comma = pc.any(pc.match_substring(texts, ",")).as_py()
                     decimal, thousands = "," if has_comma else ".", ""
