@@ -9,7 +9,7 @@ does not depend on how the file was written, and a piece can be read again by it
     readers.py      which reader reads a file
     parquet.py      Parquet, by row groups
     batches.py      Arrow IPC, and what else a pyarrow dataset reads, batch after batch
-    json_lines.py   JSON objects one after the other
+    json_lines.py   JSON objects one after the other; json_objects.py: where they are in the text
     survey.py       a look at files before anything is sent: their columns, and types
     refusals.py     rows that do not fit, by file and line
     writing.py      one file written at once

@@ -26,6 +26,13 @@ from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, parse_times,
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_types import infer_time
 from iotdb_frames.files.csv.reader import JOINED, time_type
+from iotdb_frames.files.json_objects import (
+    Cut,
+    Objects,
+    cut_objects,
+    end_of_object,
+    what_is_wrong,
+)
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
@@ -46,13 +53,9 @@ _LINE, _TEXT, _WHY = "\0line", "\0text", "\0why"
 """Columns beside those of the file: each row's line, and of a refused one its text, and why."""
 _HIDDEN = pa.schema([(_LINE, pa.int64()), (_TEXT, pa.string()), (_WHY, pa.string())])
 _NOT_EXACT = "has a whole number that DOUBLE does not hold exactly, in a column of fractions"
-_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "an object"}
-_NAMES = {pa.string(): "a text", pa.bool_(): "true or false"}
 _CSV_KIND = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "double"}
 _CSV_KIND |= {pa.bool_(): "bool"}
 _UNREADABLE = (pa.ArrowInvalid, UnicodeError)
-Cut = tuple[int, int, int]
-"""Line, from 0, and place of an object: where it begins and where it ends."""
 
 
 class JsonPiece(Piece):
@@ -164,8 +167,8 @@ class JsonReader:
         """The error of a file without a field."""
         if (first := next(self._texts(), None)) is None:
             return EmptyFile(self._file.name)
-        number, start, stop = _cuts(first[0])[0]
-        why = _why(first[0][start:stop], self._stored) or "has no field"
+        number, start, stop = cut_objects(first[0])[0]
+        why = what_is_wrong(first[0][start:stop], self._stored) or "has no field"
         return FrameError(
             f"{self._file.name} has no object that can be read: line {first[1] + number} {why}"
         )
@@ -238,7 +241,7 @@ class JsonReader:
                             hint="objects one after the other, in UTF-8: jq -c '.[]' takes them "
                             "out of an array",
                         )
-                if cut := _end_of_object(rest):
+                if cut := end_of_object(rest):
                     yield rest[:cut], line
                     line, rest = line + rest.count(b"\n", 0, cut), rest[cut:]
         if rest.strip():
@@ -249,7 +252,7 @@ class JsonReader:
         try:
             return self._beside(text, line, _read(text, self._schema))
         except _UNREADABLE:
-            return pa.concat_tables(self._halves(text, line, _cuts(text)))
+            return pa.concat_tables(self._halves(text, line, cut_objects(text)))
 
     def _halves(self, text: bytes, line: int, cuts: Sequence[Cut]) -> list[pa.Table]:
         first, some = line + cuts[0][0], text[cuts[0][1] : cuts[-1][2]]
@@ -262,14 +265,18 @@ class JsonReader:
                     part for c in (cuts[:half], cuts[half:]) for part in self._halves(text, line, c)
                 ]
             told = some.decode("utf-8", "backslashreplace")
-            beside = ([first], [told], [_why(some, self._schema) or f"cannot be read: {exc}"])
+            beside = (
+                [first],
+                [told],
+                [what_is_wrong(some, self._schema) or f"cannot be read: {exc}"],
+            )
             columns = [pa.nulls(1, field.type) for field in self._schema]
             columns += [pa.array(v, f.type) for v, f in zip(beside, _HIDDEN, strict=True)]
             return [pa.table(columns, schema=pa.schema([*self._schema, *_HIDDEN]))]
 
     def _beside(self, text: bytes, line: int, table: pa.Table) -> pa.Table:
         n_rows = table.num_rows
-        objects = _Objects(text, n_rows)
+        objects = Objects(text, n_rows)
         told = np.full(n_rows, None, object)
         if not self._options.is_lossy:
             for at in _rounded(table, objects).tolist():
@@ -300,7 +307,7 @@ def _schemas(text: bytes) -> Iterator[tuple[pa.Schema, int]]:
         table = _read(text, None)
         yield table.schema, table.num_rows
     except _UNREADABLE:
-        cuts = _cuts(text)
+        cuts = cut_objects(text)
         step = -(-len(cuts) // _LOOKED_AT)
         for _, start, stop in cuts[::step]:
             try:
@@ -322,85 +329,7 @@ def _type_of(kinds: Counter[pa.DataType]) -> pa.DataType:
     return known.most_common(1)[0][0] if known else pa.null()
 
 
-def _end_of_object(text: bytes) -> int:
-    """Where the last line ends that ends an object and has another one behind; 0 without one.
-
-    Only between objects does a line end with ``}`` and the next begin with ``{``: within one there
-    is a comma, and texts hold no line breaks.
-    """
-    end = len(text)
-    while (end := text.rfind(b"\n", 0, end)) > 0:
-        before, behind = text[max(0, end - 64) : end], text[end : end + 64]
-        if before.rstrip()[-1:] == b"}" and behind.lstrip()[:1] == b"{":
-            return end + 1
-    return 0
-
-
-def _cuts(text: bytes) -> list[Cut]:
-    """Objects of a block that cannot be parsed: its lines, or where most span some, those."""
-    cuts: list[Cut] = []
-    at = n_whole = 0
-    for number, line in enumerate(text.split(b"\n")):
-        if bare := line.strip():
-            cuts.append((number, at, at + len(line)))
-            n_whole += bare[:1] == b"{" and bare[-1:] == b"}"
-        at += len(line) + 1
-    if n_whole * 2 >= len(cuts):
-        return cuts
-    joined = cuts[:1]
-    for number, start, stop in cuts[1:]:
-        _, _, before = joined[-1]
-        is_new = text[:before].rstrip()[-1:] == b"}" and text[start:stop].lstrip()[:1] == b"{"
-        if is_new:
-            joined.append((number, start, stop))
-        else:
-            joined[-1] = (*joined[-1][:2], stop)
-    return joined
-
-
-class _Objects:
-    """Where the objects of a block are, of which there are `n_rows`."""
-
-    def __init__(self, text: bytes, n_rows: int) -> None:
-        self._text, self._n_rows = text, n_rows
-
-    @cached_property
-    def lines(self) -> np.ndarray:
-        """Line in the block in which each begins, from 0; int64, shape (n_rows,)."""
-        octets = np.frombuffer(self._text, np.uint8)
-        starts = np.concatenate([[0], np.flatnonzero(octets[:-1] == 10) + 1])
-        begins = np.flatnonzero(octets[starts] == ord("{")) if len(octets) else starts[:0]
-        n_full = np.count_nonzero(~np.isin(octets[starts], (10, 13)))
-        if len(begins) == self._n_rows == n_full:  # a line an object
-            return begins
-        places = [start for start, _ in self._places]
-        decoded = np.frombuffer(self._decoded.encode("utf-32-le"), "<u4")
-        return np.searchsorted(np.flatnonzero(decoded == 10), places)
-
-    @cached_property
-    def texts(self) -> list[str]:
-        """The text of each."""
-        return [self._decoded[start:stop] for start, stop in self._places]
-
-    @cached_property
-    def _decoded(self) -> str:
-        return self._text.decode()
-
-    @cached_property
-    def _places(self) -> list[tuple[int, int]]:
-        text, decoder = self._decoded, json.JSONDecoder(parse_int=Decimal)
-        found, at = [], 0
-        while at < len(text):
-            if text[at].isspace():
-                at += 1
-                continue
-            _, end = decoder.raw_decode(text, at)
-            found.append((at, end))
-            at = end
-        return found
-
-
-def _rounded(table: pa.Table, objects: _Objects) -> np.ndarray:
+def _rounded(table: pa.Table, objects: Objects) -> np.ndarray:
     """Objects with a whole number that its column of fractions would round: which they are."""
     floats = [f.name for f in table.schema if pa.types.is_float64(f.type)]
     is_far = np.zeros(table.num_rows, bool)
@@ -414,31 +343,6 @@ def _rounded(table: pa.Table, objects: _Objects) -> np.ndarray:
         if any(Decimal(float(v)) != v for v in wholes):
             found.append(at)
     return np.array(found, np.int64)
-
-
-def _why(text: bytes, schema: pa.Schema) -> str | None:
-    """What is wrong with an object that cannot be read with these types; None: Arrow knows."""
-    try:
-        value = json.loads(str(text, "utf-8"), parse_int=Decimal)
-    except UnicodeError:
-        return "is no text in UTF-8"
-    except json.JSONDecodeError as exc:
-        return f"is not JSON: {exc.msg.lower()} at character {exc.pos + 1:,}"
-    except RecursionError:
-        return "is nested too deeply"
-    if not isinstance(value, dict):
-        return "is not a JSON object"
-    for field in schema:
-        if (one := value.get(field.name)) is None:
-            continue
-        is_number = field.type in (pa.int64(), pa.float64())
-        has, wants = _KINDS.get(type(one), "a number"), _NAMES.get(field.type, "an object or list")
-        wants = "a number" if is_number else wants
-        if has != wants:
-            return f"column {field.name!r} is {has}, and {wants} in other rows"
-        if field.type == pa.int64() and not -(1 << 63) <= one < 1 << 63:
-            return f"column {field.name!r} is not a whole number of 64 bits"
-    return None
 
 
 def _times(texts: pa.Array, dialect: CsvDialect) -> Parsed:
