@@ -77,7 +77,7 @@ class LocalServer:
         properties: Mapping[str, Any] | None = None,
         heap: int | str = "1GiB",
         direct_memory: int | str = "1GiB",
-        start_timeout_s: float = 60.0,
+        start_timeout_s: float = 180.0,
         stop_timeout_s: float = 30.0,
     ) -> None:
         if timestamp_precision not in (None, "ms", "us", "ns"):

@@ -31,7 +31,7 @@ from iotdb_frames.server.local import LocalServer
 from iotdb_frames.server.processes import ProcessIdentity
 from iotdb_frames.server.state import SharedState, find_running, place_of, read_state, state_file
 
-_START_LIMIT_S, _STOP_LIMIT_S = 180.0, 60.0
+_START_LIMIT_S, _STOP_LIMIT_S = 240.0, 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,9 @@ if sys.argv[1] == "sleep":
 
 def run(server: LocalServer, sql: str) -> tuple[int, str]:
     options = server.options
-    return probe.run_statement(server.port, str(options.password), sql=sql, tls=options.tls)
+    return probe.run_statement(
+        server.port, str(options.password), sql=sql, tls=options.tls, timeout_s=60
+    )
 
 
 def start_owner(manner: str) -> tuple[subprocess.Popen[str], ProcessIdentity, Path]:
