@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.codec.sources import Rows, Source, is_missing, values_of
+from iotdb_frames.codec.sources import Rows, Source, binary_bytes, is_missing, values_of
 from iotdb_frames.codec.times import (
     BEYOND_YEARS,
     NAT,
@@ -108,21 +108,6 @@ class Cells:
             None if bad is None else bad[is_kept],
             self.why,
         )
-
-
-def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array.
-
-    Those of a large one are int64.
-    """
-    _, offsets, data = values.buffers()
-    is_large = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
-    width = np.int64 if is_large else np.int32
-    if offsets is None:
-        return np.zeros(1, width), np.zeros(0, np.uint8)
-    at = np.frombuffer(offsets, width)[values.offset : values.offset + len(values) + 1]
-    raw = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-    return at - at[0], raw[at[0] : at[-1]]
 
 
 def check_target(source: Source, target: TSDataType) -> None:

@@ -232,3 +232,18 @@ def values_of(data: pa.Array, dtype: np.dtype) -> np.ndarray:
     if raw is None:
         return np.zeros(len(data), dtype)
     return np.frombuffer(raw, dtype)[data.offset : data.offset + len(data)]
+
+
+def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array.
+
+    Those of a large one are int64.
+    """
+    _, offsets, data = values.buffers()
+    is_large = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
+    width = np.int64 if is_large else np.int32
+    if offsets is None:
+        return np.zeros(1, width), np.zeros(0, np.uint8)
+    at = np.frombuffer(offsets, width)[values.offset : values.offset + len(values) + 1]
+    raw = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return at - at[0], raw[at[0] : at[-1]]

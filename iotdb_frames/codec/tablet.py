@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.codec.cells import Cells, binary_bytes
+from iotdb_frames.codec.cells import Cells
+from iotdb_frames.codec.sources import binary_bytes
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import pyarrow.json as pajson
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
-from iotdb_frames.files.csv.infer_types import infer_time
+from iotdb_frames.files.csv.infer_times import infer_time
 from iotdb_frames.files.csv.reader import JOINED, time_type
 from iotdb_frames.files.json_objects import (
     Cut,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.codec.cells import Rules, binary_bytes, check_target
+from iotdb_frames.codec.cells import Rules, check_target
 from iotdb_frames.codec.names import Target, join_path, split_path
-from iotdb_frames.codec.sources import Source
+from iotdb_frames.codec.sources import Source, binary_bytes
 from iotdb_frames.codec.types import WIRE, default_type, kind_of
 from iotdb_frames.errors import ColumnTypeError, FrameError, nearest
 from iotdb_frames.options import TimeseriesOption, TSDataType, WriteOptions
