@@ -99,6 +99,20 @@ def test_no_times_and_no_server_are_told_in_flags(run: Run, tmp_path: Path) -> N
     assert "--url local:" in gone
 
 
+def test_a_column_without_a_type_is_told_in_flags(run: Run, tmp_path: Path, device: str) -> None:
+    """A duration has no IoTDB type: convert it, or take the other columns by a backfill."""
+    file = tmp_path / "f.parquet"
+    index = pd.date_range("2024-03-01", periods=2, freq="1s", name="time")
+    pd.DataFrame({"x": [1, 2], "took": pd.to_timedelta([1, 2], "s")}, index).to_parquet(file)
+    told = run("write", file, "-t", device)
+    assert told.exit_code == 1
+    assert "a backfill takes the others alone: --column" in " ".join(told.output.split())
+    for text in (told.output, run("write", file, "-t", device, "--dry-run").output):
+        assert not PYTHON.search(text), text
+    words = ["backfill", file, "-t", device, "-m", tmp_path / "m.sqlite", "--column", "x"]
+    assert run(*words).exit_code == 0
+
+
 def test_a_hint_is_text_for_python_and_survives_pickle() -> None:
     """Python reads it as Python writes options; pickled with its error it can still be told."""
     hint = Hint(Choice(csv={"day_first": True, "names": [...]}, time_unit=...), " or nothing")

@@ -37,7 +37,7 @@ def _flags_of(name: str, value: Any) -> list[str]:
         return ["--again"]
     if name == "schema":
         return ["--type COLUMN=TYPE"]
-    if name in _MANY:
+    if name in _MANY and value is not ...:
         return [f"{flag} {_quoted(one)}" for one in value]
     if value is ... or value is True:
         return [flag]

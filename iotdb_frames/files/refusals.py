@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from iotdb_frames.display.card import shorten
-from iotdb_frames.errors import Choice, FrameError, Hint, TimeIndexError
+from iotdb_frames.errors import Choice, ColumnTypeError, FrameError, Hint, TimeIndexError
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.writes.dead_letter import UnitLetter, write_units
 from iotdb_frames.writes.plan.conflicts import OR_LAST
@@ -17,6 +17,10 @@ from iotdb_frames.writes.plan.conflicts import OR_LAST
 _LEAVE_OUT = Hint(Choice(on_error="collect", dead_letter="file.parquet"), " leaves such rows out")
 _NO_TIMES = Hint(
     Choice(time=...), " names their column, ", Choice(time_unit=...), " says what numbers count"
+)
+
+_OTHER_COLUMNS = Hint(
+    "convert it in the file; a backfill takes the others alone: ", Choice(columns=...)
 )
 
 
@@ -47,8 +51,12 @@ def check_whole(piece: Piece, name: str) -> None:
 
 def without_pandas(error: FrameError) -> None:
     """Say in an error of a file what helps where there is no frame at hand."""
-    if isinstance(error, TimeIndexError) and error.row is None:  # there are no times at all
+    if error.row is not None or isinstance(error.hint, Hint):
+        return
+    if isinstance(error, TimeIndexError):  # there are no times at all
         error.hint = _NO_TIMES
+    elif isinstance(error, ColumnTypeError):
+        error.hint = _OTHER_COLUMNS
 
 
 def locate(error: FrameError, piece: Piece, name: str) -> None:
