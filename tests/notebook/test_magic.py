@@ -6,6 +6,7 @@ import builtins
 import itertools
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +45,11 @@ class Cells:
 
 
 @pytest.fixture(scope="module")
-def shell() -> InteractiveShell:
-    """A shell of IPython's that keeps no history on disk."""
-    return InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+def shell() -> Iterator[InteractiveShell]:
+    """A shell of IPython's that keeps no history on disk, and is `__main__` no longer than it is."""
+    main = sys.modules["__main__"]
+    yield InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture
