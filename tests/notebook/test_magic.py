@@ -46,7 +46,7 @@ class Cells:
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[InteractiveShell]:
-    """A shell of IPython's that keeps no history on disk; `__main__` is as before when it is gone."""
+    """A shell of IPython's that keeps no history on disk, and is `__main__` only meanwhile."""
     main = sys.modules["__main__"]
     yield InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     sys.modules["__main__"] = main
