@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from iotdb_frames.engines.jobs import Job, Outcome, Run, gather, write_part
-from iotdb_frames.errors import OptionsError, missing_extra
-from iotdb_frames.options import WriteArgs, hide_url, show_options
+from iotdb_frames.errors import missing_extra
+from iotdb_frames.options import WriteArgs, check_whole, hide_url, show_options
 from iotdb_frames.writes.report import WriteReport
 
 try:
@@ -78,8 +78,7 @@ class IoTDBAccessor:
         ServerError, PartialWriteError : with the report of all
         """
         connection = hide_url(connection)
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise OptionsError(f"retries={retries!r} must be a whole number from 0")
+        check_whole("retries", retries, least=0)
         job = Job.of(self._data._meta, target, connection, options)
         pending = PendingWrite(self._data.to_delayed(), job)
         return pending.compute(retries=retries) if compute else pending

@@ -28,7 +28,7 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.options import write_options
 from iotdb_frames.writes.planner import plan_frame
-from iotdb_frames.writes.report import WriteReport
+from iotdb_frames.writes.report import WriteReport, partly_stored
 from iotdb_frames.writes.schema.create import create
 from iotdb_frames.writes.writer import write
 
@@ -186,14 +186,8 @@ def gather(outcomes: Sequence[Outcome], label: str, run: Run) -> Outcome:
 
 
 def _explain(error: IoTDBFramesError, report: WriteReport) -> IoTDBFramesError:
-    is_stored = report.chunks or any(f.state != "refused" for f in report.failures)
-    if isinstance(error, ServerError) and is_stored:
-        explained: IoTDBFramesError = PartialWriteError(
-            f"{report.points:,} points in {report.chunks:,} chunks were acknowledged, then: "
-            f"{error.message}",
-            hint="error.report tells the chunks; writing the same frame again is safe",
-        )
-    else:
-        explained = copy(error)  # an engine may hold the other one, and put it together again
+    if isinstance(error, ServerError) and report.is_partly_stored:
+        return partly_stored(report, error.message)
+    explained = copy(error)  # an engine may hold the other one, and put it together again
     explained.report = report
     return explained

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import datasource as ds
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from iotdb_frames.codec.times import TICKS_PER_S
 from iotdb_frames.engines.ranges import time_ranges
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.reads.read import read
@@ -120,8 +121,8 @@ class PushingReader(Reader):
             return
         at = one.value if one.value.tzinfo else one.value.astimezone()
         us = (at - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
-        per_s = {"ms": 10**3, "us": 10**6, "ns": 10**9}[self.said["precision"]]
-        low, high = us * per_s // 10**6, -(-us * per_s // 10**6) + 1  # outwards
+        per_s, per_us = TICKS_PER_S[self.said["precision"]], TICKS_PER_S["us"]
+        low, high = us * per_s // per_us, -(-us * per_s // per_us) + 1  # outwards
         if isinstance(one, ds.LessThan | ds.LessThanOrEqual):
             low = None
         elif isinstance(one, ds.GreaterThan | ds.GreaterThanOrEqual):

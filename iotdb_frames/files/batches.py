@@ -68,19 +68,9 @@ class BatchReader:
         with reading(self._file):
             schema, batches = self._open()
         rows = Rows(batches, schema)
-        for first, stop, _ in ranges:
-            start = first
-            while True:
-                with reading(self._file):
-                    rows.skip_to(start)
-                    table = rows.take(stop, self._unit_bytes)
-                if table.num_rows == 0:
-                    break
-                end = start + table.num_rows
-                data, kept = self._shaper.shape(table.select(self._columns))
-                digest = schema_digest(data.schema)
-                piece = Piece(start, end, data, n_bytes=table.nbytes, digest=digest, rows=kept)
-                yield self._shaper.checked(piece, self.time)
-                start = end
-                if end == stop:
-                    break
+        for start, table in rows.over(ranges, n_bytes=self._unit_bytes, file=self._file):
+            end = start + table.num_rows
+            data, kept = self._shaper.shape(table.select(self._columns))
+            digest = schema_digest(data.schema)
+            piece = Piece(start, end, data, n_bytes=table.nbytes, digest=digest, rows=kept)
+            yield self._shaper.checked(piece, self.time)

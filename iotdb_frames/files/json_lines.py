@@ -106,18 +106,8 @@ class JsonReader:
         schema = pa.schema([*self._schema, *_HIDDEN])
         batches = (b for text, line in self._texts() for b in self._parse(text, line).to_batches())
         rows = Rows(batches, schema)
-        for first, stop, _ in ranges:
-            start = first
-            while True:
-                with reading(self._file):
-                    rows.skip_to(start)
-                    table = rows.take(stop, self._options.unit_bytes)
-                if table.num_rows == 0:
-                    break
-                start += table.num_rows
-                yield self._piece(start - table.num_rows, table)
-                if start == stop:
-                    break
+        for start, table in rows.over(ranges, n_bytes=self._options.unit_bytes, file=self._file):
+            yield self._piece(start, table)
 
     def _piece(self, start: int, table: pa.Table) -> Piece:
         n_bytes, lines = table.nbytes, table[_LINE].to_numpy()

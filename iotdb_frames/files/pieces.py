@@ -290,6 +290,20 @@ class Rows:
             n = min(row - self.at, len(batch))
             self._rest, self.at = batch.slice(n), self.at + n
 
+    def over(
+        self, ranges: Iterable[Range], *, n_bytes: int, file: SourceFile
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Each unit of the ranges: its first row and its rows; about `n_bytes`, where open."""
+        for start, stop, _ in ranges:
+            while start != stop:
+                with reading(file):
+                    self.skip_to(start)
+                    table = self.take(stop, n_bytes)
+                if table.num_rows == 0:
+                    break
+                yield start, table
+                start += table.num_rows
+
     def take(self, stop: int | None, n_bytes: int) -> pa.Table:
         """Rows up to `stop`; without one about `n_bytes` of them."""
         taken: list[pa.RecordBatch] = []

@@ -19,6 +19,7 @@ from iotdb_frames.options.types import (
     TSEncoding,
     as_enum,
     check_retry,
+    check_whole,
     parse_bytes,
 )
 from iotdb_frames.options.write import (
@@ -44,6 +45,7 @@ __all__ = [
     "WriteOptions",
     "as_enum",
     "check_retry",
+    "check_whole",
     "default_url",
     "hide_fields",
     "hide_url",

@@ -66,6 +66,17 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
 
 
+def check_whole(name: str, value: Any, *, least: int = 1) -> None:
+    """Refuse what is not a whole number, or too small.
+
+    Raises
+    ------
+    OptionsError : with the option's name.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise OptionsError(f"{name}={value!r} must be a whole number from {least}")
+
+
 def as_enum(kind: type[E], value: E | int | str) -> E:
     """A member of `kind` from itself, its number or its name in any case."""
     try:

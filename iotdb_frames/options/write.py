@@ -19,6 +19,7 @@ from iotdb_frames.options.types import (
     TSDataType,
     as_enum,
     check_retry,
+    check_whole,
     parse_bytes,
 )
 
@@ -168,8 +169,7 @@ class WriteOptions:
             raise OptionsError('on_error="collect" and dead_letter="file.parquet" go together')
         if self.dead_letter is not None:
             _check_file("dead_letter", self.dead_letter)
-        if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
-            raise OptionsError(f"workers={self.workers!r} must be a whole number from 1")
+        check_whole("workers", self.workers)
         is_count = isinstance(self.chunk, int) and not isinstance(self.chunk, bool)
         if not isinstance(self.chunk, str) and (not is_count or self.chunk < 1):
             raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')

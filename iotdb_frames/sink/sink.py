@@ -27,7 +27,7 @@ import pyarrow as pa
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
-from iotdb_frames.options import hide_url, parse_bytes
+from iotdb_frames.options import check_whole, hide_url, parse_bytes
 from iotdb_frames.sink.aio import AsyncSink
 from iotdb_frames.sink.devices import devices_of
 from iotdb_frames.sink.known import KnownSeries
@@ -162,8 +162,7 @@ class IoTDBSink:
 
     def _at_least_one(self, value: int, name: str) -> int:
         self._check_not_open()
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise OptionsError(f"{name}={value!r} must be a whole number from 1")
+        check_whole(name, value)
         return value
 
     def _check_not_open(self) -> None:

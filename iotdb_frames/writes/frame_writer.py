@@ -19,7 +19,6 @@ from iotdb_frames.errors import (
     ConnectionLost,
     FrameError,
     IoTDBFramesError,
-    PartialWriteError,
     PermissionDenied,
     ServerError,
     raise_explained,
@@ -32,7 +31,13 @@ from iotdb_frames.writes.expired import Expired, is_out_of_ttl
 from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
 from iotdb_frames.writes.planner import plan_frame
-from iotdb_frames.writes.report import ChunkFailure, State, WriteReport, further_refused
+from iotdb_frames.writes.report import (
+    ChunkFailure,
+    State,
+    WriteReport,
+    further_refused,
+    partly_stored,
+)
 from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.schema.create import create
 from iotdb_frames.writes.sender import Sender
@@ -384,20 +389,15 @@ class FrameWriter:
         return failure
 
     def _explain(self, error: BaseException) -> BaseException:
-        is_stored = self.report.chunks or any(f.state != "refused" for f in self.report.failures)
-        if isinstance(error, IoTDBFramesError) and is_stored:
-            known = f"{self.report.points:,} points in {self.report.chunks:,} chunks were "
-            hint = "error.report tells the chunks; writing the same frame again is safe"
-            then = error.message
+        if isinstance(error, IoTDBFramesError) and self.report.is_partly_stored:
+            then, hint = error.message, None
             if self._misfit is not None:
                 then = (
                     f"{self._misfit.message}, since the schema changed on the server; "
                     f"other columns of these rows may be stored ({error.message})"
                 )
-                hint = self._misfit.hint or hint
-            partial = PartialWriteError(f"{known}acknowledged, then: {then}", hint=hint)
-            partial.report = self.report
-            return partial
+                hint = self._misfit.hint
+            return partly_stored(self.report, then, hint=hint)
         if isinstance(error, IoTDBFramesError):
             error.report = self.report
         else:

@@ -9,9 +9,7 @@ from typing import Any
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.cells import Precision, Rules
 from iotdb_frames.codec.names import Target
-from iotdb_frames.errors import (
-    FrameError,
-)
+from iotdb_frames.errors import FrameError
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, WritePlan

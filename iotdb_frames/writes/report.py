@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, PartialWriteError
 
 _SUMMED = (
     *("rows_in", "rows_written", "points", "chunks", "bytes_sent", "retries"),
@@ -111,6 +111,11 @@ class WriteReport(Shown):
         """Whether every row was acknowledged."""
         return not self.n_failures and not self.rows_refused
 
+    @property
+    def is_partly_stored(self) -> bool:
+        """Whether the server holds some of it, or may."""
+        return bool(self.chunks) or any(f.state != "refused" for f in self.failures)
+
     @classmethod
     def merge(cls, reports: Iterable[WriteReport], *, seconds: float | None = None) -> WriteReport:
         """The reports of the writes that make one job, as one.
@@ -188,6 +193,20 @@ class WriteReport(Shown):
         is_stored = self.rows_written or not self.rows_in
         status = "ok" if self.is_complete else "warn" if is_stored else "bad"
         return Card("write", self.target, status, facts, grids, self.notes)
+
+
+def partly_stored(report: WriteReport, then: str, *, hint: str | None = None) -> PartialWriteError:
+    """The error of a write that stored some of its rows before it failed, with its report.
+
+    then : why it failed
+    hint : None: that it is safe to write the frame again
+    """
+    error = PartialWriteError(
+        f"{report.points:,} points in {report.chunks:,} chunks were acknowledged, then: {then}",
+        hint=hint or "error.report tells the chunks; writing the same frame again is safe",
+    )
+    error.report = report
+    return error
 
 
 @dataclass(repr=False)

@@ -33,7 +33,6 @@ from iotdb_frames.reads.show import show
 from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.frame_writer import FrameWriter
-from iotdb_frames.writes.schema import look
 from iotdb_frames.writes.schema.cache import cache_of
 from iotdb_frames.writes.undo import delete, drop
 from iotdb_frames.writes.writer import plan, write
@@ -61,21 +60,6 @@ def own(server: LocalServer, clock: TurnedClock) -> Iterator[Connection]:
 def target(model: str, device: str, table: str) -> str:
     """A device or a table that is the test's own."""
     return device if model == "tree" else table
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the server was asked for, one a look: devices, or a table."""
-    seen: list[Any] = []
-    for name in ("look_at_devices", "look_at_table"):
-        ask = getattr(look, name)
-
-        def noting(connection: Connection, what: Any, ask: Any = ask) -> Any:
-            seen.append(what)
-            return ask(connection, what)
-
-        monkeypatch.setattr(look, name, noting)
-    return seen
 
 
 def frame(*values: Any, at: int = 0, **more: Any) -> pd.DataFrame:

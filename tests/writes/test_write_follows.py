@@ -16,23 +16,8 @@ from iotdb_frames.options import write_options
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.show import show
 from iotdb_frames.writes.frame_writer import FrameWriter
-from iotdb_frames.writes.schema import create, look
+from iotdb_frames.writes.schema import create
 from iotdb_frames.writes.writer import write
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the server was asked for, one a look: devices, or a table."""
-    seen: list[Any] = []
-    for name in ("look_at_devices", "look_at_table"):
-        ask = getattr(look, name)
-
-        def noting(connection: Connection, what: Any, ask: Any = ask) -> Any:
-            seen.append(what)
-            return ask(connection, what)
-
-        monkeypatch.setattr(look, name, noting)
-    return seen
 
 
 def frame(at: str, **columns: Any) -> pd.DataFrame:

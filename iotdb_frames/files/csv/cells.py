@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from iotdb_frames.codec.times import TICKS_PER_S
 from iotdb_frames.errors import OptionsError
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
@@ -376,10 +377,10 @@ def _ticks(
     """datetime64 of the coarsest unit that holds the fractions, and which are too far for it."""
     used = nanos[good]
     unit, per_s = next(
-        (unit, per_s)
-        for unit, per_s in (("ms", 10**3), ("us", 10**6), ("ns", 10**9))
-        if unit == "ns" or not (used % (10**9 // per_s)).any()
+        (unit, TICKS_PER_S[unit])
+        for unit in ("ms", "us", "ns")
+        if unit == "ns" or not (used % (TICKS_PER_S["ns"] // TICKS_PER_S[unit])).any()
     )
     is_far = good & (np.abs(seconds) > (1 << 63) // per_s - 1)
     inside = np.where(good & ~is_far, seconds, 0)
-    return (inside * per_s + nanos // (10**9 // per_s)).view(f"M8[{unit}]"), is_far
+    return (inside * per_s + nanos // (TICKS_PER_S["ns"] // per_s)).view(f"M8[{unit}]"), is_far
