@@ -22,6 +22,7 @@ settings.load_profile("shared")
 
 TIERS = {
     "browser": "JupyterLab in a real browser, and the five notebooks",
+    "cluster": "one ConfigNode and three DataNodes, of which some are killed and frozen",
     "engines": "Dask and Spark, with their extras and a Java for Spark",
     "slow": "minutes each",
 }

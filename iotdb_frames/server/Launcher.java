@@ -2,7 +2,8 @@ import org.apache.iotdb.confignode.service.ConfigNode;
 import org.apache.iotdb.db.service.DataNode;
 
 /**
- * Runs both nodes of a local server in one JVM, and ends it when its owner is gone.
+ * Runs both nodes of a local server in one JVM, and ends it when its owner is gone. With the argument
+ * {@code confignode} or {@code datanode} it runs that node only.
  *
  * <p>One JVM starts in two thirds of the time of two and takes half their memory (3.7 s and 257 MB
  * against 5.5 s and 564 MB). The owner holds the other end of standard input, so the end of that
@@ -39,7 +40,11 @@ public class Launcher extends Thread {
 
   public static void main(String[] args) throws Exception {
     new Launcher("watch").start();
-    new Launcher("datanode").start();
-    ConfigNode.main(new String[] {"-s"});
+    if (args.length == 0 || args[0].equals("datanode")) {
+      new Launcher("datanode").start();
+    }
+    if (args.length == 0 || args[0].equals("confignode")) {
+      ConfigNode.main(new String[] {"-s"});
+    }
   }
 }

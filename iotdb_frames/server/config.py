@@ -157,11 +157,19 @@ def write_config(
 
 
 def java_command(
-    java: Java, *, lib: Path, directory: Path, keeps_data: bool, heap_bytes: int, direct_bytes: int
+    java: Java,
+    *,
+    lib: Path,
+    directory: Path,
+    keeps_data: bool,
+    heap_bytes: int,
+    direct_bytes: int,
+    node: Literal["confignode", "datanode"] | None = None,
 ) -> list[str]:
     """The command line of a JVM that runs both nodes on the data in `directory`.
 
     keeps_data : close the data in order when the owner is gone, rather than end at once
+    node : run this one only
     """
     conf, logs = directory / "conf", directory / "logs"
     command = [
@@ -187,4 +195,4 @@ def java_command(
     command += [f"-DIOTDB_LOG_DIR={logs}", f"-DCONFIGNODE_LOGS={logs}"]
     command += [f"-Dlauncher.keeps_data={str(keeps_data).lower()}"]
     class_path = os.pathsep.join([str(lib / "*"), str(Path(__file__).parent)])  # Launcher.class
-    return [*command, "-cp", class_path, "Launcher"]
+    return [*command, "-cp", class_path, "Launcher", *([node] if node else [])]
