@@ -7,6 +7,7 @@ from typing import Protocol
 
 from iotdb_frames.files.batches import BatchReader
 from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.infer import infer_dialect
 from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.json_lines import JsonReader
@@ -26,13 +27,18 @@ class Reader(Protocol):
 
 
 def open_reader(
-    file: SourceFile, options: FileOptions, dialect: CsvDialect | None = None
+    file: SourceFile,
+    options: FileOptions,
+    dialect: CsvDialect | None = None,
+    *,
+    forms: Forms | None = None,
 ) -> CsvReader | JsonReader | ParquetReader | BatchReader:
     """What reads a file.
 
     Parameters
     ----------
     dialect : of a CSV or JSON file; None: it is inferred
+    forms : of CSV files that came before
 
     Raises
     ------
@@ -42,7 +48,7 @@ def open_reader(
     if file.size == 0:
         raise EmptyFile(file.name)
     if file.format == "csv":
-        return CsvReader(file, options, dialect or infer_dialect(file, options))
+        return CsvReader(file, options, dialect or infer_dialect(file, options, forms=forms))
     if file.format == "parquet":
         return ParquetReader(file, options)
     if file.format == "json":

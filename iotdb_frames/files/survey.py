@@ -17,6 +17,7 @@ from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions, write_options_for
@@ -95,6 +96,19 @@ class Survey:
                 raise FrameError(f"schema names {label!r}, and no file has such a column")
 
 
+@dataclass
+class _Known:
+    """What files that were looked at spare those that follow.
+
+    types : as of `Surveyed`, by what files have in common
+    plans : of samples, by their columns
+    """
+
+    forms: Forms = field(default_factory=Forms)
+    types: dict[Hashable, dict[str, TSDataType]] = field(default_factory=dict)
+    plans: dict[Any, WritePlan] = field(default_factory=dict)
+
+
 def survey(
     files: Iterable[SourceFile],
     options: FileOptions,
@@ -110,20 +124,24 @@ def survey(
     connection : None: the server is not asked, and its precision taken for ms
     """
     found = Survey()
-    plans: dict[Any, WritePlan] = {}
+    known = _Known()
+    plans = known.plans
     for file in files:
         try:
-            found.files.append(_look(file, options, write, connection, target, plans))
+            found.files.append(_look(file, options, write, connection, target, known))
         except FrameError as exc:
             without_pandas(exc)
             if not exc.message.startswith(file.name):
                 exc.message = f"{file.name}: {exc.message}"
             found.files.append(Surveyed(file, None, {}, error=exc))
     _agree(found, write, plans.values())
+    seen: dict[str, TSDataType] = {}
+    for one in reversed(found.files):
+        seen |= one.types
     for one in found.files:
         if one.dialect is None:
             continue
-        settled = _settle_types(one, found, options, write, plans.values())
+        settled = _settle_types(one, found.agreed, seen, options, write, plans.values())
         if one.plan is not None and one.plan.problems and settled != one.dialect:
             sample = open_reader(one.file, options, settled).sample()
             one.plan = _plan(sample, one.plan.options.time, write, connection, target)
@@ -137,18 +155,37 @@ def _look(
     write: WriteOptions,
     connection: Connection | None,
     target: Target,
-    plans: dict[Any, WritePlan],
+    known: _Known,
 ) -> Surveyed:
-    reader = open_reader(file, options)
+    reader = open_reader(file, options, forms=known.forms)
     dialect = reader.dialect if isinstance(reader, CsvReader | JsonReader) else None
+    kind = _kind_of(file, reader)
+    if kind in known.types:
+        return Surveyed(file, dialect, known.types[kind])
     sample = reader.sample()
     kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
     types = {name: kind for name, kind in kinds.items() if kind is not None}
     key = (reader.time, tuple(sample.schema.names), tuple(map(str, sample.schema.types)))
     plan = None
-    if key not in plans:
-        plan = plans[key] = _plan(sample, reader.time, write, connection, target)
+    if key not in known.plans:
+        plan = known.plans[key] = _plan(sample, reader.time, write, connection, target)
+    if kind is not None:
+        known.types[kind] = types
     return Surveyed(file, dialect, types, plan)
+
+
+def _kind_of(file: SourceFile, reader: Any) -> Hashable | None:
+    """What files have in common whose samples have the same types; None: the sample tells."""
+    if not isinstance(reader, CsvReader):
+        return None
+    dialect = reader.dialect
+    if {n for n in dialect.names or () if n} - {
+        *(dialect.types or {}),
+        *(dialect.time_columns or ()),
+    }:
+        return None  # the sample may have the first value of a column
+    places = tuple((label, value is None) for label, value in file.partitions)
+    return replace(dialect, sentinels=None).to_json(), places
 
 
 def _plan(
@@ -200,7 +237,8 @@ def _there(plans: Iterable[WritePlan]) -> dict[Hashable, TSDataType]:
 
 def _settle_types(
     one: Surveyed,
-    found: Survey,
+    agreed: Mapping[str, TSDataType],
+    seen: Mapping[str, TSDataType],
     options: FileOptions,
     write: WriteOptions,
     plans: Iterable[WritePlan],
@@ -208,16 +246,15 @@ def _settle_types(
     """A file's types, as the server, the user and the other files want them."""
     assert one.dialect is not None
     wanted: dict[Hashable, TSDataType] = {}
-    wanted.update(found.agreed)
+    wanted.update(agreed)
     wanted.update(_there(plans))
     for label, option in write.series.items():
         if option.data_type is not None:
             wanted[label] = option.data_type
     # A column that is empty in this sample has the type that another file gives it.
-    for other in found.files:
-        for label, kind in other.types.items():
-            if label not in one.types:
-                wanted.setdefault(label, kind)
+    for label, kind in seen.items():
+        if label not in one.types:
+            wanted.setdefault(label, kind)
     own: Mapping[str, str] = one.dialect.types or {}
     names = set(one.dialect.names or ())
     given = set(options.csv.types or {})

@@ -17,6 +17,7 @@ from iotdb_frames.files.csv.cells import trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import LINES, split
 from iotdb_frames.files.csv.infer_numbers import show_marks
+from iotdb_frames.files.csv.infer_times import day_or_month
 from iotdb_frames.files.csv.reader import JOINED, CsvReader
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import Piece
@@ -119,11 +120,10 @@ def _grounds(given: CsvDialect, dialect: CsvDialect, rows: list[list[str]]) -> d
 
 def _order(given: CsvDialect, dialect: CsvDialect, rows: list[list[str]]) -> str:
     """What shows whether the day or the month is first; "" where the form leaves no choice."""
-    form = dialect.time_format or ""
-    match = re.match(r"%([dm])(.)%([dm])\2%[Yy]", form)
-    if match is None:
+    order = day_or_month(dialect.time_format or "")
+    if order is None:
         return ""
-    first = "day" if match[1] == "d" else "month"
+    first = "day" if order[0] == "d" else "month"
     if given.day_first is not None:
         return f"the {first} first, as given"
     at = (dialect.names or ()).index((dialect.time_columns or ("",))[0])
@@ -131,4 +131,4 @@ def _order(given: CsvDialect, dialect: CsvDialect, rows: list[list[str]]) -> str
         one, two, *_ = [int(n) for n in re.findall(r"\d+", row[at])] or [0, 0]
         if max(one, two) > 12:
             return f"the {first} first, as {row[at].strip()} shows"
-    return f"the {first} first, as dates with dots have it" if match[2] == "." else ""
+    return f"the {first} first, as dates with dots have it" if order[1] == "." else ""

@@ -16,6 +16,7 @@ from itertools import islice
 
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.infer_lines import (
     CLEAN,
     FACT,
@@ -36,19 +37,38 @@ N_SPOTS = 4
 _DELIMITERS = (",", ";", "\t", "|", " ")
 
 
-def infer_dialect(file: SourceFile, options: FileOptions) -> CsvDialect:
+def infer_dialect(
+    file: SourceFile, options: FileOptions, *, forms: Forms | None = None
+) -> CsvDialect:
     """The whole dialect of a file: what is given, and for the rest what a sample shows.
+
+    Parameters
+    ----------
+    forms : of files that came before: one that the sample confirms is taken, and a new one kept
 
     Raises
     ------
     EmptyFile : there is nothing in it.
     FrameError : what it says can be read in two ways.
     """
-    given = options.csv
     try:
-        encoding, head, spots = _sample(file, given.encoding)
+        encoding, head, spots = _sample(file, options.csv.encoding)
     except (OSError, EOFError) as exc:
         raise FrameError(f"{file.name} cannot be read: {exc}") from exc
+    lines = lines_of(head)
+    if forms is None:
+        return _infer(file, options, encoding, head, spots)
+    dialect = forms.confirmed(encoding, lines, spots, options)
+    if dialect is None:
+        dialect = _infer(file, options, encoding, head, spots)
+        forms.keep(dialect, lines)
+    return dialect
+
+
+def _infer(
+    file: SourceFile, options: FileOptions, encoding: str, head: str, spots: list[str]
+) -> CsvDialect:
+    given = options.csv
     if "\n" not in head and "\r" in head:
         raise FrameError(
             f"{file.name}: its lines end in carriage returns alone",
@@ -135,6 +155,8 @@ def _encoding(raw: bytes) -> str:
     ):
         if raw.startswith(mark):
             return name
+    if raw.isascii() and b"\0" not in raw:
+        return "utf-8"
     zeros = [raw[i::2].count(0) * 2 / max(1, len(raw)) for i in (0, 1)]
     if max(zeros) > 0.3 > 4 * min(zeros):  # in both halves they are what a loss of power leaves
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"

@@ -72,11 +72,9 @@ def infer_time(
     dialect = replace(dialect, time_columns=columns)
     if options.time_unit is not None:
         return dialect
-    parts = [found[c] for c in columns]
-    texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
     if not any(len(c) for c in found.values()):  # a file of a header alone
         return replace(dialect, time_format=dialect.time_format or "iso8601")
-    texts = texts.drop_null()
+    texts = joined_times(columns, found)
     form = dialect.time_format
     if form is None:
         form = _time_format(name, columns, texts, dialect.day_first)
@@ -96,6 +94,13 @@ def infer_time(
     )
 
 
+def joined_times(columns: Sequence[str], found: Mapping[str, pa.Array]) -> pa.Array:
+    """The times that are there, as texts; a date and its time of day as one."""
+    parts = [found[c] for c in columns]
+    texts = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
+    return texts.drop_null()
+
+
 def _most(flags: Any) -> bool:
     return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
 
@@ -112,7 +117,7 @@ def _time_columns(name: str, found: Mapping[str, pa.Array], form: str | None) ->
     FrameError : there is none, or more than one.
     """
     clocks = [n for n, c in found.items() if share(c, _CLOCK) >= MOSTLY]
-    whole = [n for n, c in found.items() if n not in clocks and _looks_like_times(n, c)]
+    whole = [n for n, c in found.items() if n not in clocks and looks_like_times(n, c)]
     if form is not None:
         texts = {n: c.drop_null() for n, c in found.items()}
         whole = [n for n, t in texts.items() if len(t) and _fits(t, form)] or whole
@@ -157,7 +162,8 @@ def _parts_of_time(labels: Sequence[str]) -> tuple[str, ...] | None:
     return None
 
 
-def _looks_like_times(label: str, column: pa.Array) -> bool:
+def looks_like_times(label: str, column: pa.Array) -> bool:
+    """Whether a column's texts, null where missing, are dates, with a time of day or without."""
     texts = column.drop_null()
     if not len(texts):
         return False
@@ -223,6 +229,22 @@ def _time_format(
         column=columns[0],
         hint=_day_first("; rows that do not fit are refused"),
     )
+
+
+def day_or_month(form: str) -> tuple[str, str] | None:
+    """Of a form with both as numbers before the year: the first ("d" or "m"), and their mark."""
+    match = re.match(r"%([dm])(.)%[dm]\2%[Yy]", form)
+    return None if match is None else (match[1], match[2])
+
+
+def other_order(form: str) -> str | None:
+    """The form with day and month exchanged; None where that is no choice."""
+    order = day_or_month(form)
+    if order is None or order == ("d", "."):
+        return None  # dates with dots have the day first, wherever they are written
+    first, mark = order
+    other = "m" if first == "d" else "d"
+    return f"%{other}{mark}%{first}{form[5:]}"
 
 
 def _day_first(more: str = "") -> Hint:

@@ -37,7 +37,7 @@ def infer_columns(
     ----------
     texts : the sample, in whole lines, without the header
     """
-    columns = _as_texts(dialect, texts)
+    columns = as_texts(dialect, texts)
     known = (*(dialect.null_values or ()), *KNOWN_NULLS)
     others = {*_labels(options, dialect), *_named_texts(dialect)}
     numbers = {n: trim(c, known) for n, c in columns.items() if n not in others}
@@ -57,12 +57,11 @@ def infer_columns(
             types[label] = kind
     times = dialect.time_columns or ()
     if len(times) == 1:
-        types[times[0]] = "timestamp" if dialect.time_format else _count_type(found[times[0]])
+        types[times[0]] = "timestamp" if dialect.time_format else count_type(found[times[0]])
     types.update(dialect.types or {})
     dialect = replace(dialect, types=types)
     if dialect.sentinels is None:
-        some = [n for n in types if types[n] in ("int64", "double", "float") and n not in times]
-        dialect = replace(dialect, sentinels=_sentinels(found, some, dialect))
+        dialect = replace(dialect, sentinels=find_sentinels(found, dialect))
     return dialect
 
 
@@ -74,16 +73,34 @@ def _labels(options: FileOptions, dialect: CsvDialect) -> set[Any]:
 def _named_texts(dialect: CsvDialect) -> set[str]:
     """Columns that are said to hold no numbers."""
     kinds = dialect.types or {}
-    return {n for n, kind in kinds.items() if kind not in ("int64", "double", "float")}
+    return {n for n, kind in kinds.items() if not is_number_kind(kind)}
 
 
-def _count_type(times: pa.Array) -> str:
+def is_number_kind(kind: str | None) -> bool:
+    """Whether a type of `CsvDialect` is one of numbers."""
+    return kind in ("int64", "double", "float")
+
+
+def count_type(times: pa.Array) -> str:
     """The type of times that are numbers: those with a fraction are exact as decimals."""
     return "decimal" if share(times, r"^[+-]?\d+[.,]\d") > 0 else "int64"
 
 
-def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
-    """The columns of the sample's records that have the right number of fields, all as texts."""
+def as_texts(
+    dialect: CsvDialect, texts: Sequence[str], ragged: list[Any] | None = None
+) -> dict[str, pa.Array]:
+    """The columns of the sample's records that have the right number of fields, all as texts.
+
+    Parameters
+    ----------
+    ragged : takes the other records
+    """
+
+    def on_invalid(row: Any) -> str:
+        if ragged is not None:
+            ragged.append(row)
+        return "skip"
+
     names = [n or f"\0{i}" for i, n in enumerate(dialect.names or ())]
     named = [n for n in dict.fromkeys(names) if not n.startswith("\0")]
     tables = []
@@ -107,7 +124,7 @@ def _as_texts(dialect: CsvDialect, texts: Sequence[str]) -> dict[str, pa.Array]:
                     delimiter=dialect.delimiter,
                     quote_char=dialect.quote or False,
                     newlines_in_values=True,
-                    invalid_row_handler=lambda _: "skip",
+                    invalid_row_handler=on_invalid,
                 ),
                 convert_options=pacsv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()),
@@ -129,13 +146,13 @@ def _null_spellings(columns: Mapping[str, pa.Array], dialect: CsvDialect) -> tup
         texts = pc.utf8_trim_whitespace(column)
         is_null = pc.is_in(texts, value_set=pa.array(KNOWN_NULLS))
         rest = texts.filter(pc.invert(is_null))
-        looks = share(_numbers(rest, dialect), FLOAT) >= MOSTLY or share(rest, r"^\d.*\d") >= 1
+        looks = share(plain_numbers(rest, dialect), FLOAT) >= MOSTLY or share(rest, r"^\d.*\d") >= 1
         if looks or not len(rest):
             seen.update(pc.unique(texts.filter(is_null)).to_pylist())
     return tuple(sorted(seen - Counter({"": seen[""]})))
 
 
-def _numbers(texts: pa.Array, dialect: CsvDialect) -> pa.Array:
+def plain_numbers(texts: pa.Array, dialect: CsvDialect) -> pa.Array:
     return normal_numbers(texts, decimal=dialect.decimal or ".", thousands=dialect.thousands or "")
 
 
@@ -143,7 +160,7 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
     """A column's type; None where nothing of it is there."""
     if texts.null_count == len(texts):
         return None
-    numbers = _numbers(texts, dialect)
+    numbers = plain_numbers(texts, dialect)
     if share(numbers, FLOAT) >= MOSTLY and not is_address(texts):
         if share(numbers, _PLAIN_INT) == share(numbers, FLOAT):
             return "int64"
@@ -159,22 +176,36 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
     return "string"
 
 
-def _sentinels(
-    found: Mapping[str, pa.Array], numbers: Sequence[str], dialect: CsvDialect
+def find_sentinels(
+    found: Mapping[str, pa.Array], dialect: CsvDialect
 ) -> dict[str, tuple[float, ...]]:
-    """Known stand-ins for a missing value: repeated, at an end, and far from all other values."""
+    """Known stand-ins for a missing value: repeated, at an end, and far from all other values.
+
+    Parameters
+    ----------
+    found : the columns of a sample, as texts, null where missing
+    """
     values: dict[str, np.ndarray] = {}
-    for label in numbers:
-        texts = _numbers(found[label], dialect)
+    for label, kind in (dialect.types or {}).items():
+        if not is_number_kind(kind) or label in (dialect.time_columns or ()):
+            continue
+        texts = plain_numbers(found[label], dialect)
         fits = pc.match_substring_regex(texts, FLOAT)
         plain = pc.if_else(fits, pc.utf8_ltrim(texts, "+"), None).drop_null().cast(pa.float64())
-        values[label] = np.asarray(plain)[np.isfinite(plain)]
-    used = [c for c in _CANDIDATES if any(_stands_out(v, c, by=_FAR) for v in values.values())]
+        finite = np.asarray(plain)[np.isfinite(plain)]
+        if len(finite):
+            values[label] = finite
+    ends = {end for some in values.values() for end in (float(some.min()), float(some.max()))}
+    used = [
+        c
+        for c in ends.intersection(_CANDIDATES)
+        if any(_stands_out(some, c, by=_FAR) for some in values.values())
+    ]
     out: dict[str, tuple[float, ...]] = {}
     for label, some in values.items():
         # What one column of a file uses, the others use, too, though their values may be nearer.
         if taken := [c for c in used if _stands_out(some, c, by=_NEAR)]:
-            out[label] = tuple(taken)
+            out[label] = tuple(sorted(taken, key=_CANDIDATES.index))
     return out
 
 
