@@ -118,7 +118,7 @@ _HOME = {
     "watch": "play.watch",
     "write": "writes.writer",
 }
-"""Where a public name that is loaded at its first use lives."""
+"""Modules of the public names that are loaded on first use."""
 
 __all__ = [
     "AuthenticationError",
@@ -200,7 +200,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make the cell magic ``%%iotdb`` known; what ``%load_ext iotdb_frames`` calls."""
+    """Register the cell magic ``%%iotdb``; called by ``%load_ext iotdb_frames``."""
     from iotdb_frames.display.views import load_view
 
     load_view("magic")(shell)

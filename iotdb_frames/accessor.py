@@ -1,7 +1,7 @@
 """``df.iotdb`` and ``series.iotdb``: the calls of this package with the frame as their subject.
 
-Stateless and free to build: pandas 3 builds an accessor at every access, and on Tab. What writes is
-imported at the first write, so that ``import iotdb_frames`` costs little more than pandas.
+Stateless and cheap to build: pandas 3 builds an accessor on every access, and on Tab. The writing
+code is imported on the first write, so that ``import iotdb_frames`` costs little more than pandas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pd.api.extensions.register_dataframe_accessor("iotdb")
 @pd.api.extensions.register_series_accessor("iotdb")
 class IoTDBAccessor:
-    """Writes this frame into Apache IoTDB."""
+    """Writes this frame to Apache IoTDB."""
 
     def __init__(self, data: pd.DataFrame | pd.Series) -> None:
         self._data = data
@@ -52,7 +52,7 @@ class IoTDBAccessor:
         connection: Connection | str | None = None,
         **options: Unpack[WriteArgs],
     ) -> WritePlan:
-        """Everything `write` would do, and nothing sent; see `iotdb_frames.plan`."""
+        """Show what `write` would do, and send nothing; see `iotdb_frames.plan`."""
         connection = hide_url(connection)
         from iotdb_frames.writes.writer import plan
 

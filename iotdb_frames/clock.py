@@ -1,4 +1,4 @@
-"""Time as an argument: whoever waits is given a clock, and a test turns one by hand."""
+"""Time as an argument: code that waits is given a clock, and a test advances one by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Clock:
     """The machine's own time."""
 
     def now(self) -> float:
-        """Seconds of a clock that nobody sets back; only differences mean something."""
+        """Seconds of a monotonic clock; only differences are meaningful."""
         return time.monotonic()
 
     def time_ns(self) -> int:
@@ -24,7 +24,7 @@ class Clock:
     def wait(
         self, changed: threading.Condition | threading.Event, limit_s: float | None = None
     ) -> bool:
-        """Wait until `changed`, at most `limit_s` seconds (None: without a limit).
+        """Wait until `changed`, at most `limit_s` seconds (None: no limit).
 
         Parameters
         ----------
@@ -32,10 +32,10 @@ class Clock:
 
         Returns
         -------
-        bool : False where the limit came first.
+        bool : False if the limit was reached first.
         """
         return changed.wait(limit_s)
 
 
 CLOCK = Clock()
-"""What is used where no clock is given."""
+"""The default clock."""

@@ -1,7 +1,7 @@
 """Every error this package raises on purpose.
 
-One root, with built-in mix-ins so that an ordinary ``except`` works. Each error answers three
-questions: whose fault is it, was anything sent, may I try again?
+One root, mixed with built-in errors so that an ordinary ``except`` works. Each error answers three
+questions: whose fault is it, was anything sent, and may I try again?
 
     IoTDBFramesError                     .hint .report
     ├─ OptionsError(ValueError)          a wrong option; nothing was sent
@@ -9,7 +9,7 @@ questions: whose fault is it, was anything sent, may I try again?
     │  ├─ TimeIndexError
     │  └─ ColumnTypeError(TypeError)
     ├─ PoolTimeout(TimeoutError), PoolClosed
-    ├─ SinkFull                          more waits than a sink may hold
+    ├─ SinkFull                          a sink holds all the unsent rows it may
     ├─ ServerError                       .code .sub_codes .is_retryable
     │  ├─ ConnectionLost(ConnectionError)
     │  ├─ AuthenticationError, PermissionDenied(PermissionError)
@@ -34,12 +34,12 @@ RETRYABLE_CODES = frozenset(
     {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721}
     | {901, 904, 906, 907, 1003, 1103, 2206, 2207}
 )
-"""Server codes after which the same request may succeed. Source: the Java client of 2.0.10; those
-of a schema region that a restart has not brought back yet (2206, 2207) were seen there."""
+"""Server codes after which the same request may succeed. Source: the Java client of 2.0.10; 2206
+and 2207 (a schema region not yet back after a restart) were observed on a server."""
 
 _STOPPING = ("WALFlushListener", "no detailed failure reason in QueryStateMachine")
-"""In the 305 that a server gives as it stops: to what it had not logged yet, and to a query.
-Source: seen on 2.0.10, the former with ``wal_mode=SYNC``."""
+"""Texts of the 305 that a stopping server returns for a write not yet logged and for a query.
+Source: observed on 2.0.10, the first with ``wal_mode=SYNC``."""
 
 
 def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:
@@ -50,7 +50,7 @@ def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -
 
 
 class Choice:
-    """Options that a hint names; as a text, as Python writes them. ``...`` is any value."""
+    """Options that a hint names; as text, in Python syntax. ``...`` stands for any value."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -70,7 +70,7 @@ def _written(value: Any) -> str:
 
 
 class Hint(str):
-    """What to do, in words and options: a text for Python, that others tell in their language."""
+    """What to do, in words and options: text for Python; other front ends `render` their own."""
 
     __slots__ = ("parts",)
     parts: tuple[str | Choice, ...]
@@ -83,9 +83,9 @@ class Hint(str):
     def __getnewargs__(self) -> tuple[str | Choice, ...]:  # type: ignore[override]
         return self.parts
 
-    def told(self, language: Callable[[Choice], str]) -> str:
-        """The text, with each choice in a language."""
-        return "".join(language(p) if isinstance(p, Choice) else p for p in self.parts)
+    def render(self, write: Callable[[Choice], str]) -> str:
+        """The text, with each choice as `write` writes it."""
+        return "".join(write(p) if isinstance(p, Choice) else p for p in self.parts)
 
 
 class IoTDBFramesError(Exception):
@@ -94,11 +94,11 @@ class IoTDBFramesError(Exception):
     Attributes
     ----------
     hint : str or None
-        What to do about it, one line.
+        What to do about it, in one line.
     report : WriteReport or None
-        What became of the write, where there was one.
+        The outcome of the write, if there was one.
     shows_chain : bool
-        Whether a notebook shows the whole chain of calls, and not only what to do.
+        Whether a notebook shows the full traceback rather than a summary.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -117,7 +117,7 @@ class IoTDBFramesError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the error, what to do, and the caller's line.
 
-        ``%tb Verbose``, another mode than Context, or `shows_chain` shows the whole chain.
+        ``%tb Verbose``, any mode other than Context, or `shows_chain` shows the full traceback.
         """
         ipython: Any = sys.modules["IPython"]  # only it calls this
         renderer = ipython.get_ipython().InteractiveTB
@@ -133,7 +133,7 @@ class IoTDBFramesError(Exception):
         theirs = [f for f in theirs if not str(f.line).startswith("get_ipython()")]  # of a magic
         if theirs:
             lines.append(f"in line {theirs[-1].lineno}: \x1b[1m{theirs[-1].line}\x1b[0m")
-        return [*lines, *getattr(self, "__notes__", ()), "(%tb Verbose shows the whole chain)"]
+        return [*lines, *getattr(self, "__notes__", ()), "(%tb Verbose shows the full traceback)"]
 
 
 class OptionsError(IoTDBFramesError, ValueError):
@@ -147,7 +147,7 @@ class FrameError(IoTDBFramesError, ValueError):
     ----------
     column : label of the column, or None
     row : position (0-based) of the first row at fault, or None
-    reason : what is wrong, in words that hold for each row at fault: without the first one's number
+    reason : what is wrong, without the row number, so that it holds for every row at fault
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class FrameError(IoTDBFramesError, ValueError):
 
 
 class TimeIndexError(FrameError):
-    """Times that are missing, out of range, ambiguous or no times at all."""
+    """Times that are missing, out of range, ambiguous, or not times at all."""
 
 
 class ColumnTypeError(FrameError, TypeError):
@@ -182,11 +182,11 @@ class PoolClosed(IoTDBFramesError):
 
 
 class SinkFull(IoTDBFramesError):
-    """More rows wait for the server than a sink may hold; these were not taken, or dropped."""
+    """The sink holds all the unsent rows it may; these rows were not accepted, or were dropped."""
 
 
 class ServerError(IoTDBFramesError):
-    """The server said no, or could not be reached.
+    """The server refused, or could not be reached.
 
     Attributes
     ----------
@@ -222,14 +222,14 @@ class ServerError(IoTDBFramesError):
 
 
 class ConnectionLost(ServerError, ConnectionError):
-    """No connection, or it broke; what was on the wire is in doubt.
+    """There is no connection, or it broke; what was on the wire is in doubt.
 
     Attributes
     ----------
     was_sent : bool
         Whether the request may have reached the server.
     may_pass : bool
-        False where nothing but another option helps: a certificate that is not accepted.
+        False if only a change of options helps, e.g. for a certificate that is not accepted.
     """
 
     def __init__(
@@ -254,7 +254,7 @@ class AuthenticationError(ServerError):
 
 
 class PermissionDenied(ServerError, PermissionError):
-    """The user lacks a right."""
+    """The user lacks a privilege."""
 
 
 class QueryError(ServerError):
@@ -262,7 +262,7 @@ class QueryError(ServerError):
 
 
 class QueryTimeout(ServerError, TimeoutError):
-    """The server, or the wait for it, gave up on a statement."""
+    """A statement timed out, in the server or while waiting for it."""
 
 
 class WriteRejected(ServerError):
@@ -270,11 +270,11 @@ class WriteRejected(ServerError):
 
 
 class PartialWriteError(IoTDBFramesError):
-    """A part of a write is not in the database, or in doubt; `report` says which."""
+    """Part of a write is not in the database, or is in doubt; `report` says which."""
 
 
 class LaunchError(IoTDBFramesError):
-    """A local server could not be found, fetched or started.
+    """A local server could not be found, downloaded or started.
 
     Attributes
     ----------
@@ -288,21 +288,18 @@ class LaunchError(IoTDBFramesError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return f"{text}\n--- end of its log ---\n{self.log_tail}" if self.log_tail else text
+        return f"{text}\n--- last lines of its log ---\n{self.log_tail}" if self.log_tail else text
 
 
 class MissingExtraError(IoTDBFramesError, ImportError):
     """An optional package is not installed; the message names the pip command."""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-
 
 def raise_explained(explained: BaseException, exc: BaseException) -> NoReturn:
-    """Raise what `exc` was explained as, from it; where that is `exc` itself, as it is.
+    """Raise `explained` from `exc`; if they are the same error, raise it as it is.
 
-    An error that is its own cause has no end for whoever walks causes: Dask's workers grew to
-    gigabytes over one.
+    Code that follows the causes of an error that is its own cause never ends: Dask's workers
+    grew to gigabytes over one.
     """
     if explained is exc:
         raise exc
@@ -310,7 +307,7 @@ def raise_explained(explained: BaseException, exc: BaseException) -> NoReturn:
 
 
 def missing_extra(extra: str, purpose: str) -> MissingExtraError:
-    """The error for a package of `extra` that is not installed."""
+    """The error for a package of `extra` that is missing."""
     return MissingExtraError(
         f"{purpose} needs packages that are not installed",
         hint=f'pip install "iotdb-frames[{extra}]"',
@@ -318,9 +315,9 @@ def missing_extra(extra: str, purpose: str) -> MissingExtraError:
 
 
 def nearest(name: object, choices: Iterable[object]) -> str | None:
-    """The hint for a name that is none of `choices`: those most like it, else the first of all."""
+    """The hint for a name not in `choices`: the most similar ones, otherwise the first 20."""
     names = [str(choice) for choice in choices]
     if close := get_close_matches(str(name), names):
         return f"did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return f"there are {', '.join(names[:20])}{more}" if names else None
+    return f"choose from {', '.join(names[:20])}{more}" if names else None

@@ -1,4 +1,4 @@
-"""File locks: who holds one is gone when the lock is free, however it went."""
+"""File locks, released when the process that holds them ends, however it ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def hold(file: Path, *, timeout_s: float = 0.0) -> Any:
 
     Raises
     ------
-    Locked : another holds it, still after `timeout_s` seconds.
-    OSError : the file cannot be made.
+    Locked : another process still holds it after `timeout_s` seconds.
+    OSError : the file cannot be created.
     """
     import filelock
 

@@ -17,7 +17,7 @@ _MANY = ("tags", "attributes", "columns")
 
 def in_flags(text: Any) -> Any:
     """A hint with its options as flags; anything else as it is."""
-    return text.told(_flags) if isinstance(text, Hint) else text
+    return text.render(_flags) if isinstance(text, Hint) else text
 
 
 def _flags(choice: Choice) -> str:

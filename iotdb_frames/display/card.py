@@ -1,9 +1,9 @@
-"""What objects show of themselves: one structure, drawn as text or as HTML.
+"""Summary cards of objects: one structure, drawn as text or as HTML.
 
 Every `__repr__` and `_repr_html_` of the package goes through a `Card`, so that they look alike,
-everything is escaped, and nothing grows without bound. The HTML takes its colours from what
-surrounds it (``currentColor``), so it is right on light and on dark, and it reads well without its
-style, too: a sanitizer may take that away.
+everything is escaped, and their size is limited. The HTML inherits its colours (``currentColor``),
+so it suits light and dark themes, and it is readable without its style, which a sanitizer may
+remove.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_TEXT = 120
 
 _MARKS = {"ok": "✓", "warn": "!", "bad": "✗"}
 
-# Twice the class, so that the style of what surrounds the card does not win.
+# The class is doubled so that the page's own style does not override the card's.
 _STYLE = (
     "<style>"
     "&{--iotf-line:color-mix(in srgb,currentColor 16%,transparent);"
@@ -117,10 +117,10 @@ def _cell(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: labels of its columns, rows of cells; numbers stand to the right.
+    """A table: column labels and rows of cells; numbers are right-aligned.
 
-    is_folded : HTML shows its first label and its length, and the rest when it is opened
-    right : positions of columns that stand to the right though their cells are texts
+    is_folded : HTML shows its first label and its length, and the table once it is opened
+    right : positions of columns of text to right-align, too
     """
 
     header: Sequence[str]
@@ -130,7 +130,7 @@ class Grid:
 
     @property
     def shown(self) -> list[list[str]]:
-        """The first rows as texts, and a last one that counts the others."""
+        """The first rows as text, and a last one that counts the rest."""
         rows = [[_cell(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
         more = len(self.rows) - MAX_ROWS
         if more > 0:
@@ -139,24 +139,25 @@ class Grid:
 
     @property
     def is_number(self) -> list[bool]:
-        """Which columns hold numbers only."""
+        """Which columns are right-aligned: those of numbers, and `right`."""
+        kinds = (int, float, np.number)
         return [
-            i in self.right or (bool(self.rows) and all(_is_number(row[i]) for row in self.rows))
+            i in self.right
+            or (
+                bool(self.rows)
+                and all(isinstance(r[i], kinds) and not isinstance(r[i], bool) for r in self.rows)
+            )
             for i in range(len(self.header))
         ]
-
-
-def _is_number(cell: Any) -> bool:
-    return isinstance(cell, int | float | np.number) and not isinstance(cell, bool)
 
 
 @dataclass(frozen=True, repr=False)
 class Card:
     """A title, a status, facts and tables.
 
-    status : "ok", "warn", "bad" or ""; it gives the title its mark
-    facts : (label, value) pairs; a value may be a pair, too: what counts, and a detail of it
-    bar : the part of something that is done, 0 to 1
+    status : "ok", "warn", "bad" or "": the mark before the title
+    facts : (label, value) pairs; a value may be a pair of the value itself and a detail
+    bar : how much of something is done, 0 to 1
     """
 
     title: str
@@ -206,7 +207,7 @@ class Card:
 
 
 class Shown(ABC):
-    """What shows itself by a card; a dataclass of it says ``repr=False``."""
+    """An object displayed as a card; a dataclass that derives from it sets ``repr=False``."""
 
     @abstractmethod
     def card(self) -> Card:

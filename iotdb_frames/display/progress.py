@@ -1,4 +1,4 @@
-"""Progress, where somebody looks: one standing, one meter that keeps it, and views that show it."""
+"""Progress: one standing, one meter that updates it, and views that show it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from iotdb_frames.display.card import count, plural
 from iotdb_frames.display.views import is_in_notebook, load_view
 
 QUICK_ROWS = 200_000
-"""Rows that are written before anybody has read a progress display; "auto" shows none then."""
+"""Up to so many rows are written before a progress display can be read; "auto" shows none."""
 
 Phase = Literal["writing", "verifying"]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a job is.
+    """How far a job has come.
 
     Attributes
     ----------
     phase : "writing" or "verifying"
-    n_bytes, n_files : of a backfill's sources; bytes_done, files_done : those that are behind us
-    rows : rows that were answered; n_rows : rows there are, 0 while nobody knows
-    seconds : of this phase, in this run
-    rows_per_s : this run's pace
-    left_s : seconds that are left at this pace, None while nobody knows
+    n_bytes, n_files : size of a backfill's sources; bytes_done, files_done : the part that is done
+    rows : rows answered by the server; n_rows : rows in total, 0 if unknown
+    seconds : duration of this phase, in this run
+    rows_per_s : rate of this run
+    left_s : seconds left at this rate, None if unknown
     """
 
     phase: Phase = "writing"
@@ -45,7 +45,7 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """Files and rows, in words; units are verified, whatever their files."""
+        """Files and rows, in words; only rows when verifying, which goes by units, not files."""
         if self.rows < self.n_rows:
             rows = f"{count(self.rows)} of {plural(self.n_rows, 'row')}"
         else:
@@ -56,17 +56,17 @@ class Standing:
 
     @property
     def share(self) -> float | None:
-        """How much of it is done, 0 to 1; None while nobody knows."""
+        """How much is done, 0 to 1; None if unknown."""
         done, whole = self.counted
         return min(1.0, done / whole) if whole else None
 
     @property
     def counted(self) -> tuple[int, int]:
-        """What is done and the whole of it, in bytes where they are known, else in rows."""
+        """(done, total) in bytes if known, otherwise in rows."""
         return (self.bytes_done, self.n_bytes) if self.n_bytes else (self.rows, self.n_rows)
 
     def timed(self, passed: float, *, since: Standing) -> Standing:
-        """The same `passed` seconds after `since`, with the pace from there to here."""
+        """The same with the rate reached in the `passed` seconds since `since`."""
         done, whole = self.counted
         here = done - since.counted[0]
         return replace(
@@ -82,23 +82,23 @@ class View:
 
     Attributes
     ----------
-    every_s : seconds between two standings that it is shown
+    every_s : least number of seconds between two calls of `show`
     """
 
     every_s = 0.1
 
     def begin(self, standing: Standing) -> None:
-        """A phase begins."""
+        """Begin a phase."""
 
     def show(self, standing: Standing) -> None:
-        """So far it is."""
+        """Show the current state."""
 
     def close(self, standing: Standing, *, is_complete: bool) -> None:
-        """Leave the final state; called once, always."""
+        """Show the final state; always called, once."""
 
 
 class _Rows(View):
-    """Calls (rows done, rows in all)."""
+    """Calls a function with (rows done, total rows)."""
 
     every_s = 0.0
 
@@ -110,7 +110,7 @@ class _Rows(View):
 
 
 class _Standings(View):
-    """Calls with each standing."""
+    """Calls a function with each standing."""
 
     every_s = 0.0
 
@@ -128,7 +128,7 @@ class _Standings(View):
 
 
 class _Bar(View):
-    """A bar in a terminal; one that was not asked for goes away when all of a write is done."""
+    """A bar in a terminal; if not asked for explicitly, it is removed once a write is complete."""
 
     def __init__(self, label: str, *, stays: bool) -> None:
         self._label, self._stays = label, stays
@@ -161,11 +161,11 @@ class _Bar(View):
 
 
 class Meter:
-    """Keeps the standing and has it shown; may be told from any thread.
+    """Updates the standing and has it shown; may be called from any thread.
 
     Parameters
     ----------
-    clock : seconds, ascending
+    clock : returns monotonic seconds
     """
 
     def __init__(self, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -180,13 +180,13 @@ class Meter:
         """Begin a phase."""
         with self._lock:
             if self._first is not None:
-                self._view.show(self._timed(self._clock()))  # how the phase before ended
+                self._view.show(self._timed(self._clock()))  # the end of the previous phase
             self._started = self._shown = self._clock()
             self._first = self._standing = standing
             self._view.begin(standing)
 
     def add(self, *, rows: int = 0, n_bytes: int = 0, files: int = 0) -> None:
-        """So much more is done; bytes of units are estimates, and never more than there are."""
+        """Add to what is done; bytes are estimated per unit, so their sum is capped."""
         with self._lock:
             old = self._standing
             self._standing = replace(
@@ -212,13 +212,13 @@ class Meter:
 def measure_rows(
     wish: bool | Literal["auto"] | Callable[[int, int], None], n_rows: int, *, label: str
 ) -> Meter:
-    """The progress of `n_rows` rows (0: nobody knows how many), begun.
+    """A meter of `n_rows` rows (0: unknown), already begun.
 
     Parameters
     ----------
-    wish : True, False, "auto" (where somebody looks, and there is time to), or a function of
-        (rows done, rows in all)
-    label : what is written to
+    wish : True, False, "auto" (in a notebook or terminal, unless it is too quick to be read), or
+        a function of (rows done, total rows)
+    label : target of the write
     """
     is_quick = 0 < n_rows <= QUICK_ROWS and is_in_notebook()
     if wish == "auto" and is_quick:
@@ -229,7 +229,7 @@ def measure_rows(
 
 
 def measure_files(wish: Any, *, label: str) -> Meter:
-    """The progress of a backfill; `wish` as in `measure_rows`, or a function of a `Standing`."""
+    """A meter of a backfill; `wish` as in `measure_rows`, or a function of a `Standing`."""
     return Meter(_Standings(wish) if callable(wish) else _view(wish, label))
 
 
@@ -237,15 +237,11 @@ def _view(wish: bool | Literal["auto"], label: str) -> View:
     if wish is False:
         return View()
     if is_in_notebook():
-        # A display belongs to a cell; what a thread writes (a stream, a panel) does not.
+        # A display belongs to a cell; a write in a thread (a stream, a panel) has none.
         if wish is True or threading.current_thread() is threading.main_thread():
             return load_view("progress")(label)  # type: ignore[no-any-return]
         return View()
-    if wish == "auto" and not somebody_looks():
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if wish == "auto" and not is_terminal:
         return View()
     return _Bar(label, stays=wish is True)
-
-
-def somebody_looks() -> bool:
-    """Whether standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()

@@ -1,8 +1,8 @@
-"""How a room asks for what is shown above it.
+"""How lower rooms get the views of `notebook`.
 
-Data walks one way, and so do imports: the notebook's room may import any other, and none may import
-it. What a room below offers a notebook (a progress display, a panel) it asks for here, by name; it
-is imported when it is asked for, and packages that it needs and nobody installed are named then.
+Imports go one way: `notebook` may import any room, and no room may import it. A lower room that
+offers a notebook view (a progress display, a panel) gets it here, by name. The view is imported on
+demand, and missing packages are named then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXTRA_PACKAGES = ("anywidget", "comm", "ipywidgets", "traitlets", "IPython", "i
 
 
 def is_in_notebook() -> bool:
-    """Whether this process is a notebook's kernel; imports nothing."""
+    """Whether this process is a notebook kernel; imports nothing."""
     ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None

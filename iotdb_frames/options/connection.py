@@ -1,4 +1,4 @@
-"""Where the server is: options of a connection, from a URL, the environment or a profile."""
+"""Connection options, from a URL, the environment or a profile."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.options.types import check_whole
 
 DEFAULT_PORT = 6667
 LONGEST_S = 10**9
-"""Some thirty years: what sockets and the server's milliseconds have room for."""
+"""About thirty years: fits the limits of sockets and of the server's milliseconds."""
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 
 class Secret(str):
-    """A password: ``***`` in a repr, and left out of a pickle unless it may travel.
+    """A password: ``***`` in a repr, and left out of a pickle unless it `travels`.
 
-    Without that, whoever opens the pickle takes the password of its own ``IOTDB_PASSWORD``.
+    A process that loads a pickle without it uses its own ``IOTDB_PASSWORD``.
 
     Parameters
     ----------
-    travels : whether a pickle holds it, e.g. for the workers of a cluster that you trust
+    travels : whether a pickle contains it, e.g. for the workers of a cluster that you trust
     """
 
     travels: bool
@@ -61,15 +62,15 @@ def _secret_of_here() -> Secret:
 
 
 def hide_url(connection: C) -> C:
-    """A URL as a `Secret`, so that no traceback that shows variables shows its password.
+    """A URL as a `Secret`, so that tracebacks that show variables do not show its password.
 
-    The first thing that a call does with its `connection`; what is not text stays as it is.
+    Every call does this first with its `connection`; anything other than text stays as it is.
     """
     return Secret(connection) if isinstance(connection, str) else connection  # type: ignore[return-value]
 
 
 def hide_fields(*names: str) -> Callable[[type[T]], type[T]]:
-    """The same for a dataclass: its generated ``__init__`` is handed these fields as a `Secret`."""
+    """Decorator: a dataclass whose ``__init__`` receives these fields as a `Secret`."""
 
     def decorate(made: type[T]) -> type[T]:
         init: Callable[..., None] = made.__init__
@@ -87,18 +88,18 @@ def hide_fields(*names: str) -> Callable[[type[T]], type[T]]:
 
 
 def zone_name(zone: Any, *, option: str) -> str:
-    """The name of a time zone, from itself or from a tzinfo that has one (ZoneInfo, pytz, UTC).
+    """The name of a time zone, given as a name or a tzinfo that has one (ZoneInfo, pytz, UTC).
 
     Raises
     ------
-    OptionsError : neither, or one that nobody here knows.
+    OptionsError : neither of them, or not a known time zone.
     """
     name = str(zone) if isinstance(zone, dt.tzinfo) else zone
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError, TypeError):
         raise OptionsError(
-            f"{option}={zone!r} is not known", hint='e.g. "UTC" or "Europe/Berlin"'
+            f"{option}={zone!r} is not a known time zone", hint='e.g. "UTC" or "Europe/Berlin"'
         ) from None
     return str(name)
 
@@ -106,24 +107,24 @@ def zone_name(zone: Any, *, option: str) -> str:
 @hide_fields("password")
 @dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
-    """Where the server is and how to talk to it; `from_url` reads the same from a URL.
+    """Where the server is and how to talk to it; `parse_url` reads the same from a URL.
 
     Parameters
     ----------
     hosts : (host, port) of every node to try, in order
-    user, password : who asks; the password never shows in a repr
-    database : of the table model; with one, ``model`` is "table" where a call names none
-    pool_size : at most so many sessions per dialect
-    tls, ca_file, cert_file, key_file : TLS with verification; a CA file where the system's CAs
-        don't know the server's; a client certificate where the server asks for one
+    user, password : login; the password never shows in a repr
+    database : of the table model; if given, a call without ``model`` uses "table"
+    pool_size : most sessions per SQL dialect
+    tls, ca_file, cert_file, key_file : TLS with verification; a CA file if the server's CA is not
+        among the system's; a client certificate if the server asks for one
     time_zone : of naive times, and of dates in SQL
-    fetch_size : rows a fetch
-    connect_timeout_s, pool_timeout_s : limits of opening a session on a host, login included, and
-        of waiting for a free one, in seconds
-    timeout_s : limit of the wait for the first byte of an answer, and for each fetch of a result
-        anew, in seconds; the rest of an answer has as long again, and its size at 64 KiB/s
-    schema_age_s : how long a write believes what an earlier one saw of the schema, in seconds; 0:
-        each looks itself
+    fetch_size : rows per fetch
+    connect_timeout_s, pool_timeout_s : limits for opening a session on a host, login included, and
+        for waiting for a free session, in seconds
+    timeout_s : limit for the first byte of an answer, and again for each fetch of a result, in
+        seconds; the rest of an answer may take as long again, plus its size at 64 KiB/s
+    schema_age_s : how long a write relies on the schema an earlier one looked up, in seconds; 0:
+        every write looks it up
     """
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", DEFAULT_PORT),)
@@ -151,30 +152,28 @@ class ConnectionOptions:
                 raise OptionsError(
                     f"{host}:{port} is not a valid address", hint="iotdb://user@host:6667"
                 )
-        if self.pool_size < 1:
-            raise OptionsError(f"pool_size={self.pool_size} must be at least 1")
-        if self.fetch_size < 1:
-            raise OptionsError(f"fetch_size={self.fetch_size} must be at least 1")
+        for name in ("pool_size", "fetch_size"):
+            check_whole(name, getattr(self, name))
         for name in ("connect_timeout_s", "timeout_s", "pool_timeout_s"):
             if not 0 < getattr(self, name) < LONGEST_S:
                 raise OptionsError(
-                    f"{name}={getattr(self, name)} must be more than 0, and below {LONGEST_S:,}"
+                    f"{name}={getattr(self, name)} must be above 0 and below {LONGEST_S:,} seconds"
                 )
         if not 0 <= self.schema_age_s < LONGEST_S:
             raise OptionsError(
-                f"schema_age_s={self.schema_age_s} must be at least 0, and below {LONGEST_S:,}"
+                f"schema_age_s={self.schema_age_s} must be from 0 to below {LONGEST_S:,} seconds"
             )
         if (self.cert_file is None) != (self.key_file is None):
-            raise OptionsError("cert_file and key_file go together")
+            raise OptionsError("cert_file and key_file must be given together")
         if (self.ca_file or self.cert_file) and not self.tls:
-            raise OptionsError("ca_file and cert_file need tls=true")
+            raise OptionsError("ca_file and cert_file require tls=true")
         object.__setattr__(self, "time_zone", zone_name(self.time_zone, option="time_zone"))
 
     @property
     def url(self) -> str:
         """The address without the password."""
         hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.hosts)
-        # A text that cannot be sent is refused by whoever sends it; here it is only shown.
+        # Text that cannot be sent is refused when it is sent; here it is only shown.
         database, user = (
             quote(x or "", safe="", errors="replace") for x in (self.database, self.user)
         )
@@ -188,7 +187,7 @@ def _parse_option(name: str, value: Any) -> Any:
     kinds = {f.name: str(f.type) for f in fields(ConnectionOptions)}
     if name not in kinds or name in ("hosts", "user", "password", "database"):
         choices = ", ".join(sorted(set(kinds) - {"hosts", "user", "password", "database"}))
-        raise OptionsError(f"unknown option {name!r}; there are {choices}")
+        raise OptionsError(f"unknown option {name!r}; choose from {choices}")
     if not isinstance(value, str) or kinds[name].startswith("str"):
         return value
     try:
@@ -210,7 +209,7 @@ _ESCAPES = "in a user or password / is %2F, # is %23, ? is %3F, @ is %40"
 
 
 def _without_login(url: str) -> tuple[SplitResult, str | None, Secret | None] | None:
-    """A URL's parts without its login, its user and its password; None where it cannot be read."""
+    """A URL's parts without the login; its user; its password; None if it cannot be parsed."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -228,28 +227,28 @@ def _without_login(url: str) -> tuple[SplitResult, str | None, Secret | None] | 
 
 
 def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `ConnectionOptions` from a URL; no password where it names none.
+    """Keyword arguments of `ConnectionOptions` from a URL; without a password if it has none.
 
     Raises
     ------
-    OptionsError : another scheme, an unknown option; the text never holds the password.
+    OptionsError : another scheme, or an unknown option; the text never contains the password.
     """
     hint = "iotdb://user@host:6667/database, or local:"
-    url = Secret(url)  # a traceback that shows variables shows none that hold the password
+    url = Secret(url)  # so that a traceback that shows variables does not show the password
     scheme = url[: max(0, url.find(":"))]
     if scheme.strip().lower() != "iotdb":
-        shown = repr(scheme) if scheme.isalnum() else "a text without iotdb:"
+        shown = repr(scheme) if scheme.isalnum() else "text without iotdb:"
         raise OptionsError(f"{shown} is not an IoTDB URL", hint=hint)
     found = _without_login(url)
     if found is None:
-        raise OptionsError("the URL cannot be read", hint=f"{hint}; {_ESCAPES}")
+        raise OptionsError("the URL cannot be parsed", hint=f"{hint}; {_ESCAPES}")
     parts, user, password = found
     try:
         addresses = tuple(_parse_host(h) for h in (parts.netloc or "127.0.0.1").split(","))
     except OptionsError:
         if user is not None:
             raise
-        # Without an @ it may be the login whose password was cut by a / or a ?.
+        # Without an @, it may be a login whose password was cut at a / or ?.
         del parts, found
         raise OptionsError("the URL names no host", hint=f"{hint}; {_ESCAPES}") from None
     options: dict[str, Any] = {"hosts": addresses}
@@ -268,10 +267,10 @@ def parse_url(url: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_url() -> Secret | None:
-    """The URL of the environment (``IOTDB_URL``), else of the user's profile, else None.
+    """The URL from the environment (``IOTDB_URL``), else from the user's profile, else None.
 
-    The profile is ``[default] url = "…"`` (or the section ``IOTDB_PROFILE`` names) of
-    ``config.toml`` in the user's configuration directory ``iotdb-frames``.
+    The profile is ``[default] url = "…"`` (or the section that ``IOTDB_PROFILE`` names) in
+    ``config.toml`` of the user's configuration directory ``iotdb-frames``.
     """
     if os.environ.get("IOTDB_URL"):
         return Secret(os.environ["IOTDB_URL"])

@@ -1,6 +1,6 @@
 """Types, encodings, compressors, series, retries and sizes.
 
-The enumerations carry the numbers of the wire and compare equal to those of the official client.
+The enumerations have the wire's numbers and compare equal to those of the official client.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ def _is_number(value: Any, kind: type) -> bool:
 
 
 def check_whole(name: str, value: Any, *, least: int = 1) -> None:
-    """Refuse what is not a whole number, or too small.
+    """Refuse a value that is not a whole number, or is below `least`.
 
     Raises
     ------
     OptionsError : with the option's name.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise OptionsError(f"{name}={value!r} must be a whole number from {least}")
+        raise OptionsError(f"{name}={value!r} must be a whole number, at least {least}")
 
 
 def as_enum(kind: type[E], value: E | int | str) -> E:
-    """A member of `kind` from itself, its number or its name in any case."""
+    """A member of `kind`, given as itself, its number or its name in any case."""
     try:
         if isinstance(value, str):
             return kind[value.strip().upper()]
@@ -87,7 +87,9 @@ def as_enum(kind: type[E], value: E | int | str) -> E:
         return kind(int(value))
     except (KeyError, ValueError, TypeError):
         names = ", ".join(member.name for member in kind)
-        raise OptionsError(f"{value!r} is not a valid {kind.__name__}; there are {names}") from None
+        raise OptionsError(
+            f"{value!r} is not a valid {kind.__name__}; choose from {names}"
+        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +99,8 @@ class TimeseriesOption:
     Parameters
     ----------
     path : full path (``root.plant.press1.temp``) or column label; None inside a ``schema=`` mapping
-    data_type, encoding, compression : a member, or its name; None leaves it to the connector
-        (data type) or the server (encoding, compression)
+    data_type, encoding, compression : a member or its name; None: the connector (data type) or the
+        server (encoding, compression) chooses
     """
 
     path: str | None = None
@@ -119,15 +121,15 @@ class TimeseriesOption:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """When and how long a failed request is tried again; waits grow with full jitter.
+    """When and how long a failed request is retried; waits grow exponentially, with full jitter.
 
-    Only lost connections and the server's retryable codes are tried again, never a semantic error.
+    Only lost connections and the server's retryable codes are retried, never a semantic error.
 
     Parameters
     ----------
-    attempts : tries in all, the first included; None: as many as `total_s` has room for
-    first_wait_s, longest_wait_s : bounds of the wait before a try, in seconds
-    total_s : no new try starts later than this after the first, in seconds; the default outlasts
+    attempts : most attempts, including the first; None: as many as fit into `total_s`
+    first_wait_s, longest_wait_s : limits of the first wait and of any wait, in seconds
+    total_s : no attempt starts later than this after the first, in seconds; the default outlasts
         the restart of a node
     """
 
@@ -139,20 +141,22 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         n = self.attempts
         if n is not None and (not _is_number(n, Integral) or n < 1):
-            raise OptionsError(f"RetryPolicy.attempts={n!r} must be a whole number from 1, or None")
+            raise OptionsError(
+                f"RetryPolicy.attempts={n!r} must be a whole number, at least 1, or None"
+            )
         for name in ("first_wait_s", "longest_wait_s", "total_s"):
             time = getattr(self, name)
             if not _is_number(time, Real) or not time >= 0:  # NaN is neither
-                raise OptionsError(f"RetryPolicy.{name}={time!r} must be seconds, from 0")
+                raise OptionsError(f"RetryPolicy.{name}={time!r} must be seconds, at least 0")
 
     def wait_s(self, attempt: int, random: float) -> float:
-        """Seconds before try `attempt` + 1; `random` in [0, 1) is given by the caller."""
+        """Seconds before attempt `attempt` + 1; the caller gives `random`, in [0, 1)."""
         doubled = 2.0 ** min(attempt, 64)  # an outage may outlast the range of a float
         return random * min(self.longest_wait_s, self.first_wait_s * doubled)
 
 
 def check_retry(retry: Any) -> None:
-    """Refuse what is not a policy.
+    """Refuse anything but a `RetryPolicy`.
 
     Raises
     ------
@@ -171,7 +175,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 @lru_cache(64)
 def _size_of(text: str) -> int:
-    """Bytes, 0 where it is not a size."""
+    """Bytes, 0 if it is not a size."""
     match = _SIZE.fullmatch(text)
     if not match:
         return 0

@@ -45,7 +45,7 @@ def _check_label(name: str, label: Any) -> None:
 
 
 def _labels(name: str, labels: Any) -> tuple[Hashable, ...]:
-    """Labels as a tuple: what can be gone through only once is looked at more than once."""
+    """Labels as a tuple, for an iterator can be read only once."""
     if isinstance(labels, str | bytes):
         raise OptionsError(f"{name}={labels!r} must be a list", hint=f"{name}=[{labels!r}]")
     try:
@@ -60,7 +60,7 @@ def _labels(name: str, labels: Any) -> tuple[Hashable, ...]:
 
 
 def _check_file(name: str, path: Any) -> None:
-    """Refuse what cannot be a file now, not when there are rows to put in."""
+    """Refuse an impossible path now, not once there are rows to save."""
     hint = f'e.g. {name}="bad.parquet"'
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
@@ -69,7 +69,7 @@ def _check_file(name: str, path: Any) -> None:
         is_directory = S_ISDIR(Path(text).stat().st_mode)
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as exc:  # ValueError: a character that no path has
+    except (OSError, ValueError) as exc:  # ValueError: a character not allowed in a path
         raise OptionsError(f"{name}={path!r} cannot be a file: {exc}", hint=hint) from exc
     if is_directory:
         raise OptionsError(f"{name}={path!r} is a directory", hint=hint)
@@ -105,29 +105,29 @@ def _normal_schema(schema: Any) -> dict[Hashable, TimeseriesOption]:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """How a frame is written: the options of `df.iotdb.write` and all that writes through it.
+    """How a frame is written: the options of `df.iotdb.write` and of every call that uses it.
 
     Parameters
     ----------
     time : label of the time column; None: the index
-    time_unit : "s", "ms", "us" or "ns" where the times are numbers
+    time_unit : "s", "ms", "us" or "ns" if the times are numbers
     device : label of the column that names each row's device (tree model)
     tags, attributes : labels of these columns (table model)
     schema : ``{label: TSDataType | TimeseriesOption}``, or a list of `TimeseriesOption` with paths
-    aligned : whether new devices are aligned; an existing one is written its own way
-    create : whether to create what is missing
-    chunk : one request's encoded bytes (``"4MiB"``), or rows (``10_000``)
+    aligned : whether to create new devices aligned; an existing device is written the way it is
+    create : whether to create missing series or tables
+    chunk : size of a request in encoded bytes (``"4MiB"``) or rows (``10_000``)
     nan : "null": a float NaN is a missing value; "keep": it is a value
-    duplicates : of a (device, time): "merge" (per column the last value that is not missing),
-        "last", "first" (whole rows) or "raise"
-    replace : delete the written columns in the frame's time range per device first
-    coerce : "safe" casts only what loses nothing; "lossy" may lose precision, never range
+    duplicates : rows of the same device and time: "merge" (per column the last value that is not
+        missing), "last", "first" (whole rows) or "raise"
+    replace : first delete the written columns in the frame's time range, per device
+    coerce : "safe" casts only without loss; "lossy" may lose precision, never range
     on_error : "raise", or "collect" with a `dead_letter` file
-    dead_letter : Parquet file of the rows that were refused
-    workers : connections to send on; a device's rows stay on one
+    dead_letter : Parquet file for the refused rows
+    workers : number of connections to send on; a device's rows stay on one
     retry : see `RetryPolicy`
-    progress : "auto" (a bar where somebody looks), True, False, or a callable that gets
-        (rows_done, rows_in_all)
+    progress : "auto" (a bar in a terminal or notebook), True, False, or a callable that gets
+        (rows done, total rows)
     """
 
     time: Hashable | None = None
@@ -155,18 +155,22 @@ class WriteOptions:
             value = getattr(self, name)
             is_left_out = name == "time_unit" and value is None
             if not is_left_out and (not isinstance(value, str) or value not in choices):
-                raise OptionsError(f"{name}={value!r} is none of {', '.join(map(repr, choices))}")
+                raise OptionsError(
+                    f"{name}={value!r} is not one of {', '.join(map(repr, choices))}"
+                )
         for name in ("aligned", "create", "replace"):
             value = getattr(self, name)
             if not isinstance(value, bool | np.bool_):
-                raise OptionsError(f"{name}={value!r} is neither True nor False")
-            object.__setattr__(self, name, bool(value))  # a manifest's JSON knows no other
+                raise OptionsError(f"{name}={value!r} must be True or False")
+            object.__setattr__(self, name, bool(value))  # JSON, as in a manifest, has no numpy bool
         for name in ("time", "device"):
             _check_label(name, getattr(self, name))
         for name in ("tags", "attributes"):
             object.__setattr__(self, name, _labels(name, getattr(self, name)))
         if (self.on_error == "collect") != (self.dead_letter is not None):
-            raise OptionsError('on_error="collect" and dead_letter="file.parquet" go together')
+            raise OptionsError(
+                'on_error="collect" and dead_letter="file.parquet" must be given together'
+            )
         if self.dead_letter is not None:
             _check_file("dead_letter", self.dead_letter)
         check_whole("workers", self.workers)
@@ -179,13 +183,13 @@ class WriteOptions:
         is_auto = isinstance(self.progress, str) and self.progress == "auto"
         if not is_auto and not isinstance(self.progress, bool) and not callable(self.progress):
             raise OptionsError(
-                f'progress={self.progress!r} is none of "auto", True, False, a callable'
+                f'progress={self.progress!r} is not one of "auto", True, False or a callable'
             )
         object.__setattr__(self, "series", _normal_schema(self.schema))
 
     @property
     def chunk_bytes(self) -> int | None:
-        """Encoded bytes of a request, or None where `chunk` counts rows."""
+        """Encoded bytes per request, or None if `chunk` counts rows."""
         return parse_bytes(self.chunk, name="chunk") if isinstance(self.chunk, str) else None
 
 
@@ -216,11 +220,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def show_options(call: F) -> F:
-    """Let a notebook's help and Tab show the fields of `WriteOptions` in place of ``**options``."""
+    """Make a notebook's help and Tab show the fields of `WriteOptions` instead of ``**options``."""
     signature = inspect.signature(call)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=_default(f))
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=f.default if f.default_factory is MISSING else f.default_factory(),
+        )
         for f in fields(WriteOptions)
         if f.init
     ]
@@ -228,16 +236,12 @@ def show_options(call: F) -> F:
     return call
 
 
-def _default(option: Any) -> Any:
-    return option.default if option.default is not MISSING else option.default_factory()
-
-
 def write_options(options: Mapping[str, Any], *, also: Iterable[str] = ()) -> WriteOptions:
-    """`WriteOptions` from keyword arguments; an unknown one names its nearest.
+    """`WriteOptions` from keyword arguments; the error for an unknown one suggests the nearest.
 
     Parameters
     ----------
-    also : names that the caller takes itself
+    also : further options, which the caller handles
     """
     known = [f.name for f in fields(WriteOptions) if f.init]
     for name in options:
