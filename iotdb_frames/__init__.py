@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from iotdb_frames.writes.create import create
     from iotdb_frames.writes.plan.plan import WritePlan
     from iotdb_frames.writes.report import CreateReport, DeleteReport, WriteReport
+    from iotdb_frames.writes.tsfile import TsFileReport, write_tsfile
     from iotdb_frames.writes.undo import delete, drop
     from iotdb_frames.writes.writer import plan, write
 
@@ -96,6 +97,7 @@ _HOME = {
     "Sensor": "simulate.sensors",
     "SensorSource": "simulate.source",
     "Ticket": "sink.tickets",
+    "TsFileReport": "writes.tsfile",
     "WritePlan": "writes.plan.plan",
     "WriteReport": "writes.report",
     "backfill": "backfills.job",
@@ -117,6 +119,7 @@ _HOME = {
     "use": "client.connection",
     "watch": "play.watch",
     "write": "writes.writer",
+    "write_tsfile": "writes.tsfile",
 }
 """Modules of the public names that are loaded on first use."""
 
@@ -165,6 +168,7 @@ __all__ = [
     "Ticket",
     "TimeIndexError",
     "TimeseriesOption",
+    "TsFileReport",
     "WritePlan",
     "WriteRejected",
     "WriteReport",
@@ -187,6 +191,7 @@ __all__ = [
     "use",
     "watch",
     "write",
+    "write_tsfile",
 ]
 
 

@@ -282,7 +282,7 @@ def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> 
     else:
         values = walk.values(column.values_at, column.n_values, wire)
     if type_name == "DATE":
-        values = _to_days(values, field.name)
+        values = to_days(values, field.name)
     values, is_null = _repeat_runs(column, walk.n_rows, values)
     if encoding == BINARY and column.is_run.any() and len(column.text_at):
         walk.check_growth(int((column.text_end - column.text_at)[values // 2].sum()))
@@ -324,7 +324,7 @@ def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) 
         ) from exc
 
 
-def _to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
+def to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
     """Days since 1970 of dates written as the number yyyymmdd."""
     months = (dates // 10000 - 1970) * 12 + dates // 100 % 100 - 1
     days = months.astype("M8[M]").astype("M8[D]") + (dates % 100 - 1)

@@ -158,8 +158,8 @@ def encode(
         rows, ticks = rows[places], ticks[places]
     if isinstance(rows, np.ndarray):
         rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
-    cells = [_cells(plan, c, rows) for c in columns]
-    if len(plan.parts) > 1 and (is_kept := _has_values(cells)) is not None:
+    cells = [cells_of(plan, c, rows) for c in columns]
+    if len(plan.parts) > 1 and (is_kept := has_values(cells)) is not None:
         cells = [c.filter(is_kept) for c in cells]
         rows, ticks = row_positions(is_kept, rows), ticks[is_kept]
     if plan.layout.device is None:
@@ -198,7 +198,7 @@ def _oldest_first(plan: WritePlan, start: int, stop: int) -> np.ndarray | None:
     )
 
 
-def _has_values(cells: Sequence[Cells]) -> np.ndarray | None:
+def has_values(cells: Sequence[Cells]) -> np.ndarray | None:
     """Which rows have a value at all; None where all have."""
     is_empty: np.ndarray | None = None
     for c in cells:
@@ -208,7 +208,8 @@ def _has_values(cells: Sequence[Cells]) -> np.ndarray | None:
     return None if is_empty is None or not is_empty.any() else ~is_empty
 
 
-def _cells(plan: WritePlan, planned: PlannedColumn, rows: slice | np.ndarray) -> Cells:
+def cells_of(plan: WritePlan, planned: PlannedColumn, rows: slice | np.ndarray) -> Cells:
+    """The cells of some rows of a column."""
     assert planned.data_type is not None
     return to_cells(planned.column.source, rows, planned.data_type, plan.rules)
 
