@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from iotdb_frames import accessor as accessor  # registers df.iotdb
+from iotdb_frames.accessor import IoTDBAccessor, IoTDBFrame  # registers df.iotdb, too
 from iotdb_frames.errors import (
     AuthenticationError,
     ColumnTypeError,
@@ -141,6 +141,8 @@ __all__ = [
     "Endpoint",
     "Fault",
     "FrameError",
+    "IoTDBAccessor",
+    "IoTDBFrame",
     "IoTDBFramesError",
     "IoTDBOptions",
     "IoTDBSink",

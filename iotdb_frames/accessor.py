@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pd.api.extensions.register_dataframe_accessor("iotdb")
 @pd.api.extensions.register_series_accessor("iotdb")
 class IoTDBAccessor:
-    """Writes this frame to Apache IoTDB."""
+    """``df.iotdb``: writes this frame to Apache IoTDB."""
 
     def __init__(self, data: pd.DataFrame | pd.Series) -> None:
         self._data = data
@@ -37,7 +37,24 @@ class IoTDBAccessor:
         connection: Connection | str | None = None,
         **options: Unpack[WriteArgs],
     ) -> WriteReport:
-        """Write the frame; see `iotdb_frames.write`."""
+        """Write the frame into IoTDB, as `iotdb_frames.write` does.
+
+        Parameters
+        ----------
+        target : ``root.…``: a device path of the tree model (with ``device=`` a prefix of devices);
+            else ``database.table``, or ``table`` where the URL names the database
+        connection : a Connection or a URL; None: see `iotdb_frames.use`
+        options : see `WriteOptions`
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        OptionsError, FrameError, TimeIndexError, ColumnTypeError : nothing of the frame was sent.
+        ServerError, PartialWriteError : `.report` says what was acknowledged, refused and in doubt.
+        """
         connection = hide_url(connection)
         from iotdb_frames.writes.writer import write
 
@@ -52,8 +69,31 @@ class IoTDBAccessor:
         connection: Connection | str | None = None,
         **options: Unpack[WriteArgs],
     ) -> WritePlan:
-        """Show what `write` would do, and send nothing; see `iotdb_frames.plan`."""
+        """Show what `write` would do, and send nothing, as `iotdb_frames.plan`.
+
+        Parameters
+        ----------
+        target, connection : as in `write`
+        offline : do not ask the server; its schema is unknown then, and its precision taken for ms
+        options : see `WriteOptions`
+
+        Returns
+        -------
+        WritePlan
+        """
         connection = hide_url(connection)
         from iotdb_frames.writes.writer import plan
 
         return plan(self._data, target, offline=offline, connection=connection, **options)
+
+
+if TYPE_CHECKING:
+
+    class IoTDBFrame(pd.DataFrame):
+        """A DataFrame whose ``iotdb`` type checkers and editors know."""
+
+        iotdb: IoTDBAccessor
+
+else:
+    IoTDBFrame = pd.DataFrame
+    """pandas' own DataFrame: ``cast(iotf.IoTDBFrame, df).iotdb.write`` is for type checkers."""

@@ -314,10 +314,17 @@ def missing_extra(extra: str, purpose: str) -> MissingExtraError:
     )
 
 
+def did_you_mean(name: object, choices: Iterable[object]) -> str | None:
+    """The hint with those of `choices` that are most like a name, in any case; None: none is."""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    close = get_close_matches(str(name).lower(), by_lower)
+    return f"did you mean {' or '.join(repr(by_lower[low]) for low in close)}?" if close else None
+
+
 def nearest(name: object, choices: Iterable[object]) -> str | None:
     """The hint for a name not in `choices`: the most similar ones, otherwise the first 20."""
     names = [str(choice) for choice in choices]
-    if close := get_close_matches(str(name), names):
-        return f"did you mean {' or '.join(map(repr, close))}?"
+    if hint := did_you_mean(name, names):
+        return hint
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
     return f"choose from {', '.join(names[:20])}{more}" if names else None

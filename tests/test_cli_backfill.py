@@ -170,7 +170,10 @@ def test_changed_file_is_asked_about(run: Run, tmp_path: Path) -> None:
         (["-t", "root.x", "-m", "m.sqlite"], "Missing SOURCES"),
         (["a.csv", "-m", "m.sqlite"], "Missing --target"),
         (["a.csv", "-t", "root.x"], "Missing --manifest"),
-        (["a.csv", "-t", "root.x", "-m", "m", "--verify", "all"], "none of 'count', 'values'"),
+        (
+            ["a.csv", "-t", "root.x", "-m", "m", "--verify", "all"],
+            "must be 'count', 'values' or None",
+        ),
         (["a.csv", "-t", "root.x", "-m", "m", "--sentinel", "7"], "is not COLUMN=NUMBER"),
         (["a.csv", "-t", "root.x", "-m", "m", "--sentinel", "n=x"], "is not COLUMN=NUMBER"),
         (["a.csv", "-t", "root.x", "-m", "m", "--filter", "n"], "is not a valid condition"),

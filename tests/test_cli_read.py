@@ -135,7 +135,7 @@ def test_what_is_there_stays(run: Run, tmp_path: Path) -> None:
         ((SQL, "--out", "nowhere/rows.csv"), "No such file"),
         (("SELECT FROM root.cliread.d", "--out", "a.csv"), "SELECT FROM"),
         (("FLUSH", "--out", "a.csv"), "is not a query"),
-        ((SQL, "--model", "graph"), "neither"),
+        ((SQL, "--model", "graph"), "must be"),
         ((SQL, "--out", "a.csv", "--tz", "Mars/Olympus"), "Mars/Olympus"),
         ((f"SELECT n, n FROM {DEVICE}", "--out", "a.parquet"), "AS"),
     ],

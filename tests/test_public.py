@@ -25,8 +25,8 @@ from thrift.Thrift import TApplicationException, TException
 from thrift.transport import TTransport
 
 import iotdb_frames as iotf
-from iotdb_frames import errors, options
-from iotdb_frames.accessor import IoTDBAccessor
+from iotdb_frames import IoTDBAccessor, errors, options
+from iotdb_frames.backfills.options import PATIENCE
 from iotdb_frames.client import connection
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
@@ -69,7 +69,8 @@ def test_all_is_the_sorted_truth() -> None:
         and str(getattr(value, "__module__", "")).startswith("iotdb_frames")
     }
     hooks = {"load_ipython_extension"}  # called by %load_ext, typed by nobody
-    assert (ours - hooks) | {"signals"} == set(iotf.__all__)  # a module that is public, too
+    others = {"signals", "IoTDBFrame"}  # a module, and pandas' own
+    assert (ours - hooks) | others == set(iotf.__all__)
     assert dir(iotf) == iotf.__all__
 
 
@@ -186,7 +187,7 @@ def test_every_error_pickles(kind: type[errors.IoTDBFramesError]) -> None:
         assert getattr(again, name) == getattr(error, name)
 
 
-def documented(kind: type) -> set[str]:
+def documented(kind: Any) -> set[str]:
     """The names a docstring explains under *Parameters*."""
     text = inspect.getdoc(kind) or ""
     lines = re.findall(r"^(\w+(?:, \w+)*) : ", text, flags=re.MULTILINE)
@@ -207,28 +208,51 @@ def test_every_option_is_documented(kind: type) -> None:
     assert documented(kind) == {f.name for f in fields(kind) if f.init}
 
 
-def test_typed_arguments_equal_the_options() -> None:
-    """What type checkers know of `write` is what it takes."""
-    asked = {f.name: f.type for f in fields(options.WriteOptions) if f.init}
-    typed = {name: kind.__forward_arg__ for name, kind in options.WriteArgs.__annotations__.items()}
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (options.WriteOptions, options.WriteArgs),
+        (options.ConnectionOptions, options.ConnectArgs),
+    ],
+)
+def test_typed_arguments_equal_the_options(kind: Any, arguments: Any) -> None:
+    """What type checkers know of `write` and `connect` is what they take."""
+    asked = {f.name: f.type for f in fields(kind) if f.init}
+    typed = {name: kind.__forward_arg__ for name, kind in arguments.__annotations__.items()}
     assert typed == asked
 
 
-@pytest.mark.parametrize("call", ["write", "plan"])
-def test_help_shows_every_option(call: str) -> None:
-    """A notebook's Tab shows every option of a write, with its default."""
-    for shown in (getattr(iotf, call), getattr(_accessor(), call)):
-        parameters = inspect.signature(shown).parameters
-        for f in fields(options.WriteOptions):
-            if f.init:
-                assert parameters[f.name].kind is inspect.Parameter.KEYWORD_ONLY
-                assert parameters[f.name].default == getattr(options.WriteOptions(), f.name)
+def _calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """Calls that take the fields of dataclasses, and the default of each field that they show."""
+    write = {f.name: getattr(options.WriteOptions(), f.name) for f in fields(options.WriteOptions)}
+    del write["series"]
+    place = options.ConnectionOptions()
+    files = dict.fromkeys(("columns", "filter", "file_column", "format", "csv"))
+    backfill = {**write, **files, "verify": "count", "retry": PATIENCE}
+    del backfill["replace"], backfill["duplicates"]
+    return {
+        "write": (iotf.write, write),
+        "plan": (iotf.plan, write),
+        "df.iotdb.write": (IoTDBAccessor.write, write),
+        "df.iotdb.plan": (IoTDBAccessor.plan, write),
+        "stream": (iotf.SensorSource.stream, write),
+        "backfill": (iotf.backfill, backfill),
+        "plan_backfill": (iotf.plan_backfill, backfill),
+        "connect": (iotf.connect, {f.name: getattr(place, f.name) for f in fields(place)}),
+    }
 
 
-def _accessor() -> Any:
-    import pandas as pd
-
-    return pd.DataFrame().iotdb
+@pytest.mark.parametrize("name", _calls())
+def test_help_shows_every_option(name: str) -> None:
+    """Help and Tab show every option of a call: its default, and what it means."""
+    call, defaults = _calls()[name]
+    parameters = inspect.signature(call).parameters
+    for option, default in defaults.items():
+        assert parameters[option].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[option].default == default
+    own = {p.name for p in parameters.values() if p.name != "self"}
+    assert documented(call) >= own
+    assert inspect.getdoc(call) == inspect.cleandoc(call.__doc__ or "")
 
 
 def test_installed_package_is_typed() -> None:
@@ -255,8 +279,8 @@ def _takers() -> dict[str, Callable[..., Any]]:
     """Everything public that is given a URL: calls, classes, and methods of classes."""
     takers: dict[str, Callable[..., Any]] = {"IoTDBSink": lambda url: iotf.IoTDBSink(url)}
     takers["StreamPanel.start"] = lambda url: iotf.SensorSource().panel(connection=url).start()
-    for name in (*iotf.__all__, "IoTDBAccessor"):
-        thing = getattr(iotf, name, IoTDBAccessor)
+    for name in iotf.__all__:
+        thing = getattr(iotf, name)
         if isinstance(thing, ModuleType):
             continue
         if _takes_place(thing):

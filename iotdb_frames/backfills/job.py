@@ -22,7 +22,7 @@ from iotdb_frames.errors import Hint, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.explain import explain
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
-from iotdb_frames.options import hide_url
+from iotdb_frames.options import check_choice, hide_url
 
 
 class BackfillJob:
@@ -124,9 +124,8 @@ def backfill(
     retry_failed : try failed units and files again (``on_error="collect"`` leaves them)
     changed : a source that has changed since its backfill began: "raise", or write it "again"
     connection : a Connection or a URL; None: see `use`
-    options : see `FileOptions` (columns, filter, file_column, format, csv), `BackfillOptions`
-        (verify, durable, memory) and `WriteOptions`; ``replace`` and ``duplicates`` are those of
-        `write` only. `progress` is "auto", True, False, or a callable that gets a `Standing`
+    options : those of `write`, but for ``replace`` and ``duplicates``, and what is said of files; a
+        callable `progress` gets a `Standing`
 
     Returns
     -------
@@ -167,7 +166,8 @@ def plan_backfill(
     Parameters
     ----------
     offline : do not ask the server; its schema is unknown then, and its precision taken for ms
-    sources, target, connection, options : as in `backfill`; files only
+    sources, target, connection : as in `backfill`; files only
+    options : as in `backfill`
     """
     connection = hide_url(connection)
     chosen = make_options({k: v for k, v in options.items() if k != "progress"})
@@ -214,8 +214,7 @@ def _backfill(
     progress: Any,
 ) -> BackfillReport:
     connection = hide_url(connection)
-    if changed not in ("raise", "again"):
-        raise OptionsError(f"changed={changed!r} is none of 'raise', 'again'")
+    check_choice("changed", changed, ("raise", "again"))
     conn = resolve_connection(connection)
     goal = parse_target(target, database=conn.options.database)
     book = Manifest(manifest, create=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +14,11 @@ from iotdb_frames.files.options import FileOptions
 from iotdb_frames.options import (
     RetryPolicy,
     WriteOptions,
+    check_choice,
     parse_bytes,
-    show_options,
     write_options,
 )
-from iotdb_frames.options.write import F
+from iotdb_frames.options.shown import F, show_fields
 
 PATIENCE = RetryPolicy(first_wait_s=0.2, total_s=600.0)
 """A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
@@ -55,8 +54,7 @@ class BackfillOptions:
     memory: int = 256 << 20
 
     def __post_init__(self) -> None:
-        if self.verify not in ("count", "values", None):
-            raise OptionsError(f"verify={self.verify!r} is none of 'count', 'values', None")
+        check_choice("verify", self.verify, ("count", "values"), is_optional=True)
         if self.write.replace:
             raise OptionsError(
                 "replace=True is not for backfills: a unit would delete what another one wrote",
@@ -121,18 +119,14 @@ def make_options(given: Mapping[str, Any]) -> BackfillOptions:
 
 def show_all_options(call: F) -> F:
     """Let a notebook's help and Tab show what may be asked in place of ``**options``."""
-    show_options(call)
-    signature = inspect.signature(call)
-    shown = [p for p in signature.parameters.values() if p.name not in ("replace", "duplicates")]
-    job = BackfillOptions()
-    defaults = {name: getattr(job.files, name) for name in _OF_FILES} | {"csv": None}
-    defaults |= {name: getattr(job, name) for name in _OF_JOBS}
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for name, default in defaults.items()
-    ]
-    call.__signature__ = signature.replace(parameters=[*shown, *more])  # type: ignore[attr-defined]
-    return call
+    names = {f.name for f in fields(WriteOptions)} - {"replace", "duplicates"}
+    return show_fields(
+        call,
+        *(WriteOptions, FileOptions, BackfillOptions),
+        names=names | {*_OF_FILES, *_OF_JOBS},
+        csv=None,
+        retry=PATIENCE,
+    )
 
 
 def read_asked(asked: Mapping[str, Any]) -> BackfillOptions:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from iotdb_frames.client.pool import SessionPool, closed
 from iotdb_frames.client.retry import call_with_retry
@@ -21,6 +21,7 @@ from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.card import Card
 from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import (
+    ConnectArgs,
     ConnectionOptions,
     RetryPolicy,
     Secret,
@@ -28,6 +29,7 @@ from iotdb_frames.options import (
     default_url,
     hide_url,
     parse_url,
+    show_connect_options,
 )
 from iotdb_frames.wire.answers import Model, ServerInfo
 from iotdb_frames.wire.rpc import Session
@@ -310,7 +312,13 @@ def _password(options: dict[str, Any]) -> Secret:
     raise OptionsError(f"no password for user {options['user']!r}", hint="set IOTDB_PASSWORD")
 
 
-def connect(url: str | None = None, **options: Any) -> Connection:
+@show_connect_options
+def connect(
+    url: str | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+    **options: Unpack[ConnectArgs],
+) -> Connection:
     """A connection to the IoTDB that `url` names.
 
     Parameters
@@ -318,13 +326,13 @@ def connect(url: str | None = None, **options: Any) -> Connection:
     url : ``iotdb://user:password@host:6667,host2:6667/database?pool_size=4&tls=true``; ``local:``
         or ``local:///dir`` for your own local server; None: the environment's ``IOTDB_URL``, the
         profile in your configuration file, then ``iotdb://root:root@127.0.0.1:6667``
-    options : fields of `ConnectionOptions`, which win over the URL, and ``retry=RetryPolicy(…)``
+    retry : how what may succeed later is tried again: a `RetryPolicy`
+    options : they win over the URL
 
     Raises
     ------
     OptionsError : an unknown option, or one out of range. Nothing is opened before the first use.
     """
-    retry = options.pop("retry", None)
     if retry is not None:
         check_retry(retry)
     if "password" in options:
@@ -332,7 +340,7 @@ def connect(url: str | None = None, **options: Any) -> Connection:
     # As Secrets, so that no traceback that shows variables shows them.
     url = Secret(url or default_url() or "iotdb://127.0.0.1:6667")
     if url.startswith("local:"):
-        return _connect_local(url, options, retry)
+        return _connect_local(url, dict(options), retry)
     parsed = parse_url(url, options)
     parsed["password"] = _password(parsed)
     fixed = ConnectionOptions(**parsed)

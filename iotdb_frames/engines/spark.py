@@ -86,8 +86,8 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
 
     def connect(self) -> Connection:
         """A connection to where the options say."""
-        password = {"password": self.given["password"]} if "password" in self.given else {}
-        return connect(self.given.get("url"), **password)
+        url, password = self.given.get("url"), self.given.get("password")
+        return connect(url) if password is None else connect(url, password=password)
 
     def endpoint(self, connection: Connection) -> Endpoint:
         """Where tasks connect to."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError
+from iotdb_frames.options import check_choice
 
 FORMATS = {
     ".parquet": "parquet",
@@ -117,9 +118,7 @@ def find_files(sources: Any, *, format: str | None = None) -> tuple[list[SourceF
     ------
     OptionsError : nothing is there, or its format is not known.
     """
-    if format is not None and format not in set(FORMATS.values()):
-        known = ", ".join(sorted(set(FORMATS.values())))
-        raise OptionsError(f"format={format!r} is none of {known}")
+    check_choice("format", format, sorted(set(FORMATS.values())), is_optional=True)
     found: dict[str, SourceFile] = {}
     notes: list[str] = []
     for source in source_list(sources):

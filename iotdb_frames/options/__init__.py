@@ -2,12 +2,14 @@
 
 from iotdb_frames.options.connection import (
     DEFAULT_PORT,
+    ConnectArgs,
     ConnectionOptions,
     Secret,
     default_url,
     hide_fields,
     hide_url,
     parse_url,
+    show_connect_options,
     zone_name,
 )
 from iotdb_frames.options.types import (
@@ -18,6 +20,7 @@ from iotdb_frames.options.types import (
     TSDataType,
     TSEncoding,
     as_enum,
+    check_choice,
     check_retry,
     check_whole,
     parse_bytes,
@@ -34,6 +37,7 @@ __all__ = [
     "DEFAULT_PORT",
     "NO_RETRY",
     "CompressionType",
+    "ConnectArgs",
     "ConnectionOptions",
     "RetryPolicy",
     "SchemaOption",
@@ -44,6 +48,7 @@ __all__ = [
     "WriteArgs",
     "WriteOptions",
     "as_enum",
+    "check_choice",
     "check_retry",
     "check_whole",
     "default_url",
@@ -51,6 +56,7 @@ __all__ = [
     "hide_url",
     "parse_bytes",
     "parse_url",
+    "show_connect_options",
     "show_options",
     "write_options",
     "zone_name",

@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, did_you_mean
+from iotdb_frames.options.shown import F, show_fields
 from iotdb_frames.options.types import check_whole
 
 DEFAULT_PORT = 6667
@@ -180,14 +181,42 @@ class ConnectionOptions:
         return f"iotdb://{user}@{hosts}{'/' * bool(database)}{database}"
 
 
+class ConnectArgs(TypedDict, total=False):
+    """What `connect` takes beside the URL, for type checkers: the fields of `ConnectionOptions`."""
+
+    hosts: tuple[tuple[str, int], ...]
+    user: str
+    password: str
+    database: str | None
+    pool_size: int
+    tls: bool
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    time_zone: str
+    fetch_size: int
+    connect_timeout_s: float
+    timeout_s: float
+    pool_timeout_s: float
+    schema_age_s: float
+
+
+def show_connect_options(call: F) -> F:
+    """Let a notebook's help and Tab show the fields of `ConnectionOptions`."""
+    return show_fields(call, ConnectionOptions)
+
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def _parse_option(name: str, value: Any) -> Any:
     kinds = {f.name: str(f.type) for f in fields(ConnectionOptions)}
     if name not in kinds or name in ("hosts", "user", "password", "database"):
-        choices = ", ".join(sorted(set(kinds) - {"hosts", "user", "password", "database"}))
-        raise OptionsError(f"unknown option {name!r}; choose from {choices}")
+        choices = sorted(set(kinds) - {"hosts", "user", "password", "database"})
+        raise OptionsError(
+            f"unknown option {name!r}; choose from {', '.join(choices)}",
+            hint=did_you_mean(name, choices),
+        )
     if not isinstance(value, str) or kinds[name].startswith("str"):
         return value
     try:

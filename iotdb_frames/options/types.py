@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, did_you_mean
 
 
 class TSDataType(IntEnum):
@@ -77,6 +78,30 @@ def check_whole(name: str, value: Any, *, least: int = 1) -> None:
         raise OptionsError(f"{name}={value!r} must be a whole number, at least {least}")
 
 
+def check_choice(
+    name: str, value: Any, choices: Iterable[str], *, is_optional: bool = False
+) -> None:
+    """Refuse what is not one of a closed list.
+
+    Parameters
+    ----------
+    is_optional : whether None will do, too
+
+    Raises
+    ------
+    OptionsError : with the option's name, all choices, and the one that was meant.
+    """
+    known = tuple(choices)
+    if (value is None and is_optional) or (isinstance(value, str) and value in known):
+        return
+    *others, last = [*map(repr, known), *["None"] * is_optional]
+    is_near = isinstance(value, str) and value
+    raise OptionsError(
+        f"{name}={value!r} must be {', '.join(others)} or {last}",
+        hint=did_you_mean(value, known) if is_near else None,
+    )
+
+
 def as_enum(kind: type[E], value: E | int | str) -> E:
     """A member of `kind`, given as itself, its number or its name in any case."""
     try:
@@ -86,9 +111,10 @@ def as_enum(kind: type[E], value: E | int | str) -> E:
             raise TypeError
         return kind(int(value))
     except (KeyError, ValueError, TypeError):
-        names = ", ".join(member.name for member in kind)
+        names = [member.name for member in kind]
         raise OptionsError(
-            f"{value!r} is not a valid {kind.__name__}; choose from {names}"
+            f"{value!r} is not a valid {kind.__name__}; choose from {', '.join(names)}",
+            hint=did_you_mean(value, names) if isinstance(value, str) else None,
         ) from None
 
 

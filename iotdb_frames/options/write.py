@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from iotdb_frames.errors import OptionsError, nearest
+from iotdb_frames.options.shown import F, show_fields
 from iotdb_frames.options.types import (
     RetryPolicy,
     TimeseriesOption,
     TSDataType,
     as_enum,
+    check_choice,
     check_retry,
     check_whole,
     parse_bytes,
@@ -152,12 +153,7 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            is_left_out = name == "time_unit" and value is None
-            if not is_left_out and (not isinstance(value, str) or value not in choices):
-                raise OptionsError(
-                    f"{name}={value!r} is not one of {', '.join(map(repr, choices))}"
-                )
+            check_choice(name, getattr(self, name), choices, is_optional=name == "time_unit")
         for name in ("aligned", "create", "replace"):
             value = getattr(self, name)
             if not isinstance(value, bool | np.bool_):
@@ -183,7 +179,7 @@ class WriteOptions:
         is_auto = isinstance(self.progress, str) and self.progress == "auto"
         if not is_auto and not isinstance(self.progress, bool) and not callable(self.progress):
             raise OptionsError(
-                f'progress={self.progress!r} is not one of "auto", True, False or a callable'
+                f'progress={self.progress!r} must be "auto", True, False or a callable'
             )
         object.__setattr__(self, "series", _normal_schema(self.schema))
 
@@ -216,24 +212,9 @@ class WriteArgs(TypedDict, total=False):
     progress: bool | Literal["auto"] | Callable[[int, int], None]
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
 def show_options(call: F) -> F:
-    """Make a notebook's help and Tab show the fields of `WriteOptions` instead of ``**options``."""
-    signature = inspect.signature(call)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=f.default if f.default_factory is MISSING else f.default_factory(),
-        )
-        for f in fields(WriteOptions)
-        if f.init
-    ]
-    call.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-    return call
+    """Let a notebook's help and Tab show the fields of `WriteOptions` in place of ``**options``."""
+    return show_fields(call, WriteOptions)
 
 
 def write_options(options: Mapping[str, Any], *, also: Iterable[str] = ()) -> WriteOptions:

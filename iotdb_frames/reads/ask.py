@@ -14,6 +14,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.codec.times import moment, rescale, to_timedelta
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import check_choice
 from iotdb_frames.reads.select import AGGREGATES
 from iotdb_frames.reads.where import conditions
 
@@ -162,8 +163,7 @@ def _check_windows(every: Any, agg: Any, fill: Any) -> None:
     if every is None and fill is not None:
         raise OptionsError("fill= goes with every=", hint='every="1min", agg="mean", fill="linear"')
     for word in agg.values() if isinstance(agg, Mapping) else [agg]:
-        if agg is not None and (not isinstance(word, str) or word not in AGGREGATES):
-            raise OptionsError(f"agg={word!r} is not known; there are {', '.join(AGGREGATES)}")
+        check_choice("agg", word, AGGREGATES, is_optional=agg is None)
 
 
 def _ticks(every: Any, precision: Any) -> int:

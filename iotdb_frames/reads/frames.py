@@ -30,8 +30,8 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.codec.times import zone_ends
-from iotdb_frames.errors import FrameError, OptionsError
-from iotdb_frames.options import zone_name
+from iotdb_frames.errors import FrameError
+from iotdb_frames.options import check_choice, zone_name
 
 DtypeBackend = Literal["pyarrow", "numpy"] | None
 
@@ -48,10 +48,7 @@ def check_form(*, tz: Any, dtype_backend: Any) -> None:
     ------
     OptionsError : an unknown dtype backend or zone.
     """
-    if dtype_backend is not None and (
-        not isinstance(dtype_backend, str) or dtype_backend not in ("pyarrow", "numpy")
-    ):
-        raise OptionsError(f'dtype_backend={dtype_backend!r} is neither "pyarrow" nor "numpy"')
+    check_choice("dtype_backend", dtype_backend, ("pyarrow", "numpy"), is_optional=True)
     if tz is not None:
         zone_name(tz, option="tz")
 

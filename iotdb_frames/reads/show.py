@@ -10,7 +10,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import hide_url
+from iotdb_frames.options import check_choice, hide_url
 from iotdb_frames.reads.schema_frame import SchemaFrame
 from iotdb_frames.reads.sql import check_model, run_query
 from iotdb_frames.wire.answers import Model
@@ -87,9 +87,7 @@ def show(
     connection = hide_url(connection)
     conn = resolve_connection(connection)
     known = {"tree": _TREE, "table": _TABLE}
-    if not isinstance(what, str) or what not in {*_TREE, *_TABLE, *_BOTH}:
-        choices = ", ".join(sorted({*_TREE, *_TABLE, *_BOTH}))
-        raise OptionsError(f"what={what!r} is not known; there are {choices}")
+    check_choice("what", what, sorted({*_TREE, *_TABLE, *_BOTH}))
     if target is not None and not isinstance(target, str):
         raise OptionsError(f"target={target!r} is not text", hint='e.g. "root.plant"')
     model = check_model(model)

@@ -14,7 +14,7 @@ from iotdb_frames.codec.params import bind
 from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, QueryError, raise_explained
-from iotdb_frames.options import hide_url
+from iotdb_frames.options import check_choice, hide_url
 from iotdb_frames.reads.ask import check_count
 from iotdb_frames.reads.cursor import MEMORY_WAIT_S, open_cursor
 from iotdb_frames.reads.explain import explain
@@ -251,6 +251,5 @@ def frames(
 
 def check_model(model: Any) -> Literal["tree", "table"] | None:
     """Raise unless `model` is None or one of the two."""
-    if model is not None and (not isinstance(model, str) or model not in ("tree", "table")):
-        raise OptionsError(f'model={model!r} is neither "tree" nor "table"')
-    return model  # type: ignore[return-value]
+    check_choice("model", model, ("tree", "table"), is_optional=True)
+    return model  # type: ignore[no-any-return]

@@ -84,7 +84,8 @@ def plan(
     Parameters
     ----------
     offline : do not ask the server; its schema is unknown then, and its precision taken for ms
-    data, target, connection, options : as in `write`; of a stream, the first batch
+    data, target, connection : as in `write`; of a stream, the first batch
+    options : see `WriteOptions`
 
     Returns
     -------

@@ -90,7 +90,7 @@ def test_what_a_path_says(tree: Path) -> None:
         ("nowhere/*.csv", None, "there is no folder"),
         ("*.xlsx", None, "has no file to read"),
         ("notes.md", None, "has no file to read"),
-        ("", "xlsx", "is none of"),
+        ("", "xlsx", "must be"),
         ("klingon://x", None, "cannot be opened"),
     ],
 )

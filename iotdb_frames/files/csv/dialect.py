@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from iotdb_frames.display.card import plural
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, did_you_mean
+from iotdb_frames.options import check_choice
 
 KNOWN_NULLS = (
     "",
@@ -97,8 +98,7 @@ class CsvDialect:
         if self.decimal is not None and self.decimal == self.thousands:
             raise OptionsError("csv: decimal is thousands, too")
         for column, kind in (self.types or {}).items():
-            if kind not in TYPES:
-                raise OptionsError(f"csv: types[{column!r}]={kind!r} is none of {', '.join(TYPES)}")
+            check_choice(f"csv: types[{column!r}]", kind, TYPES)
 
     @classmethod
     def of(cls, given: CsvDialect | Mapping[str, Any] | None) -> CsvDialect:
@@ -109,7 +109,8 @@ class CsvDialect:
         for name in given or {}:
             if name not in known:
                 raise OptionsError(
-                    f"csv: unknown option {name!r}", hint=f"there are {', '.join(sorted(known))}"
+                    f"csv: unknown option {name!r}; there are {', '.join(sorted(known))}",
+                    hint=did_you_mean(name, known),
                 )
         return cls(**(given or {}))
 
