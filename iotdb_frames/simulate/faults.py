@@ -1,40 +1,4 @@
-"""Faults: what breaks, when, how long, how likely and how badly.
-
-A fault hits in episodes.
-
-- Without `probability` there is one: from `onset` (default: the start) for `duration` (default: to
-  the end; a spike: one row).
-- With `probability`, each row from `onset` on that is in no episode starts one with that chance;
-  it lasts `duration`. So a fault of one-row episodes hits each row with just that probability, and
-  one of episodes of L rows hits the share ``p L / (1 + p (L - 1))``.
-
-Value faults change cells; each sensor has episodes of its own. They act in this order, whatever
-the order they are given in, because that is how a sensor is built:
-
-| kind | what happens in an episode | severity | default | episode |
-|---|---|---|---|---|
-| bias | readings are off by it | σ | 3 | 20 rows |
-| drift | the error grows evenly, up to it in the last row | σ | 3 | 20 rows |
-| variance | normal noise of this standard deviation is added | σ | 3 | 20 rows |
-| spike | readings jump by it, up or down | σ | 8 | 1 row |
-| stuck | the reading before the episode is repeated | none | | 20 rows |
-| dropout | readings are missing | share of rows | 1 | 1 row |
-
-σ is the standard deviation of the sensor's clean readings in its first block of 4,096 rows (1 if
-they do not vary); ``relative=False`` takes severity in the sensor's own unit.
-
-Delivery faults are the device's. They change when a row arrives, how often, and its time:
-
-| kind | what happens to the rows of an episode | severity | default | episode |
-|---|---|---|---|---|
-| delay | all arrive later by it | s | 5 | 20 rows |
-| straggler | each arrives late by a random time up to it, overtaken by later rows | s | 5 | 1 row |
-| late_batch | held, and arrive together this long after the last of them | s | 5 | 20 rows |
-| offline | nothing arrives; all comes as a burst when the episode is over | none | | 60 rows |
-| duplicate | each arrives this many times more | copies | 1 | 1 row |
-| jitter | times are off by normal noise of this standard deviation | s | period / 10 | 1 row |
-| skew | the clock gains this each second; set right at the end | s/s | 0.01 | 60 rows |
-"""
+"""Faults: what breaks, when, how long, how likely and how badly."""
 
 from __future__ import annotations
 
@@ -56,7 +20,7 @@ from iotdb_frames.simulate.signals.base import unknown_name
 
 @dataclass(frozen=True, kw_only=True)
 class FaultKind:
-    """One row of the tables above."""
+    """One row of the tables of `Fault`."""
 
     severity: float | None
     rows: int
@@ -102,7 +66,42 @@ _OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a source; see the tables above.
+    """One fault of a source: what breaks, when, how long, how likely and how badly.
+
+    A fault hits in episodes.
+
+    - Without `probability` there is one: from `onset` (default: the start) for `duration` (default:
+      to the end; a spike: one row).
+    - With `probability`, each row from `onset` on that is in no episode starts one with that
+      chance; it lasts `duration`. So a fault of one-row episodes hits each row with just that
+      probability, and one of episodes of L rows hits the share ``p L / (1 + p (L - 1))``.
+
+    Value faults change cells; each sensor has episodes of its own. They act in this order,
+    whatever the order they are given in, because that is how a sensor is built:
+
+    | kind | what happens in an episode | severity | default | episode |
+    |---|---|---|---|---|
+    | bias | readings are off by it | σ | 3 | 20 rows |
+    | drift | the error grows evenly, up to it in the last row | σ | 3 | 20 rows |
+    | variance | normal noise of this standard deviation is added | σ | 3 | 20 rows |
+    | spike | readings jump by it, up or down | σ | 8 | 1 row |
+    | stuck | the reading before the episode is repeated | none | | 20 rows |
+    | dropout | readings are missing | share of rows | 1 | 1 row |
+
+    σ is the standard deviation of the sensor's clean readings in its first block of 4,096 rows (1
+    if they do not vary); ``relative=False`` takes severity in the sensor's own unit.
+
+    Delivery faults are the device's. They change when a row arrives, how often, and its time:
+
+    | kind | what happens to the rows of an episode | severity | default | episode |
+    |---|---|---|---|---|
+    | delay | all arrive later by it | s | 5 | 20 rows |
+    | straggler | each is late by a random time up to it, overtaken by later rows | s | 5 | 1 row |
+    | late_batch | held, and arrive together this long after the last of them | s | 5 | 20 rows |
+    | offline | nothing arrives; all comes as a burst when the episode is over | none | | 60 rows |
+    | duplicate | each arrives this many times more | copies | 1 | 1 row |
+    | jitter | times are off by normal noise of this standard deviation | s | period / 10 | 1 row |
+    | skew | the clock gains this each second; set right at the end | s/s | 0.01 | 60 rows |
 
     Parameters
     ----------

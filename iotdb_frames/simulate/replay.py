@@ -262,6 +262,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     try:
         unit = unit_of_int96(file, pq.read_metadata(file), name=str(file))
         return pd.read_parquet(file, engine="pyarrow", coerce_int96_timestamp_unit=unit)
+    except FileNotFoundError as exc:
+        raise FrameError(f"there is no file {file}") from exc
     except (OSError, pa.ArrowException) as exc:
         raise FrameError(
             f"{file} cannot be read: {exc}", hint="replay takes a Parquet file"

@@ -419,19 +419,19 @@ class SensorSource(Streamable):
         return {"device": [device.name for device in self.devices]}
 
     def _ticks_between(self, start: Any, end: Any) -> tuple[int, int]:
-        low = 0
+        low, high = 0, self.n_ticks
         if start is not None:
-            low = max(0, self.clock.first_tick_at(to_naive_utc(start, name="start")))
+            low = self.clock.first_tick_at(to_naive_utc(start, name="start"))
         if end is not None:
             high = self.clock.first_tick_at(to_naive_utc(end, name="end"))
-            high = high if self.n_ticks is None else min(high, self.n_ticks)
-        elif self.n_ticks is None:
+            if high < max(low, 0):
+                is_early = start is None or low < 0
+                begin = f"the source begins, at {self.start}" if is_early else f"{start=}"
+                raise OptionsError(f"end={end!r} is before {begin}")
+        if high is None:
             raise OptionsError("this source has no end", hint="end=, or SensorSource(duration=)")
-        else:
-            high = self.n_ticks
-        if start is not None and end is not None and high < low:
-            raise OptionsError(f"end={end!r} is before start={start!r}")
-        return low, max(low, high)
+        high = high if self.n_ticks is None else min(high, self.n_ticks)
+        return max(0, low), max(0, low, high)
 
     def _window_ticks(self, window: Span, name: str) -> int:
         if isinstance(window, (int, np.integer)) and not isinstance(window, bool):

@@ -78,8 +78,9 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """A file that is not there, or is not Parquet, is an error of ours that names it."""
     (tmp_path / "other.parquet").write_text("no Parquet")
     for name in ("nowhere.parquet", "other.parquet"):
-        with pytest.raises(FrameError, match=name):
+        with pytest.raises(FrameError, match=name) as caught:
             replay(tmp_path / name)
+        assert len(str(caught.value).splitlines()) == (1 if name == "nowhere.parquet" else 2)
 
 
 @given(low=st.integers(0, 70), size=st.integers(0, 70))

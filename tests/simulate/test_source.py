@@ -165,6 +165,11 @@ def test_frames_between_times() -> None:
     assert len(source.frame("2026-01-01", "2026-01-01")) == 0
     before = source.frame("2025-01-01", "2026-01-01 00:00:01")
     assert len(before) == 10
+    for start in ("2024-01-01", None):
+        with pytest.raises(OptionsError, match="the source begins, at 2026-01-01"):
+            source.frame(start, "2024-01-02")
+    with pytest.raises(OptionsError, match="is before start='2027"):
+        source.frame("2027-01-01", "2026-02-01")
 
 
 def test_a_year_at_once() -> None:
