@@ -508,10 +508,8 @@ def test_faults_from_strings() -> None:
 
 
 def test_the_tables_name_all_kinds() -> None:
-    """The module's tables have a row for each kind, and no other."""
-    from iotdb_frames.simulate import faults
-
+    """The tables of `Fault` have a row for each kind, and no other."""
     rows = [
-        line.split("|")[1].strip() for line in (faults.__doc__ or "").splitlines() if "|" in line
+        line.split("|")[1].strip() for line in (Fault.__doc__ or "").splitlines() if "|" in line
     ]
     assert [row for row in rows if row not in ("kind", "---")] == list(KINDS)
