@@ -286,7 +286,7 @@ def test_refused_rows_go_to_the_dead_letter(run: Run, tmp_path: Path) -> None:
         (["--delimiter", "ab"], ["'ab'"]),
         (["--chunk", "lots"], ["chunk='lots'"]),
         (["--url", "http://x"], ["not an IoTDB URL"]),
-        (["--url", "iotdb://root@127.0.0.1:1"], ["nobody listens at 127.0.0.1:1", "local:"]),
+        (["--url", "iotdb://root@127.0.0.1:1"], ["nothing is listening at 127.0.0.1:1", "local:"]),
     ],
 )
 def test_wrong_options_are_explained(
@@ -337,7 +337,9 @@ def test_doctor_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     """Doctor ends with code 1 where what was asked for does not work, each with its remedy."""
     result = run("doctor", "--url", "iotdb://root@127.0.0.1:1")
     assert result.exit_code == 1
-    assert re.search(r"✗ --url +nobody listens at 127.0.0.1:1\n +→ start IoTDB", result.output)
+    assert re.search(
+        r"✗ --url +nothing is listening at 127.0.0.1:1\n +→ start IoTDB", result.output
+    )
     monkeypatch.setenv("IOTDB_PASSWORD", "wrong")
     result = run("doctor")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Connections: who to talk to, one pool a dialect, fail-over and retry."""
+"""Connections: options, one pool per SQL dialect, fail-over and retry."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ T = TypeVar("T")
 
 
 class Connection:
-    """A thread-safe connection to one IoTDB: at most `pool_size` sessions a dialect.
+    """A thread-safe connection to one IoTDB: at most `pool_size` sessions per SQL dialect.
 
     Made by `iotdb_frames.connect`; a context manager. Opens nothing before its first use.
 
     Parameters
     ----------
-    resolve : gives the options each time a session opens (a ``local:`` server may have moved)
-    label : what a repr shows
-    retry : how openings and idempotent requests are tried again
-    clock : measures waits for a free session and between tries
+    resolve : returns the options each time a session opens (a ``local:`` server may have moved)
+    label : shown in a repr
+    retry : how openings and idempotent requests are retried
+    clock : measures waits for a free session and between attempts
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Connection:
         return f"<Connection {self._label}{version}{' ' + pools if pools else ''}>"
 
     def _repr_html_(self) -> str:
-        facts: list[tuple[str, Any]] = [("IoTDB", self._version or "not asked yet")]
+        facts: list[tuple[str, Any]] = [("IoTDB", self._version or "not connected yet")]
         for model, pool in self._pools.items():
             stats = pool.stats
             facts.append(
@@ -92,7 +92,7 @@ class Connection:
     def __reduce__(self) -> Any:
         raise TypeError(
             "a Connection cannot be pickled: pickle iotf.Endpoint.of(connection), which takes the "
-            "password from IOTDB_PASSWORD over there, or with travels=True holds it"
+            "password from IOTDB_PASSWORD where it is loaded, or contains it with travels=True"
         )
 
     def __enter__(self) -> Connection:
@@ -104,14 +104,14 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close every session, also those in use; who waits for the server raises PoolClosed."""
+        """Close every session, even those in use; calls waiting for the server raise PoolClosed."""
         self._is_closed = True
         for event in self._told_closed:
             event.set()
         _close_pools(self._pools)
 
     def tell_closed(self, event: threading.Event) -> None:
-        """Have `close` set an event on which somebody waits who needs the server."""
+        """Have `close` set an event, for a wait elsewhere that needs the server."""
         self._told_closed.add(event)
 
     @property
@@ -121,12 +121,12 @@ class Connection:
 
     @property
     def retry(self) -> RetryPolicy:
-        """How openings and idempotent requests are tried again."""
+        """How openings and idempotent requests are retried."""
         return self._retry
 
     @property
     def options(self) -> ConnectionOptions:
-        """The options in force; starts a ``local:`` server where it is not running."""
+        """The options in force; starts a ``local:`` server that is not running."""
         with self._lock:
             if self._options is None:
                 self._options = self._resolve()
@@ -134,12 +134,12 @@ class Connection:
 
     @property
     def default_model(self) -> Model:
-        """ "table" where the options name a database, else "tree"."""
+        """ "table" if the options name a database, otherwise "tree"."""
         return "table" if self.options.database else "tree"
 
     @property
     def server(self) -> ServerInfo:
-        """What the server said when the first session opened; opens one if need be."""
+        """What the server reported when a session opened; opens one if necessary."""
         if self._server is None:
             with self.pool(self.default_model).session() as session:
                 self._server = session.info
@@ -147,7 +147,7 @@ class Connection:
 
     @property
     def version(self) -> str:
-        """The server's version, as ``SHOW VERSION`` says."""
+        """The server's version, from ``SHOW VERSION``."""
         _ = self.server
         return self._version or ""
 
@@ -169,11 +169,11 @@ class Connection:
 
     @property
     def epoch(self) -> int:
-        """Another number as soon as what was seen of the schema may be so no longer.
+        """A number that changes whenever a schema looked up before may be outdated.
 
         That is after each statement through this connection that is not a query, and after a
-        session broke, for the next one may be with another server. What another client changes is
-        not noticed.
+        session broke, for the next one may be on another server. Changes by other clients are not
+        noticed.
         """
         for pool in list(self._pools.values()):
             pool.drop_dead()
@@ -187,7 +187,7 @@ class Connection:
 
         Parameters
         ----------
-        limit_s : ask the last good host only, and for so long; None: see `ConnectionOptions`
+        limit_s : try only the last good host, for so many seconds; None: see `ConnectionOptions`
         """
         options = self._resolve()
         hosts, errors = options.hosts, []
@@ -228,11 +228,11 @@ class Connection:
         is_idempotent: bool = True,
         policy: RetryPolicy | None = None,
     ) -> T:
-        """Call with a session of the pool; try again what may succeed later.
+        """Call with a session of the pool; retry what may succeed later.
 
         Parameters
         ----------
-        is_idempotent : False: what may have reached the server is not sent again
+        is_idempotent : False: a request that may have reached the server is not sent again
         """
         pool = self.pool(model or self.default_model)
 
@@ -250,12 +250,12 @@ class Connection:
         is_idempotent: bool,
         policy: RetryPolicy | None = None,
     ) -> T:
-        """Call what takes a session of `pool` itself; again what may succeed later."""
+        """Call a function that takes a session of `pool` itself; retry what may succeed later."""
 
         def on_retry(exc: ServerError) -> None:
             if isinstance(exc, ConnectionLost):
                 pool.drop_idle()
-                is_first = self._server is None  # most likely a wrong address: say so at once
+                is_first = self._server is None  # most likely a wrong address: report it at once
                 if is_first or (exc.was_sent and not is_idempotent):
                     raise exc
 
@@ -279,12 +279,12 @@ def _close_pools(pools: dict[Model, SessionPool]) -> None:
 
 
 def read_version(session: Session) -> str:
-    """The server's version; a server older than 2.0 is refused by name."""
+    """The server's version; a server older than 2.0 is refused."""
     from iotdb_frames.codec.tsblock import decode_blocks
 
     header = session.execute("SHOW VERSION")
     if header is None:
-        raise ServerError(f"{session.address} does not tell its version")
+        raise ServerError(f"{session.address} does not report its version")
     try:
         table = decode_blocks(header.blocks, header, precision=session.info.precision)
         version = str(table.column(0)[0].as_py()) if table.num_rows else "unknown"
@@ -300,7 +300,7 @@ def read_version(session: Session) -> str:
 
 
 def _password(options: dict[str, Any]) -> Secret:
-    """The URL's password, the environment's or the prompt's; root's where no user is named."""
+    """The password of the URL, the environment or a prompt; root's default without a user."""
     if "password" in options:
         return Secret(options["password"])
     if "IOTDB_PASSWORD" in os.environ:
@@ -319,15 +319,15 @@ def connect(
     retry: RetryPolicy | None = None,
     **options: Unpack[ConnectArgs],
 ) -> Connection:
-    """A connection to the IoTDB that `url` names.
+    """A connection to the IoTDB at `url`.
 
     Parameters
     ----------
     url : ``iotdb://user:password@host:6667,host2:6667/database?pool_size=4&tls=true``; ``local:``
         or ``local:///dir`` for your own local server; None: the environment's ``IOTDB_URL``, the
         profile in your configuration file, then ``iotdb://root:root@127.0.0.1:6667``
-    retry : how what may succeed later is tried again: a `RetryPolicy`
-    options : they win over the URL
+    retry : a `RetryPolicy`: how openings and idempotent requests are retried
+    options : fields of `ConnectionOptions`, which override the URL
 
     Raises
     ------
@@ -337,7 +337,7 @@ def connect(
         check_retry(retry)
     if "password" in options:
         options["password"] = Secret(options["password"])
-    # As Secrets, so that no traceback that shows variables shows them.
+    # Secrets, so that tracebacks that show variables do not show them.
     url = Secret(url or default_url() or "iotdb://127.0.0.1:6667")
     if url.startswith("local:"):
         return _connect_local(url, dict(options), retry)
@@ -351,10 +351,8 @@ def _connect_local(url: str, options: dict[str, Any], retry: RetryPolicy | None)
     from iotdb_frames.server import ensure_local
 
     address, _, query = url.partition("?")
-    path, database = (
-        address.removeprefix("local:").removeprefix("//"),
-        options.pop("database", None),
-    )
+    path = address.removeprefix("local:").removeprefix("//")
+    database = options.pop("database", None)
     directory = Path(path) if path else None
     extra = parse_url(f"iotdb://localhost/?{query}", options)
     for name in ("hosts", "user", "password"):
@@ -376,9 +374,9 @@ _by_url: dict[str | None, Connection] = {}
 
 
 def use(connection: Connection | str | None) -> Connection | None:
-    """Make a connection, or the one a URL names, that of every call that names none.
+    """Set the connection (or its URL) of every call that names none.
 
-    None forgets it: the environment, the profile and the default address count again.
+    None resets it: the environment, the profile and the default address apply again.
     """
     connection = hide_url(connection)
     global _current
@@ -387,7 +385,7 @@ def use(connection: Connection | str | None) -> Connection | None:
 
 
 def resolve_connection(connection: Connection | str | None) -> Connection:
-    """The connection of a call: its argument, `use`, environment, profile, the default address."""
+    """The connection of a call: its argument, `use`, environment, profile or default address."""
     connection = hide_url(connection)
     if isinstance(connection, Connection):
         return connection

@@ -1,4 +1,4 @@
-"""Where to connect to, as a value that goes to other processes."""
+"""Where to connect to, as a value that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret, hide_ur
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to connect to, and as whom, for another process; made by `Endpoint.of`.
+    """Where to connect to, and as which user, for another process; made by `Endpoint.of`.
 
-    A value: it can be pickled, compared and hashed. Its password shows in no repr, and is in a
-    pickle only where that was asked for.
+    A value: it can be pickled, compared and hashed. Its password never shows in a repr, and is in a
+    pickle only on request.
 
     Attributes
     ----------
-    options : hosts, user, database and all else
-    retry : how openings and idempotent requests are tried again
-    here : the connection that it was made of, in the process that made it; not in a pickle
+    options : hosts, user, database and all others
+    retry : how openings and idempotent requests are retried
+    here : the connection it was made from, in the same process; not in a pickle
     """
 
     options: ConnectionOptions
@@ -37,10 +37,10 @@ class Endpoint:
 
         Parameters
         ----------
-        connection : a Connection or a URL; None: see `use`. A ``local:`` server is started, and is
-            the address that it has now
-        travels : whether a pickle holds the password, for workers that you trust. Without, they
-            take that of their own ``IOTDB_PASSWORD``, unless it is a `Secret` that travels
+        connection : a Connection or a URL; None: see `use`. A ``local:`` server is started, and its
+            present address is used
+        travels : whether a pickle contains the password, for workers that you trust. If not, they
+            use their own ``IOTDB_PASSWORD``, unless it is a `Secret` that travels
         """
         connection = hide_url(connection)
         found = resolve_connection(connection)
@@ -54,18 +54,18 @@ class Endpoint:
         return Endpoint, (self.options, self.retry)
 
     def connection(self) -> Connection:
-        """The connection of this process to it: one for all who ask, until it is closed.
+        """This process's connection to it: the same one for every call, until it is closed.
 
-        A server that does not answer is waited for as `retry` says: who made this was there.
+        A server that does not answer is retried as `retry` says: it was there when this was made.
 
         Raises
         ------
-        AuthenticationError : also where the password did not travel, and this process has no
+        AuthenticationError : also if the password did not travel and this process has no
             ``IOTDB_PASSWORD``; ConnectionLost
         """
         if self.here is not None and not self.here.is_closed:
             return self.here
-        key = os.getpid(), self  # a process that was forked must not talk on its parent's sockets
+        key = os.getpid(), self  # a forked process must not use its parent's sockets
         with _opening:
             found = _opened.get(key)
             if found is None or found.is_closed:
@@ -86,8 +86,8 @@ def _open(endpoint: Endpoint) -> Connection:
     except AuthenticationError as exc:
         if not options.password:
             exc.hint = (
-                "no password came along, and this process has none: set IOTDB_PASSWORD where it "
-                "starts, or let it travel: iotf.Endpoint.of(connection, travels=True), "
+                "the password did not travel, and this process has none: set IOTDB_PASSWORD where "
+                "it starts, or let it travel: iotf.Endpoint.of(connection, travels=True), "
                 'iotf.connect(…, password=iotf.Secret("…", travels=True))'
             )
         raise

@@ -36,10 +36,10 @@ class SessionPool:
     Parameters
     ----------
     open_session : opens one; its errors reach the borrower
-    size : at most so many sessions
+    size : most sessions
     timeout_s : limit of the wait for a free one, in seconds
     clock : measures that wait
-    on_lost : told when a session broke: the next one may be with another server
+    on_lost : called when a session broke: the next one may be on another server
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SessionPool:
         return f"<SessionPool {self._n_out} lent, {len(self._idle)} idle, {self.size} at most>"
 
     def _after_fork(self) -> None:
-        """In a forked child: begin anew, and leave the parent's sessions alone."""
+        """In a forked child: start with no sessions, and leave the parent's alone."""
         if self._pid != os.getpid():
             for session in [*self._idle, *self._lent]:
                 session.disown()
@@ -131,7 +131,7 @@ class SessionPool:
                 self._stats.timeouts += 1
                 raise PoolTimeout(
                     f"all {self.size} sessions were busy for {self._timeout_s:g} s",
-                    hint="a larger pool_size=, or close results you no longer read",
+                    hint="use a larger pool_size=, or close results that you no longer read",
                 )
             self._stats.waits += 1
             waiting_since = self._clock.now()
@@ -144,7 +144,7 @@ class SessionPool:
         self._on_lost()
 
     def drop_dead(self) -> None:
-        """Forget idle sessions whose connection ended, as far as can be seen without a request."""
+        """Drop idle sessions whose connection ended, as far as can be seen without a request."""
         self._after_fork()
         with self._condition:
             dead = [session for session in self._idle if not session.is_usable]
@@ -175,7 +175,7 @@ class SessionPool:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A session for the length of a block."""
+        """A session for the duration of a block."""
         session = self.take()
         try:
             yield session
@@ -183,7 +183,7 @@ class SessionPool:
             self.give_back(session)
 
     def drop_idle(self) -> None:
-        """Forget idle sessions, after one of them was found lost."""
+        """Drop all idle sessions, after one of them was found lost."""
         for session in self._take_all_idle():
             session.abandon()
         self._on_lost()
@@ -195,8 +195,7 @@ class SessionPool:
         return idle
 
     def close(self) -> None:
-        """Close every session, also the lent ones; borrowers that wait, for one or for an answer,
-        raise."""
+        """Close every session, even lent ones; borrowers waiting for one or for an answer raise."""
         self._after_fork()
         with self._condition:
             self._is_closed = True
@@ -209,5 +208,5 @@ class SessionPool:
 
 
 def closed() -> PoolClosed:
-    """The error for a use after `close`."""
+    """The error for using a closed connection."""
     return PoolClosed("the connection is closed", hint="open a new one: iotf.connect(…)")

@@ -1,4 +1,4 @@
-"""Try again what may succeed later: lost connections and retryable codes, with full jitter."""
+"""Retry what may succeed later, after lost connections and retryable codes, with full jitter."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def call_with_retry(
     is_told: bool = True,
     clock: Clock = CLOCK,
 ) -> T:
-    """The result of `call`, tried again as `policy` says.
+    """The result of `call`, retried as `policy` says.
 
     Parameters
     ----------
-    on_retry : told each error that is about to be tried again; may raise to give up
-    give_up : once set, nothing is tried again, and a wait ends at once
-    is_told : log as a warning, which a terminal and a notebook show, what is waited for where it
-        takes more than a moment; False where `on_retry` says it
+    on_retry : called with each error before a retry; may raise to give up
+    give_up : once set, nothing is retried, and a wait ends at once
+    is_told : log a longer wait as a warning, which terminals and notebooks show; False if
+        `on_retry` reports it
 
     Raises
     ------

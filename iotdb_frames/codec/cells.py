@@ -1,8 +1,7 @@
 """Values of one column as the exact cells of an IoTDB type, or the reason why not.
 
-The check of a whole frame and the encoder call the same `to_cells`, so a plan cannot disagree with
-the write. A value is never rounded, wrapped or cut silently: where it would be, its row is marked
-bad.
+The check of a whole frame and the encoder both call `to_cells`, so a plan cannot disagree with the
+write. A value is never silently rounded, wrapped or truncated: its row is marked bad instead.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Precision = Literal["ms", "us", "ns"]
 
 @dataclass(frozen=True)
 class Rules:
-    """How cells are made.
+    """How values are converted to cells.
 
     precision : of the server's times
     time_zone : of naive times
@@ -54,10 +53,10 @@ class Cells:
 
     values : numpy array of the wire's dtype in native order, shape (n,), undefined where null; or
         an Arrow binary array for TEXT, STRING and BLOB
-    is_null : bool, shape (n,), or None where none is missing
-    is_bad : bool, shape (n,), or None where all are exact
+    is_null : bool, shape (n,), or None if none is missing
+    is_bad : bool, shape (n,), or None if all are exact
     why : what is wrong with the bad ones, if any
-    n_lossy : how many lost precision, where `Rules.is_lossy`
+    n_lossy : how many lost precision, with `Rules.is_lossy`
     """
 
     values: np.ndarray | pa.Array
@@ -111,7 +110,7 @@ class Cells:
 
 
 def check_target(source: Source, target: TSDataType) -> None:
-    """Refuse a pairing of dtype and IoTDB type that could never be exact.
+    """Refuse a combination of dtype and IoTDB type that could never be exact.
 
     Raises
     ------
@@ -134,7 +133,8 @@ def check_target(source: Source, target: TSDataType) -> None:
             column=source.label,
             hint=f"{how}, or write it as {names}",
         )
-    if target == TSDataType.DATE and kind == "timestamp" and _values_type(source.type).tz:
+    plain = source.type.value_type if pa.types.is_dictionary(source.type) else source.type
+    if target == TSDataType.DATE and kind == "timestamp" and plain.tz:
         raise ColumnTypeError(
             f"column {source.label!r} ({source.dtype}) cannot go into DATE: a date has no zone",
             column=source.label,
@@ -142,18 +142,14 @@ def check_target(source: Source, target: TSDataType) -> None:
         )
 
 
-def _values_type(source: pa.DataType) -> pa.DataType:
-    return source.value_type if pa.types.is_dictionary(source) else source
-
-
 def is_total(source: Source, target: TSDataType) -> bool:
-    """Whether every value of the column fits, whatever it is, so that no check is needed."""
+    """Whether any value of the column's dtype fits, so that no check is needed."""
     kind, wire = kind_of(source.type), WIRE[target]
     if kind in ("int", "float") and not pa.types.is_dictionary(source.type):
         plain = np.dtype(source.type.to_pandas_dtype())
         if source.dtype == "object" or wire is None:
             return False
-        # numpy calls int64 to float64 safe, which above 2^53 it is not.
+        # numpy calls int64 to float64 safe, but above 2^53 it is not.
         is_rounded = wire.kind == "f" and plain.kind in "iu" and plain.itemsize == 8
         return np.can_cast(plain, wire, "safe") and not is_rounded
     if kind in ("bool", "null", "string"):
@@ -171,7 +167,7 @@ def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Ce
 
     Raises
     ------
-    ColumnTypeError : values that do not even convert (`.row` is None).
+    ColumnTypeError : values that cannot be converted at all (`.row` is None).
     """
     try:
         return _convert(source.take(rows), source.type, target, rules)
@@ -217,7 +213,7 @@ def _all_null(n_rows: int, wire: np.dtype | None) -> Cells:
 def _binary(data: pa.Array, target: TSDataType) -> Cells:
     """Texts and bytes as Arrow binary with 32-bit offsets.
 
-    A dictionary stays one where it is the smaller, so that each of its texts is packed once.
+    A dictionary is kept if that is smaller, so that each of its texts is packed once.
     """
     if pa.types.is_dictionary(data.type):
         if len(data.dictionary) > len(data) or data.dictionary.null_count or data.null_count:
@@ -235,7 +231,7 @@ def _binary(data: pa.Array, target: TSDataType) -> Cells:
 
 
 def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
-    """Arrow values other than texts: the values buffer as numpy, nulls beside."""
+    """Cells of Arrow values other than texts, from the values buffer as numpy and the nulls."""
     is_null = np.asarray(data.is_null()) if data.null_count else None
     source = data.type
     if pa.types.is_boolean(source):
@@ -258,7 +254,7 @@ def _from_arrow(data: pa.Array, target: TSDataType, rules: Rules) -> Cells:
 
 
 def _without_smallest(cells: Cells, ticks: np.ndarray, is_null: np.ndarray | None) -> Cells:
-    """Times of Arrow, whose smallest int64 is a time, and is missing for everybody else."""
+    """Mark the smallest int64 as bad: to Arrow it is a time, to numpy and pandas a missing one."""
     if not len(ticks) or ticks.min() != NAT:
         return cells
     is_smallest = ticks == NAT if is_null is None else (ticks == NAT) & ~is_null
@@ -270,7 +266,7 @@ def _without_smallest(cells: Cells, ticks: np.ndarray, is_null: np.ndarray | Non
 
 
 def _bits(data: pa.Array) -> np.ndarray:
-    """The values of an Arrow boolean array, undefined where null; Arrow is many times slower."""
+    """The values of an Arrow boolean array, undefined where null; many times faster than Arrow."""
     raw = data.buffers()[1]
     if raw is None:
         return np.zeros(len(data), bool)
@@ -300,7 +296,7 @@ def _judged(
     target: TSDataType,
     rules: Rules,
 ) -> Cells:
-    """Numbers of `target`: what is outside its range is bad, what it rounds is bad or counted."""
+    """Numbers of `target`: one outside its range is bad, a rounded one is bad or counted."""
     if is_null is not None:
         is_inexact = is_inexact & ~is_null
         is_outside = is_outside & ~is_null
@@ -310,7 +306,7 @@ def _judged(
         n_lossy = int(np.count_nonzero(is_inexact & ~is_outside))
         return _bad_cells(values, is_null, is_outside, outside, n_lossy)
     if is_outside.any():
-        # The first row is named, and what is outside of the range has another remedy.
+        # The error names the first row, and a value outside the range has another remedy.
         is_first_outside = is_outside[np.argmax(is_outside | is_inexact)]
         why = outside if is_first_outside else inexact
         return _bad_cells(values, is_null, is_outside | is_inexact, why)
@@ -320,7 +316,7 @@ def _judged(
 def _numbers(
     values: np.ndarray, is_null: np.ndarray | None, target: TSDataType, rules: Rules
 ) -> Cells:
-    """Numbers into the wire's dtype; marks what the cast would change."""
+    """Convert numbers to the wire's dtype; mark what the cast would change."""
     wire = WIRE[target]
     assert wire is not None
     source = values.dtype.newbyteorder("=")
@@ -336,7 +332,7 @@ def _numbers(
                 is_outside = np.isinf(out) & np.isfinite(values)
                 is_inexact = (out.astype(source) != values) & ~np.isnan(values)
             else:
-                # Compare as integers: through float64, 2^53 + 1 would equal 2^53.
+                # Compare as integers: as float64, 2^53 + 1 would equal 2^53.
                 edge = out >= float(np.iinfo(source).max)
                 is_inexact = edge | (np.where(edge, 0, out).astype(source) != values)
         else:
@@ -360,19 +356,20 @@ def _numbers(
 def _decimals(
     data: pa.Array, is_null: np.ndarray | None, target: TSDataType, rules: Rules
 ) -> Cells:
-    """Decimals that come back the same at their own scale."""
+    """Convert decimals; exact ones read back the same at their own scale."""
     wire = WIRE[target]
     assert wire is not None
     own = pa.decimal256(76, data.type.scale)
     if wire.kind == "i":
-        # Without a detour over floats, which end at 2^53. Both casts cut or wrap what does not fit.
+        # Not through floats, exact only to 2^53. Both casts truncate or wrap what does not fit.
         whole = pc.cast(data, pa.decimal256(76, 0), safe=False)
         numbers = pc.cast(whole, pa.from_numpy_dtype(wire), safe=False)
         is_outside = _differs(pc.cast(numbers, whole.type), whole)
         is_inexact = _differs(pc.cast(whole, own), pc.cast(data, own))
         return _judged(values_of(numbers, wire), is_null, is_outside, is_inexact, target, rules)
-    floats = pc.cast(pc.cast(data, pa.string()), pa.float64())  # the nearest; Arrow's own is not
-    # Rounding is judged below, at the decimals' own scale; the range is judged here.
+    # Through text, for Arrow's direct cast does not give the nearest float.
+    floats = pc.cast(pc.cast(data, pa.string()), pa.float64())
+    # The range is checked here; rounding is checked below, at the decimals' own scale.
     cells = _numbers(
         values_of(floats, np.dtype("f8")), is_null, target, replace(rules, is_lossy=True)
     )
@@ -386,7 +383,7 @@ def _decimals(
 
 
 def _are_inexact(seen: pa.Array, data: pa.Array) -> np.ndarray:
-    """Which decimals are not what they were, each at its own scale, that of its last digit."""
+    """Which decimals were changed, each compared at its own scale, that of its last digit."""
     own = pa.decimal256(76, data.type.scale)
     data = pc.cast(data, own)
     is_inexact = np.ones(len(data), bool)
@@ -400,7 +397,7 @@ def _are_inexact(seen: pa.Array, data: pa.Array) -> np.ndarray:
 
 
 def _differs(one: pa.Array, other: pa.Array) -> np.ndarray:
-    """Where two arrays differ, bool, shape (n,); nowhere where one is null."""
+    """Where two arrays differ, bool, shape (n,); False where either is null."""
     return np.asarray(pc.not_equal(one, other).fill_null(False).to_numpy(zero_copy_only=False))
 
 

@@ -1,8 +1,8 @@
-"""Times that are numbers with a fraction: floats and decimals that count a unit from 1970, exactly.
+"""Exact times from numbers with a fraction: floats and decimals that count a unit since 1970.
 
-A float stands for the shortest decimal that is nearest to it, as it shows itself: 1564388230.097 is
-97 ms, though the float is a little less. What is finer than the server's precision, or too large
-for a float to be exact, is bad, and nothing is rounded.
+A float stands for the shortest decimal that rounds to it, as it is printed: 1564388230.097 is
+97 ms, though the float is slightly less. A time finer than the server's precision, or too large for
+a float to be exact, is bad; nothing is rounded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def epoch_ticks(data: Any, *, unit: str, precision: str, is_lossy: bool) -> Tick
     ----------
     data : floats, shape (n,), as numpy or Arrow; or decimals as Arrow
     unit, precision : "s", "ms", "us" or "ns"
-    is_lossy : cut what is finer than `precision` (towards the past) rather than call it bad
+    is_lossy : truncate what is finer than `precision` (towards the past) instead of marking it bad
     """
     n_digits = max(0, len(str(TICKS_PER_S[precision])) - len(str(TICKS_PER_S[unit])))
     if not isinstance(data, np.ndarray) and pa.types.is_floating(data.type):
@@ -42,7 +42,7 @@ def epoch_ticks(data: Any, *, unit: str, precision: str, is_lossy: bool) -> Tick
         is_null, is_endless = np.isnan(data), np.isinf(data)
         is_rough = ~is_endless & (np.abs(data) >= 2.0 ** (np.finfo(data.dtype).nmant + 1))
         masks = [(is_endless, BEYOND_YEARS)]
-        rough = Why(Reason.INEXACT, f"is a number that {data.dtype} does not hold exactly")
+        rough = Why(Reason.INEXACT, f"is a number that {data.dtype} cannot represent exactly")
         masks.append((is_rough, rough))
     else:
         whole, part, is_fine, is_far = _of_decimals(data, n_digits)
@@ -57,29 +57,29 @@ def epoch_ticks(data: Any, *, unit: str, precision: str, is_lossy: bool) -> Tick
     else:
         masks.append((is_fine, finer_than(precision)))
     is_bad = np.logical_or.reduce([mask for mask, _ in masks]) & ~is_null
-    told: Why | None = None
+    why: Why | None = None
     if is_bad.any():
         first = int(is_bad.argmax())
-        told = next(reason for mask, reason in masks if mask[first])
+        why = next(reason for mask, reason in masks if mask[first])
     with np.errstate(over="ignore"):
         values = ticks.values + part
     return Ticks(
         values,
         is_null if is_null.any() else None,
         is_bad if is_bad.any() else None,
-        told,
+        why,
         n_cut,
     )
 
 
 def _of_floats(data: np.ndarray, n_digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whole numbers below, the rest in units of the last digit, and where it has more digits."""
+    """The floors, the fractions in units of the last digit, and where there are more digits."""
     known = np.where(np.abs(data) < 2.0**53, data, 0).astype(np.float64)
     whole = np.floor(known)
     rest = known - whole
     part = np.zeros(len(known), np.int64)
     left = np.flatnonzero(rest)
-    for n in range(1, n_digits + 1):  # the fewest digits that are nearest to it
+    for n in range(1, n_digits + 1):  # the fewest digits that give the same float
         if not len(left):
             break
         digits = np.rint(rest[left] * 10.0**n)
@@ -95,7 +95,7 @@ def _of_floats(data: np.ndarray, n_digits: int) -> tuple[np.ndarray, np.ndarray,
 def _of_decimals(
     data: pa.Array, n_digits: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The same of decimals, and where the whole number is beyond 64 bits."""
+    """The same for decimals, and where the floor exceeds 64 bits."""
     own = pa.decimal256(76, max(data.type.scale, n_digits))
     cut = pc.cast(data, pa.decimal256(76, n_digits), safe=False)
     is_fine = np.asarray(pc.not_equal(pc.cast(cut, own), pc.cast(data, own)).fill_null(False))

@@ -1,6 +1,6 @@
-"""Times that Parquet stores as INT96, Spark's default for long.
+"""Times stored in Parquet as INT96, for years Spark's default.
 
-The type has no unit: read as nanoseconds, which readers do, a time outside 1677 to 2262 wraps.
+The type has no unit: read as nanoseconds, as readers do, a time outside 1677 to 2262 wraps.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _MOST_NS = (1 << 63) - 1
 
 
 def unit_of_int96(source: Any, meta: Any, *, name: str) -> str | None:
-    """The unit that a file's INT96 times are read in (``coerce_int96_timestamp_unit``).
+    """The unit to read a file's INT96 times in (``coerce_int96_timestamp_unit``).
 
     Parameters
     ----------
-    source, meta : what `ParquetFile` opens, and its `FileMetaData`
+    source, meta : argument of `ParquetFile`, and its `FileMetaData`
     name : of the file, for the error
 
     Returns
     -------
-    "us", or "ns" where there are digits below the microsecond; None where there are no such times.
+    "us", or "ns" if some have digits below the microsecond; None if there are no such columns.
 
     Raises
     ------
-    FrameError : they have times outside 1677 to 2262, and digits below the microsecond, too.
+    FrameError : they have both times outside 1677 to 2262 and digits below the microsecond.
     """
     names = _columns(meta)
     if not names:
@@ -42,7 +42,7 @@ def unit_of_int96(source: Any, meta: Any, *, name: str) -> str | None:
         raise FrameError(
             f"{name}: {', '.join(names)} (INT96) have times outside the years 1677 to 2262, "
             "and digits below the microsecond",
-            hint="no unit holds both: store the column as TIMESTAMP_MICROS, or split the file",
+            hint="no unit can hold both: store the column as TIMESTAMP_MICROS, or split the file",
         )
     return "ns" if is_fine else "us"
 
@@ -55,14 +55,14 @@ def check_int96(
     only: Collection[str] | None = None,
     open_source: Callable[[], Any] | None = None,
 ) -> None:
-    """Refuse what somebody else reads as nanoseconds, where that wraps.
+    """Refuse INT96 times that wrap because another reader reads them as nanoseconds.
 
     Parameters
     ----------
     meta, schema : of the Parquet file, the schema as it is read
     name : of the file, for the error
-    only : labels that are read; None: all
-    open_source : opens the file; without it nobody knows what wraps, and all of it may
+    only : labels of the columns to read; None: all
+    open_source : opens the file; without it, all of them may have wrapped, and are refused
 
     Raises
     ------
@@ -86,13 +86,13 @@ def check_int96(
 
 
 def _columns(meta: Any) -> list[str]:
-    """Paths of the columns that are stored so."""
+    """Paths of the INT96 columns."""
     columns = (meta.schema.column(i) for i in range(len(meta.schema)))
     return [column.path for column in columns if column.physical_type == "INT96"]
 
 
 def _look(source: Any, meta: Any, names: list[str]) -> tuple[bool, bool]:
-    """Whether there are times outside 1677 to 2262, and whether digits below the microsecond."""
+    """Whether any times are outside 1677 to 2262, and any have digits below the microsecond."""
     is_far = is_fine = False
     open_as = partial(pq.ParquetFile, source, metadata=meta)
     coarse, fine = (open_as(coerce_int96_timestamp_unit=unit) for unit in ("us", "ns"))

@@ -1,4 +1,4 @@
-"""Targets and tree paths: where a write or a read goes, in one of the two models."""
+"""Targets and tree paths: the place of a write or a read, in either model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s](?:[^."]*[^."\s])?)')
 
 @dataclass(frozen=True)
 class Target:
-    """Where rows go.
+    """A device, a prefix of devices, or a table.
 
     model : "tree" or "table"
-    path : device path, or prefix of devices, quoted as the server wants it; "" in the table model
+    path : device path, or prefix of devices, quoted as the server expects; "" in the table model
     database, table : raw names; "" in the tree model
     """
 
@@ -33,7 +33,7 @@ class Target:
 
     @property
     def sql(self) -> str:
-        """The target as a FROM clause wants it."""
+        """The target as it is written in a FROM clause."""
         if self.model == "tree":
             return self.path
         return f"{quote_identifier(self.database)}.{quote_identifier(self.table)}"
@@ -41,12 +41,12 @@ class Target:
 
 def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[str]:
     names, at = [], 0
-    hint = f"names with dots, spaces or quotes go in {quote}…{quote}"
+    hint = f"put names with dots, spaces or quotes in {quote}…{quote}"
     while True:
         match = pattern.match(text, at)
         if not match:
             raise OptionsError(
-                f"{text!r} is not a valid {what}: there is no name at position {at}",
+                f"{text!r} is not a valid {what}: expected a name at position {at}",
                 hint=hint,
             )
         names.append(match[1].replace(quote * 2, quote) if match[1] else match[2])
@@ -61,7 +61,7 @@ def _split(text: str, pattern: re.Pattern[str], quote: str, what: str) -> list[s
 
 
 def split_path(path: str) -> list[str]:
-    """Raw node names of a tree path; nodes may stand in back-quotes.
+    """Raw node names of a tree path; nodes may be in back-quotes.
 
     Raises
     ------
@@ -76,25 +76,25 @@ def _nodes(path: str) -> tuple[str, ...]:
 
 
 def check_node(name: str, *, is_device: bool = False) -> None:
-    """Refuse a name that the server does not take, or cannot find again.
+    """Refuse a name that the server does not accept, or cannot find again.
 
     Raises
     ------
     OptionsError
 
-    Source: IoTDB 2.0.10 answers 507 to these, and 509 to a look at a device with a node "root".
+    Source: IoTDB 2.0.10 answers 507, and 509 to a look-up of a device with a node "root".
     """
     if name.lower() in ("time", "timestamp"):
-        raise OptionsError(f"{name!r} is the server's own name for the time", hint="rename it")
+        raise OptionsError(f"{name!r} is reserved for the time by the server", hint="rename it")
     if is_device and name.lower() == "root":
-        raise OptionsError(f"{name!r} names only the first node of a path", hint="rename it")
+        raise OptionsError(f"{name!r} can only be the first node of a path", hint="rename it")
     if not name.isprintable() and ({"\t", "\n"} & set(name) or not is_utf8(name)):
         why = "a tab, a line break or a lone surrogate"
-        raise OptionsError(f"{name!r} holds {why}", hint="rename it")
+        raise OptionsError(f"{name!r} contains {why}", hint="rename it")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text has no lone surrogates, so that it can be sent at all."""
+    """Whether a text can be sent: it has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -103,17 +103,17 @@ def is_utf8(text: str) -> bool:
 
 
 def join_path(nodes: list[str]) -> str:
-    """A path the server takes, from raw node names."""
+    """A path, quoted for the server, from raw node names."""
     return ".".join([nodes[0], *map(quote_path_node, nodes[1:])])
 
 
 @lru_cache(1 << 16)
 def normal_path(path: str, *, under: str | None = None) -> str:
-    """`path` with every node quoted where it must be; a relative one below `under`.
+    """`path` with nodes quoted where necessary; a relative one is placed below `under`.
 
     Raises
     ------
-    OptionsError : no path, an absolute one that is not below `under`, or a node the server refuses.
+    OptionsError : not a path, an absolute one not below `under`, or a node the server refuses.
     """
     nodes = split_path(path)
     for node in nodes[1:] if nodes[0] == "root" else nodes:
@@ -130,7 +130,7 @@ def normal_path(path: str, *, under: str | None = None) -> str:
 
 
 def parse_target(target: str, *, database: str | None = None) -> Target:
-    """The target a text names: ``root.…`` is a tree path, else ``database.table`` or ``table``.
+    """Parse a target: ``root.…`` is a tree path, otherwise ``database.table`` or ``table``.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
     """
     if not isinstance(target, str) or not target.strip():
         raise OptionsError(
-            f"target={target!r} names nothing",
+            f"target={target!r} is not a valid target",
             hint='"root.plant.press1" (tree model) or "database.table" (table model)',
         )
     target = target.strip()
@@ -153,13 +153,13 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
         names = [database, *names]
     if len(names) != 2:
         hint = (
-            "name it database.table, or a database in the URL"
+            "write database.table, or put the database in the URL"
             if len(names) == 1
-            else 'database.table; names with dots go in double quotes: "my.db".t'
+            else 'database.table; put names with dots in double quotes: "my.db".t'
         )
         raise OptionsError(f"{target!r} is neither database.table nor a path below root", hint=hint)
     if "*" in names[1]:
         raise OptionsError(
-            f"{target!r} has a * in the table's name", hint="the server takes it for a pattern"
+            f"{target!r} has a * in the table name", hint="the server treats it as a pattern"
         )
     return Target("table", database=names[0].lower(), table=names[1].lower())

@@ -1,8 +1,8 @@
 """Which Arrow type the values of an object column have, or where two of them disagree.
 
-Arrow alone is too obliging: it takes a datetime among dates for a date, a text among bytes for
-bytes, an integer among dates for days, True among integers for 1, and the nanoseconds of a
-Timestamp for nothing. So the Python types are looked at, too.
+Arrow's inference is too lenient: among dates it takes a datetime for a date and an integer for
+days, among bytes a text for bytes, among integers True for 1; and it drops the nanoseconds of a
+Timestamp. So the Python types are checked, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iotdb_frames.codec.types import REFUSED, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError
 
 OBJECT_SLICE = 65_536
-SURROGATE = "a text holds a lone surrogate: clean it first"
+SURROGATE = "a text contains a lone surrogate: clean it first"
 
 _PURE = {
     ("string", "string"),
@@ -31,7 +31,7 @@ _PURE = {
     ("mixed-integer-float", "float"),
     ("decimal", "decimal"),
 }
-"""What pandas and Arrow call a column of one kind, where both names together leave no doubt."""
+"""(pandas, Arrow) names that, together, prove a column to be of one kind."""
 
 _FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("bool", (bool, np.bool_)),
@@ -46,14 +46,14 @@ _FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("date", (datetime.date,)),
 )
 _TOGETHER = ({"int", "float"}, {"int", "decimal"})
-"""Families that meet without loss, or are refused value by value."""
+"""Families that can be combined without loss, or are refused value by value."""
 
 
 def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
-    """The one Arrow type of an object column's values; null where all are missing.
+    """The one Arrow type of an object column's values; null if all are missing.
 
-    Slices are typed apart, so that the column is never held twice, then brought together: ints and
-    floats meet in float64 (exactly, or `to_cells` refuses), everything else must agree.
+    Each slice is typed separately, so that the column is never in memory twice. Ints and floats
+    combine to float64 (exactly, or `to_cells` refuses); all other types must agree.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
 
     Raises
     ------
-    ColumnTypeError : values of more than one kind, or of one that IoTDB has no type for.
+    ColumnTypeError : values of more than one kind, or of one without an IoTDB type.
     """
     types: list[pa.DataType] = []
     for start in range(0, len(values), OBJECT_SLICE):
@@ -75,8 +75,12 @@ def type_of_objects(values: np.ndarray, label: Hashable) -> pa.DataType:
         inferred = pd.api.types.infer_dtype(part, skipna=True)
         if _is_mixed(part, found, inferred):
             raise _refusal(values, label, start, None)
-        if pa.types.is_integer(found) and inferred != "integer" and _has_floats(part):
-            found = pa.float64()  # Arrow cuts numpy's float16 to what the ints before it are
+        if (
+            pa.types.is_integer(found)
+            and inferred != "integer"
+            and any(issubclass(kind, np.floating) for kind in set(map(type, _present(part))))
+        ):
+            found = pa.float64()  # Arrow truncates a numpy float16 after ints to an int
         if pa.types.is_timestamp(found):
             found = pa.timestamp(_finest_unit(part, found), found.tz and "UTC")
         if found not in types:
@@ -106,13 +110,9 @@ def _family(kind: type) -> str:
     return next((name for name, of in _FAMILIES if issubclass(kind, of)), kind.__name__)
 
 
-def _has_floats(part: np.ndarray) -> bool:
-    return any(issubclass(kind, np.floating) for kind in set(map(type, _present(part))))
-
-
 def _is_mixed(part: np.ndarray, found: pa.DataType, inferred: str) -> bool:
     if (inferred, kind_of(found)) in _PURE:
-        # More digits than a double has, and Arrow rounds them.
+        # A long double has more digits than a double, and Arrow rounds them.
         return pa.types.is_floating(found) and np.longdouble in set(map(type, part))
     present = _present(part)
     families = {_family(kind) for kind in set(map(type, present))}
@@ -122,7 +122,7 @@ def _is_mixed(part: np.ndarray, found: pa.DataType, inferred: str) -> bool:
 
 
 def _finest_unit(part: np.ndarray, found: pa.DataType) -> str:
-    """ "ns" where a Timestamp has nanoseconds: Arrow's own guess of "us" would cut them."""
+    """ "ns" if a Timestamp has nanoseconds, which "us", Arrow's own guess, would drop."""
     try:
         fine = pa.array(part, type=pa.timestamp("ns", found.tz), from_pandas=True)
     except (pa.ArrowException, OverflowError):
@@ -138,7 +138,7 @@ def _finest_unit(part: np.ndarray, found: pa.DataType) -> str:
 def _refusal(
     values: np.ndarray, label: Hashable, start: int, exc: BaseException | None
 ) -> ColumnTypeError:
-    """The first value of another kind than those before it, or what else is wrong."""
+    """The error for the first value of a different kind, or whatever else is wrong."""
     if isinstance(exc, UnicodeError):
         return refuse(label, "object", SURROGATE)
     present = pd.Series(values, dtype=object).dropna()
@@ -146,24 +146,24 @@ def _refusal(
     others = families[families != families.iloc[0]]
     if len(others) and set(families) not in _TOGETHER:
         row, first = int(others.index[0]), families.iloc[0]
-        why = f"row {row} holds {others.iloc[0]}, the rows before {first}"
+        why = f"row {row} is of type {others.iloc[0]}, earlier rows of type {first}"
         return refuse(label, "object", f"{why}: cast the column to one type", row)
     if set(families) == {"int", "decimal"}:
-        return refuse(label, "object", "integers beside decimals: cast the column to one type")
+        return refuse(label, "object", "integers mixed with decimals: cast the column to one type")
     family = families.iloc[0]
     if family == "datetime" and exc is None:
         is_naive = present.map(lambda value: value.tzinfo is None)
         row = int(is_naive.index[is_naive != is_naive.iloc[0]][0])
-        why = f"row {row} mixes times with and without a zone: give all of them one"
+        why = f"times with and without a zone are mixed, from row {row} on: give all of them a zone"
         return refuse(label, "object", why, row)
     if isinstance(exc, OverflowError) or set(families) == {"int", "float"}:
-        why = "an integer is outside int64, or what a float can hold"
+        why = "an integer is outside the range of int64, or of exact floats"
         text = 'df[column].astype("string")'
         return refuse(label, "object", f'{why}: write it as text ({text}), or rounded ("float64")')
     remedies = {
         "complex": REFUSED["complex"],
         "duration": REFUSED["duration"],
-        "long double": 'IoTDB has at most doubles: df[column].astype("float64")',
+        "long double": 'IoTDB has no type above DOUBLE: df[column].astype("float64")',
         "decimal": "infinity, or over 76 digits, is not a valid Arrow decimal: "
         'df[column].astype("float64")',
         "datetime": "pd.to_datetime(df[column])",

@@ -1,9 +1,9 @@
-"""Values in the places of a statement: ``:name`` or ``?``, each quoted by its kind, never pasted.
+"""Parameters of a statement, ``:name`` or ``?``: each value is quoted by its type, never pasted.
 
-To the table model a ``*`` in a text is a pattern where a tag is compared with it (see `exact`), so
-a text with one is written differently: in a query, ``tag = :a`` and ``tag IN :a`` compare the
-column by way of a function, any other place gets the text by way of one. What a function cannot
-stand for there the server refuses; nothing finds rows of other tags.
+In the table model, a ``*`` in a text compared with a tag is a pattern (see `exact`). So in a query,
+``tag = :a`` and ``tag IN :a`` wrap the column in a function if a text has a ``*``, and any other
+placeholder wraps the text. Where a function is not allowed, the server refuses the statement; no
+rows of other tags are found.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _TOKENS = {
 }
 _PLACES = re.compile(_PLACE)
 _NO_PATTERN = re.compile(r"(?:\b(?:LIKE|ESCAPE)|<>|!=|[<>]=?)\s*$", re.IGNORECASE)
-"""Behind these a * is a character anyway."""
+"""After these, a * is always a character."""
 _LOOK_BACK = 64
 
 
 def place_names(sql: str, *, model: Literal["tree", "table"]) -> set[str]:
-    """Names of the ``:name`` places of a statement."""
+    """Names of the ``:name`` placeholders of a statement."""
     groups = [match.groupdict() for match in _TOKENS[model].finditer(sql)]
     texts = [text for g in groups for text in (g["place"], g.get("with")) if text]
     return {place[1:] for text in texts for place in _PLACES.findall(text) if place != "?"}
@@ -49,14 +49,14 @@ def bind(
     model: Literal["tree", "table"],
     to_tick: Callable[[Any], int],
 ) -> str:
-    """`sql` with a literal in each place: ``:name`` of a mapping, ``?`` of a sequence.
+    """`sql` with a literal for each placeholder: ``:name`` of a mapping, ``?`` of a sequence.
 
-    Places inside quotes and comments are text. Without `params` the statement stays as it is.
+    Placeholders in quotes and comments are text. Without `params` the statement stays as it is.
 
     Raises
     ------
-    OptionsError : a place without a value, a value without a place, what `literal` refuses, or a
-        text that the statement would take for a pattern.
+    OptionsError : a placeholder without a value, a value without a placeholder, a value that
+        `literal` refuses, or a text that the statement would take for a pattern.
     """
     if params is None:
         return sql
@@ -88,12 +88,12 @@ def bind(
     def token(match: re.Match[str]) -> str:
         groups = match.groupdict()
         if (places := groups.get("with")) is not None:
-            # The column of an UPDATE may be the one that is set.
+            # In an UPDATE, the column may be the one that is set.
             text = _PLACES.sub(lambda place: put(place[0], is_exact=is_update), places)
             if "*" in text and is_table and found[:2] == ["delete", "devices"]:
                 raise OptionsError(
-                    f"DELETE DEVICES takes the * in {places} for a pattern",
-                    hint="DELETE FROM takes it for a character",
+                    f"DELETE DEVICES treats the * in {places} as a pattern",
+                    hint="DELETE FROM treats it as a character",
                 )
             column = exact(groups["column"]) if "*" in text and is_read else groups["column"]
             return f"{column}{groups['by']}{text}"
@@ -106,5 +106,5 @@ def bind(
     unused = len(values) - len(used) if values is not None else set(params) - used
     if unused:
         what = f"{unused} values" if values is not None else ", ".join(sorted(map(str, unused)))  # type: ignore[arg-type]
-        raise OptionsError(f"no place in the statement for {what} of params")
+        raise OptionsError(f"the statement has no placeholder for {what} of params")
     return text

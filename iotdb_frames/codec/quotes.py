@@ -1,4 +1,4 @@
-"""Names and texts in the quotes of the two grammars. Light: a server's keeper loads it, too."""
+"""Names and texts in the quotes of the two grammars. Imports little: a server's keeper loads it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _RESERVED_NODES = frozenset(
         "verbose",
     ]
 )
-"""What a SELECT takes for something else; all words of the grammar of 2.0.10 were tried."""
+"""Names that a bare SELECT misreads. Source: all words of the grammar, tried on 2.0.10."""
 
 
 def quote_path_node(name: str) -> str:
-    """One node of a tree path; bare where the grammar takes it so, in back-quotes elsewhere.
+    """One node of a tree path, in back-quotes unless the grammar takes it bare.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Where cells come from: one column of any dtype, sliced without copying it whole.
+"""Sources of cells: one column of any dtype, sliced without copying it whole.
 
-A numpy column stays numpy (a slice of a strided block is a view, and any byte order will do);
-everything else is Arrow, which pandas' own nullable, string, categorical and Arrow-backed columns
-give without copying. An object column is turned into Arrow slice by slice.
+A numpy column stays numpy (a slice of a strided block is a view, in any byte order). Everything
+else is Arrow: pandas' nullable, string, categorical and Arrow-backed columns convert without
+copying, and an object column is converted slice by slice.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Source:
     """One column.
 
     label : its label in the frame
-    dtype : as the user knows it, for texts
-    type : the Arrow type that equals its dtype; of an object column, of all its values
+    dtype : as the user knows it, for messages
+    type : the Arrow type equivalent to its dtype; for an object column, of all its values
     data : numpy array, shape (n_rows,), or pyarrow Array or ChunkedArray
     """
 
@@ -44,7 +44,7 @@ class Source:
         return len(self.data)
 
     def take(self, rows: Rows) -> np.ndarray | pa.Array:
-        """Some of its values: a view of a slice, a copy of picked rows (int, shape (n,))."""
+        """Some of its values: a view for a slice, a copy for row positions (int, shape (n,))."""
         data = self.data
         if isinstance(data, np.ndarray):
             values = data[rows]
@@ -59,7 +59,7 @@ class Source:
         return part
 
     def show(self, row: int) -> str:
-        """One value as a text for an error; never fails."""
+        """One value as text, for an error; never fails."""
         value = self.take(slice(row, row + 1))[0]
         try:
             return str(value)
@@ -70,7 +70,7 @@ class Source:
         made = pa.array(values, type=self.type, from_pandas=True)
         if not pa.types.is_floating(self.type) or not made.null_count:
             return made
-        # NaN may be a value, and is told from what is missing; Arrow takes both for null.
+        # NaN may be a value, so it is distinguished from missing; Arrow makes both null.
         is_null = np.array(made.is_null())
         at = np.flatnonzero(is_null)
         is_float = map(isinstance, values[at], repeat((float, np.floating)))
@@ -100,7 +100,7 @@ def from_pandas(column: pd.Series | pd.Index, label: Hashable) -> Source:
         return from_numpy(column.to_numpy(), label)
     if isinstance(dtype, pd.CategoricalDtype):
         if dtype.categories is None or dtype.categories.empty:
-            # No value, hence no type: pandas calls them float64, object or str as it happens.
+            # No value, so no type: pandas versions differ in the dtype of no categories.
             return from_arrow(pa.nulls(len(column)), label, dtype="category")
         return from_arrow(_categorical(column, dtype.categories, label), label, dtype="category")
     if not hasattr(column.array, "__arrow_array__"):
@@ -129,9 +129,9 @@ def _categorical(
 def from_arrow(
     data: pa.Array | pa.ChunkedArray, label: Hashable, dtype: str | None = None
 ) -> Source:
-    """The source of an Arrow column; extension types count as their storage.
+    """The source of an Arrow column; extension types are taken as their storage.
 
-    Views and run-ends become plain arrays: few of Arrow's kernels take them.
+    Views and run-end encoded arrays become plain ones: few of Arrow's kernels accept them.
     """
     dtype = dtype or str(data.type)
     if isinstance(data.type, pa.ExtensionType):
@@ -144,27 +144,30 @@ def from_arrow(
         try:
             data = pc.run_end_decode(data)
         except pa.ArrowNotImplementedError as exc:
-            raise refuse(label, dtype, "decode its run-ends first") from exc
+            raise refuse(label, dtype, "decode its run-end encoding first") from exc
     if kind_of(data.type) == "string":
-        try:  # a foreign buffer may not be UTF-8, and the server won't look
+        try:  # a foreign buffer may not be UTF-8, and the server does not check
             data.validate(full=True)
         except pa.ArrowInvalid as exc:
-            raise refuse(label, dtype, f"its texts are broken: {exc}") from exc
+            raise refuse(label, dtype, f"it contains invalid text: {exc}") from exc
     if pa.types.is_dictionary(data.type):
         plain = _PLAIN.get(str(data.type.value_type))
         if plain is not None:
             data = data.cast(pa.dictionary(data.type.index_type, plain))
     elif (plain := _PLAIN.get(str(data.type))) is not None:
-        data = _without_views(data, plain)
+        try:
+            data = data.cast(plain)
+        except pa.ArrowNotImplementedError:  # pyarrow before 18 has no kernels for views
+            data = pa.array(data.to_pylist(), plain)
     if isinstance(data, pa.ChunkedArray):
         data = data.chunk(0) if data.num_chunks == 1 else with_wide_codes(data)
     return Source(label, dtype, data.type, data)
 
 
 def with_wide_codes(data: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Dictionaries with codes of 32 bits: those of all chunks together may not fit into 8.
+    """Dictionaries with 32-bit codes: those of all chunks together may not fit into 8 bits.
 
-    Where one has a null among its values, plain values.
+    Plain values if any dictionary contains a null.
     """
     kind = data.type
     if not pa.types.is_dictionary(kind):
@@ -179,15 +182,8 @@ def with_wide_codes(data: pa.ChunkedArray) -> pa.ChunkedArray:
 _PLAIN = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
 
 
-def _without_views(data: Any, plain: pa.DataType) -> Any:
-    try:
-        return data.cast(plain)
-    except pa.ArrowNotImplementedError:  # pyarrow before 18 has no kernel at all for views
-        return pa.array(data.to_pylist(), plain)
-
-
 def from_numpy(values: np.ndarray, label: Hashable) -> Source:
-    """The source of a numpy column, of objects too."""
+    """The source of a numpy column, including one of objects."""
     dtype = values.dtype
     if dtype.kind == "O":
         return Source(label, "object", type_of_objects(values, label), values)
@@ -213,7 +209,7 @@ def _plain_type(dtype: np.dtype[Any]) -> tuple[str, pa.DataType]:
 
 
 def is_missing(data: np.ndarray | pa.Array, *, keep_nan: bool = False) -> np.ndarray:
-    """Which values are null or NaT, and NaN unless it is a value; bool, shape (n,)."""
+    """Which values are null or NaT, or NaN unless `keep_nan`; bool, shape (n,)."""
     if isinstance(data, np.ndarray):
         if data.dtype.kind == "f" and not keep_nan:
             return np.isnan(data)
@@ -235,9 +231,9 @@ def values_of(data: pa.Array, dtype: np.dtype) -> np.ndarray:
 
 
 def binary_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (int32, shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array.
+    """Offsets (shape (n + 1,), from 0) and bytes (uint8) of an Arrow binary array.
 
-    Those of a large one are int64.
+    Offsets are int32, and int64 for a large array.
     """
     _, offsets, data = values.buffers()
     is_large = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)

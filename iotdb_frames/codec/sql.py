@@ -1,9 +1,9 @@
-"""Names and values in SQL text: each quoted by its kind, never pasted.
+"""Names and values in SQL text: each quoted by its type, never pasted.
 
-Both grammars keep a quote inside a quoted text by doubling it; a backslash is a character like any
-other. Only the table model has comments (``--`` and ``/* */``). A time is written as its tick,
-which both compare exactly with times and TIMESTAMP values. Source: IoTDB 2.0.10, checked against
-the server.
+Both grammars escape a quote inside a quoted text by doubling it; a backslash is an ordinary
+character. Only the table model has comments (``--`` and ``/* */``). A time is written as its tick,
+which both models compare exactly with times and TIMESTAMP values. Source: IoTDB 2.0.10, checked
+against the server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iotdb_frames.errors import OptionsError
 
 @dataclass(frozen=True)
 class Identifier:
-    """A name as a query parameter: of a path's node (tree model), or of a column, table, database.
+    """A name as a query parameter: a path node (tree model), or a column, table or database.
 
     Parameters
     ----------
@@ -34,16 +34,16 @@ class Identifier:
 
 
 def exact(expression: str) -> str:
-    """A text of the table model that is compared character by character, as SQL.
+    """SQL that compares a text of the table model character by character.
 
-    ``tag = 'a*'`` also finds the tag "ab": the server looks devices up by patterns, unless a
-    function stands in between. Source: IoTDB 2.0.10, whose DELETE FROM does not do so.
+    ``tag = 'a*'`` also matches the tag "ab": the server treats it as a pattern of devices, unless a
+    function comes between. Source: IoTDB 2.0.10, whose DELETE FROM does not do so.
     """
     return f"replace({expression}, '*', '*')"
 
 
 def one_of(column: str, texts: Sequence[str | None]) -> str:
-    """The condition that a quoted column of the table model is one of these; None: NULL."""
+    """The condition that a quoted column of the table model is one of `texts`; None: NULL."""
     known = [text for text in texts if text is not None]
     operand = exact(column) if any("*" in text for text in known) else column
     either = [f"{operand} IN ({', '.join(map(quote_string, known))})"] if known else []
@@ -64,13 +64,13 @@ def literal(
     ----------
     value : None, bool, int, float, str, bytes, a time (Timestamp, datetime, datetime64), a date,
         an `Identifier`, or a list, tuple, set, array, Index or Series of them (for IN)
-    to_tick : makes a time a tick of the server
+    to_tick : converts a time to a tick of the server
     is_exact : whether texts with a ``*`` are written as `exact` does
 
     Raises
     ------
-    OptionsError : a value of another type, NaN or an infinity (SQL has no word for them), an
-        integer over 64 bits, no values for IN.
+    OptionsError : a value of another type, NaN or an infinity (SQL has no literals for them), an
+        integer over 64 bits, or no values for IN.
     """
     if isinstance(value, Identifier):
         quote = quote_path_node if model == "tree" else quote_identifier
@@ -82,7 +82,7 @@ def literal(
         return f"X'{bytes(value).hex()}'"
     if isinstance(value, list | tuple | set | frozenset | np.ndarray | pd.Index | pd.Series):
         if not len(value):
-            raise OptionsError("an empty list has no place in SQL: IN () is not a valid condition")
+            raise OptionsError("a parameter must not be empty: IN () is not a valid condition")
         items = (literal(item, model=model, to_tick=to_tick, is_exact=is_exact) for item in value)
         return f"({', '.join(items)})"
     if value is None or value is pd.NA or value is pd.NaT:
@@ -95,7 +95,7 @@ def literal(
         return _signed(str(int(value)))
     if isinstance(value, float | np.floating):
         if not math.isfinite(value):
-            raise OptionsError(f"SQL has no word for {value}")
+            raise OptionsError(f"SQL has no literal for {value}")
         return _signed(repr(float(value)))
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         day = quote_string(value.isoformat())
@@ -106,5 +106,5 @@ def literal(
 
 
 def _signed(number: str) -> str:
-    # After a minus sign, "-5" would begin a comment.
+    # After a minus sign, "-5" would begin a comment without the space.
     return f" {number}" if number.startswith("-") else number

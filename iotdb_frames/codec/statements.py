@@ -1,7 +1,7 @@
-"""What kind of statement a text is, by its words outside quotes and comments.
+"""The kind of a statement, by its words outside quotes and comments.
 
-A request holds one statement; the server refuses more, and a query that is the part of a statement
-that writes. Source: the grammars of IoTDB 2.0.10, tried on the server.
+A request contains one statement; the server refuses several, and a query inside a statement that
+writes. Source: the grammars of IoTDB 2.0.10, tried on the server.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Literal
 
 from iotdb_frames.errors import OptionsError
 
-# What is not closed goes on to the end: a value must not close it.
+# An unclosed quote or comment extends to the end, so that no value can close it.
 QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"
 COMMENT = r"--[^\n]*|/\*.*?(?:\*/|$)"
 """Of the table model; the tree model has none."""
-# A node of a path, behind a dot, is a name whatever it is called.
+# After a dot, a word is always a name: a node of a path.
 _WORD = r"(?<![\w.])(?P<word>[A-Za-z_]\w*)"
 _WORDS = {
     "tree": re.compile(f"{QUOTED}|{_WORD}"),
@@ -27,14 +27,13 @@ _EXPLAINS = frozenset({"explain", "analyze", "verbose"})
 _FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
 _KEEPS_SCHEMA = _READS | {"explain", "flush", "kill", "use"}
 _SESSION = {
-    "use": "name the table database.table, or connect to a URL with the database: "
-    "iotdb://host:6667/plant",
-    "set sql_dialect": 'say model="tree" or model="table" with the statement',
-    "prepare": "give values by params=",
-    "execute": "give values by params=",
-    "deallocate": "give values by params=",
+    "use": "write database.table, or connect to a URL with the database: iotdb://host:6667/plant",
+    "set sql_dialect": 'pass model="tree" or model="table" with the statement',
+    "prepare": "pass values with params=",
+    "execute": "pass values with params=",
+    "deallocate": "pass values with params=",
 }
-"""What changes the session it runs in, and the remedy."""
+"""Statements that change the session they run in, and the remedy."""
 
 
 def words(sql: str, *, model: Literal["tree", "table"]) -> list[str]:
@@ -43,7 +42,7 @@ def words(sql: str, *, model: Literal["tree", "table"]) -> list[str]:
 
 
 def is_query(sql: str, *, model: Literal["tree", "table"]) -> bool:
-    """Whether a statement only reads; False for what is not known."""
+    """Whether a statement only reads; False if unknown."""
     found = words(sql, model=model)
     rest = list(dropwhile(_EXPLAINS.__contains__, found))
     reads = _READS if len(rest) == len(found) else {"select", "with"}
@@ -53,9 +52,9 @@ def is_query(sql: str, *, model: Literal["tree", "table"]) -> bool:
 
 
 def may_change_schema(sql: str) -> bool:
-    """Whether a statement may change what series or tables there are; True where it is not sure.
+    """Whether a statement may change the schema; True if in doubt.
 
-    Asked of every statement, so it looks at the first word alone where that is enough.
+    Called for every statement, so it looks only at the first word if that is enough.
     """
     first = _FIRST_WORD.match(sql)
     word = first[1].lower() if first else ""
@@ -75,14 +74,14 @@ def check_query(sql: str, *, model: Literal["tree", "table"]) -> None:
         found = words(sql, model=model)
         name = "SELECT … INTO" if found[:1] == ["select"] else " ".join(found[:2]).upper()
         raise OptionsError(
-            f"{name or 'this'} is not a query: those begin with SELECT, WITH, SHOW, DESCRIBE, "
+            f"{name or 'this'} is not a query: a query begins with SELECT, WITH, SHOW, DESCRIBE, "
             "LIST, COUNT or EXPLAIN",
             hint="iotf.execute(…) runs any statement",
         )
 
 
 def check_session(sql: str, *, model: Literal["tree", "table"]) -> None:
-    """Refuse a statement that changes its session: a connection has several, and lends them out.
+    """Refuse a statement that changes its session, for a connection has several.
 
     Raises
     ------
@@ -93,6 +92,6 @@ def check_session(sql: str, *, model: Literal["tree", "table"]) -> None:
         name = " ".join(found[:n_words])
         if name in _SESSION:
             raise OptionsError(
-                f"{name.upper()} changes one session, and a connection has several",
+                f"{name.upper()} changes a single session, but a connection has several",
                 hint=_SESSION[name],
             )

@@ -1,8 +1,8 @@
 """Cells to the bytes of a tablet.
 
 Layout (IoTDB 2.0.10, checked against the server): times are big-endian int64. Values are the
-columns one after the other: big-endian numbers, one byte a boolean, TEXT, STRING and BLOB as a
-4-byte length and the bytes, a null as any value; then for each column a byte that says whether it
+columns one after the other: big-endian numbers, one byte per boolean, TEXT, STRING and BLOB as a
+4-byte length and the bytes, any value for a null; then for each column a byte that tells whether it
 has nulls, and if so a bitmap of n_rows // 8 + 1 bytes, lowest bit first, 1 = null.
 """
 
@@ -29,7 +29,7 @@ class Tablet:
     names, types : measurement names and TSDataType numbers
     times, values : encoded, see above
     n_rows : rows
-    is_aligned : whether the device is written as an aligned one
+    is_aligned : whether the device is written as aligned
     categories : column categories of the table model (0 TAG, 1 FIELD, 2 ATTRIBUTE); None: tree
     """
 
@@ -44,12 +44,12 @@ class Tablet:
 
     @property
     def n_bytes(self) -> int:
-        """Encoded bytes, names left out."""
+        """Encoded bytes, without names."""
         return len(self.times) + len(self.values)
 
 
 def encode_times(ticks: np.ndarray) -> memoryview:
-    """Ticks (int64, shape (n_rows,)) as the wire wants them."""
+    """Ticks (int64, shape (n_rows,)) in the wire's byte order."""
     return ticks.astype(">i8").view(np.uint8).data
 
 
@@ -67,19 +67,19 @@ def pack_nulls(is_null: np.ndarray) -> bytes:
         Row i is bit i % 8 of byte i // 8, lowest bit first.
 
     Source: the tablet bitmap of IoTDB 2.0.10, checked against the server, which stores wrong
-    nulls without an error where the last byte is left out at n_rows = 8.
+    nulls without an error if the last byte is missing at n_rows = 8.
     """
     packed = np.packbits(is_null, bitorder="little").tobytes()
     return packed if len(is_null) % 8 else packed + b"\0"
 
 
 def pack_binary(values: pa.Array, is_null: np.ndarray | None = None) -> np.ndarray:
-    """Texts or bytes with their lengths before them.
+    """Texts or bytes, each preceded by its length.
 
     Parameters
     ----------
-    values : Arrow binary array, or a dictionary array of such without nulls, shape (n_rows,)
-    is_null : bool, shape (n_rows,): cells that become empty, or None
+    values : Arrow binary array, or a dictionary array of binary without nulls, shape (n_rows,)
+    is_null : bool, shape (n_rows,): cells to make empty, or None
 
     Returns
     -------
@@ -91,9 +91,9 @@ def pack_binary(values: pa.Array, is_null: np.ndarray | None = None) -> np.ndarr
 
 
 def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
-    """Each text with its 4-byte length before it.
+    """Each text preceded by its 4-byte length.
 
-    Lengths and texts are one Arrow array of 2 n pieces; taking them in turn interleaves their
+    Lengths and texts form one Arrow array of 2 n pieces; taking them alternately interleaves their
     bytes in C++, twice as fast as joining two arrays.
     """
     n_rows = len(values)
@@ -104,7 +104,7 @@ def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
     at = np.empty(2 * n_rows + 2, np.int32)
     at[:n_rows] = np.arange(0, 4 * n_rows, 4)
     at[n_rows:-1] = offsets + 4 * n_rows
-    at[-1] = len(data)  # one more piece, empty, for nulls whose slots hold bytes
+    at[-1] = len(data)  # one more piece, empty, for nulls whose slots contain bytes
     turns = np.empty(2 * n_rows, np.int32)
     turns[::2] = np.arange(n_rows)
     turns[1::2] = np.arange(n_rows, 2 * n_rows)
@@ -135,7 +135,7 @@ def encode_values(columns: Sequence[Cells]) -> memoryview:
     at = 0
     for values in packed:
         end = at + values.nbytes
-        # Assignment swaps the bytes on the way: one pass over the column.
+        # The assignment also swaps the bytes: one pass over the column.
         out[at:end].view(values.dtype.newbyteorder(">"))[:] = values
         at = end
     out[at:] = np.frombuffer(bitmaps, np.uint8)
@@ -145,10 +145,10 @@ def encode_values(columns: Sequence[Cells]) -> memoryview:
 def encode_pieces(
     ticks: np.ndarray, columns: Sequence[Cells], pieces: Sequence[tuple[int, int]]
 ) -> list[tuple[memoryview, memoryview]]:
-    """Times and values of a tablet for each piece (first row, row behind its last) of some rows.
+    """Times and values of a tablet for each piece (first row, end row).
 
-    Where they follow each other, with as many rows each and no texts, all are encoded at once: a
-    row each of a thousand devices as fast as a thousand of one.
+    Contiguous pieces of equal length without texts are encoded all at once: one row of each of a
+    thousand devices takes no longer than a thousand rows of one.
     """
     n_rows = pieces[0][1] - pieces[0][0] if pieces else 0
     is_regular = (
@@ -169,7 +169,7 @@ def encode_pieces(
     fields += [
         (f"b{i}", np.uint8, 1 if c.is_null is None else 1 + n_packed) for i, c in enumerate(columns)
     ]
-    # A field of one value is a field of arrays, too.
+    # The shape is (n,) even for n = 1, so that each field is an array.
     out = np.zeros(len(pieces), [(name, kind, (n,)) for name, kind, n in fields])
     for i, c in enumerate(columns):
         out[f"v{i}"] = c.values.reshape(-1, n_rows)

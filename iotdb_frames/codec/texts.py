@@ -1,9 +1,9 @@
-"""Find the texts of a column: int32 length (big-endian) and bytes, one behind the other.
+"""Find the texts of a column: each an int32 length (big-endian) and the bytes.
 
-Each length says where the next one stands, so the texts of a block are walked one by one: step k
-over the k-th text of every block at once. The first walk takes only the lowest byte of a length
-(two numpy calls a step, 10 ns a text), and is then checked against the whole lengths; blocks that
-do not pass, where texts are longer than 255 bytes, are walked again.
+Each length tells where the next one is, so the texts of a block are walked one by one: step k goes
+over the k-th text of all blocks at once. The first walk uses only the lowest byte of a length (two
+numpy calls per step, 10 ns per text) and is then checked against the full lengths; blocks that do
+not pass, for their texts exceed 255 bytes, are walked again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Ints = npt.NDArray[np.int64]
 def every_int32(data: bytes) -> npt.NDArray[np.uint32]:
     """View of the big-endian number at every byte, shape (len(data) - 3,).
 
-    Unsigned: a negative length leads out of the data, where numpy raises.
+    Unsigned: a negative length points outside the data, where numpy raises.
     """
     return np.ndarray((max(len(data) - 3, 0),), ">u4", data, 0, (1,))
 
 
 def find_texts(data: bytes, at: Ints, n_texts: Ints) -> tuple[Ints, Ints, Ints]:
-    """Where texts begin and end.
+    """Find where texts begin and end.
 
     Parameters
     ----------
@@ -35,19 +35,19 @@ def find_texts(data: bytes, at: Ints, n_texts: Ints) -> tuple[Ints, Ints, Ints]:
 
     Returns
     -------
-    first and end byte a text, shape (n_texts.sum(),), block by block; first byte behind a block's
-    last text, shape (n_blocks,)
+    first and end byte per text, shape (n_texts.sum(),), block by block; first byte after the last
+    text of each block, shape (n_blocks,)
 
     Raises
     ------
-    ValueError, IndexError : lengths that lead out of the data.
+    ValueError, IndexError : lengths that point outside the data.
     """
     if 4 * int(n_texts.max(initial=0)) > len(data):
         raise ValueError("more texts than bytes")
     int32s = every_int32(data)
     cursors = _walk_low_bytes(data, at, int(n_texts.max(initial=0)))
     length_at, end = _by_block(cursors[:-1], n_texts), _by_block(cursors[1:], n_texts)
-    # A walk gone wrong may have left the data. (`take` would copy all of such a view.)
+    # A wrong walk may have left the data. (`take` would copy the whole of such a view.)
     is_right = int32s[np.minimum(length_at, len(int32s) - 1)] == end - length_at - 4
     if not is_right.all():
         block = np.repeat(np.arange(len(at)), n_texts)
@@ -79,7 +79,7 @@ def _walk_low_bytes(data: bytes, at: Ints, n_steps: int) -> Ints:
     rows = list(cursors)
     length = np.empty(len(at), np.uint8)
     for k in range(n_steps):
-        # The four bytes of each length passed are added at the end: a shifted view stands for them.
+        # The 4 bytes of each length are added at the end; until then the view is shifted by them.
         low[4 * k :].take(rows[k], None, length, "clip")
         np.add(rows[k], length, rows[k + 1])
     cursors += 4 * np.arange(n_steps + 1)[:, None]

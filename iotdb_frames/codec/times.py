@@ -25,29 +25,29 @@ Unit = Literal["s", "ms", "us", "ns"]
 TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 NAT = np.iinfo(np.int64).min
 _FIRST_S, _END_S = -62_135_596_800, 253_402_300_800
-"""When the year 1 begins and the year 9999 ends, in seconds of UTC."""
+"""Begin of the year 1 and end of the year 9999, in seconds since 1970, UTC."""
 
 
 class Reason(Enum):
-    """Why a value cannot be sent as it is: what its remedy depends on."""
+    """Why a value cannot be sent as it is; the remedy depends on it."""
 
     MISSING = auto()
     FINER = auto()
-    """a time has digits below the server's precision"""
+    """A time has digits below the server's precision."""
     ABSENT = auto()
-    """a zone skips a wall time, or has it twice"""
+    """A local time that the zone skips or has twice."""
     TIME_OF_DAY = auto()
-    """a date is not at midnight"""
+    """A date that is not at midnight."""
     YEARS = auto()
     RANGE = auto()
-    """a type or a zone does not reach so far"""
+    """Outside the range of the type or the zone."""
     INEXACT = auto()
-    """a type would round it"""
+    """The type would round it."""
 
 
 @dataclass(frozen=True)
 class Why:
-    """A reason, and how it is said of a value."""
+    """A reason, and its text, whose subject is the value."""
 
     reason: Reason
     text: str
@@ -60,7 +60,7 @@ BEYOND_YEARS = Why(Reason.YEARS, "is outside the years 1 to 9999")
 
 
 def finer_than(precision: str) -> Why:
-    """What is wrong with a time that has digits below a precision."""
+    """The reason for a time that has digits below a precision."""
     return Why(Reason.FINER, f"is finer than the server's precision ({precision})")
 
 
@@ -69,10 +69,10 @@ class Ticks:
     """Converted times.
 
     values : int64, shape (n,); undefined where `is_null` or `is_bad`
-    is_null : bool, shape (n,), or None where none is missing
-    is_bad : bool, shape (n,), or None where all are exact
+    is_null : bool, shape (n,), or None if none is missing
+    is_bad : bool, shape (n,), or None if all are exact
     why : what is wrong with the bad ones, if any
-    n_cut : how many lost what is finer than the precision
+    n_cut : how many were truncated to the precision
     """
 
     values: np.ndarray
@@ -93,7 +93,7 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
     ----------
     values : int64, shape (n,)
     unit, precision : "s", "ms", "us" or "ns"
-    is_lossy : cut what is finer than `precision` (towards the past) rather than call it bad
+    is_lossy : truncate what is finer than `precision` (towards the past) instead of marking it bad
     """
     is_null = _any(values == NAT)
     source, target = TICKS_PER_S[unit], TICKS_PER_S[precision]
@@ -105,7 +105,7 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
         is_bad = (values > limit) | (values < -limit)
         with np.errstate(over="ignore"):
             out = values * np.int64(factor)
-        why = Why(Reason.RANGE, f"is outside what int64 {precision} can hold")
+        why = Why(Reason.RANGE, f"is outside the range of int64 {precision}")
     else:
         factor = source // target
         out = values // np.int64(factor)
@@ -119,9 +119,9 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
 
 
 def beyond_years(ticks: np.ndarray, precision: str) -> np.ndarray | None:
-    """Which ticks (int64, shape (n,)) are outside the years 1 to 9999, where some are.
+    """Which ticks (int64, shape (n,)) are outside the years 1 to 9999; None if none are.
 
-    The server takes them, and then fails to count or to show what is stored.
+    The server accepts them, and then cannot count or show what is stored.
     """
     first, end = _FIRST_S * TICKS_PER_S[precision], _END_S * TICKS_PER_S[precision]
     if not len(ticks) or (int(ticks.min()) >= first and int(ticks.max()) < end):
@@ -130,9 +130,9 @@ def beyond_years(ticks: np.ndarray, precision: str) -> np.ndarray | None:
 
 
 def zone_ends(unit: str, *, margin_days: int) -> tuple[int, int]:
-    """First and last tick between which zones work: from the year 1 to 9999, and within int64.
+    """First and last tick that zones support: from the year 1 to 9999, and within int64.
 
-    `margin_days` are left free at the ends of int64, for an offset must not lead out of it.
+    `margin_days` are left free at both ends of int64, so that an offset cannot overflow.
     """
     day = 86_400 * TICKS_PER_S[unit]
     end = (1 << 63) - margin_days * day
@@ -143,7 +143,7 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     """Naive wall times of `zone` as UTC ticks of the same unit.
 
     A time that the zone skips or has twice is bad, never guessed, and so is one outside the years
-    1 to 9999, which zones know nothing of.
+    1 to 9999, which zones do not cover.
     """
     is_null = values == NAT
     if zone == "UTC":
@@ -151,7 +151,7 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
     first, last = zone_ends(unit, margin_days=2)
     is_far = ~is_null & ((values < first) | (values > last))
     naive = pd.DatetimeIndex(np.where(is_far, NAT, values).view(f"M8[{unit}]"))
-    # A ZoneInfo, for by its name pandas 2 takes pytz, whose summer times end in 2037.
+    # A ZoneInfo: for a name, pandas 2 uses pytz, whose summer times end in 2037.
     utc = naive.tz_localize(ZoneInfo(zone), ambiguous="NaT", nonexistent="NaT")
     is_bad = np.asarray(utc.isna()) & ~is_null
     return Ticks(
@@ -160,7 +160,7 @@ def localize(values: np.ndarray, *, unit: Unit, zone: str) -> Ticks:
         _any(is_bad),
         Why(Reason.ABSENT, f"does not exist, or exists twice, in {zone}")
         if (is_bad & ~is_far).any()
-        else Why(Reason.RANGE, f"is outside the years that {zone} is known for"),
+        else Why(Reason.RANGE, f"is outside the years that {zone} covers"),
     )
 
 
@@ -172,7 +172,7 @@ def to_ticks(
     Parameters
     ----------
     values : int64, shape (n,); NaT is the smallest int64
-    is_naive : whether they are wall times of `zone` (else they are UTC already)
+    is_naive : whether they are wall times of `zone` (otherwise UTC)
     """
     if not is_naive or zone == "UTC":
         return rescale(values, unit=unit, precision=precision, is_lossy=is_lossy)
@@ -180,7 +180,7 @@ def to_ticks(
     ticks = rescale(local.values, unit=unit, precision=precision, is_lossy=is_lossy)
     if local.is_bad is None:
         return ticks
-    # What the zone does not have is NaT now: bad, and not missing.
+    # Times that do not exist in the zone are NaT now: bad, not missing.
     is_bad = local.is_bad if ticks.is_bad is None else local.is_bad | ticks.is_bad
     return Ticks(ticks.values, local.is_null, is_bad, local.why, ticks.n_cut)
 
@@ -207,18 +207,18 @@ def date_numbers(days: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
-    """One time a user gave, as a tick of the server.
+    """A time given by the user, as a tick of the server.
 
     Parameters
     ----------
-    value : Timestamp, datetime, date, numpy datetime64 or a text pandas can read; naive ones are
-        wall times of `zone`; an integer is a tick already
+    value : Timestamp, datetime, date, numpy datetime64 or text that pandas can parse; naive ones
+        are wall times of `zone`; an integer is a tick already
     name : of the option, for the error
 
     Raises
     ------
-    OptionsError : no time (a float is none: nobody can tell its unit), one the zone does not have
-        once, or one finer than `precision`.
+    OptionsError : not a time (nor is a float, whose unit is unknown), one that the zone skips or
+        has twice, or one finer than `precision`.
     """
     # To numpy a timedelta64 is an integer.
     if isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
@@ -246,12 +246,12 @@ def moment(value: Any, *, name: str, zone: str, precision: Unit) -> int:
 
 
 def to_timedelta(span: Any) -> pd.Timedelta:
-    """A length of time, as ``"10min"``, a timedelta or what else pandas takes for one.
+    """A length of time, from ``"10min"``, a timedelta or anything else that pandas takes for one.
 
     Raises
     ------
-    ValueError, TypeError : it is not one, or not to all of pandas: "1MS" is a millisecond to
-        `Timedelta`, and the start of a month to `date_range`.
+    ValueError, TypeError : it is not one, or pandas is not consistent: "1MS" is a millisecond to
+        `Timedelta` and the start of a month to `date_range`.
     """
     if isinstance(span, str):
         other = None
@@ -265,7 +265,7 @@ def to_timedelta(span: Any) -> pd.Timedelta:
 
 
 def to_naive_utc(time: Any, *, name: str) -> pd.Timestamp:
-    """A timestamp without zone, in UTC, from anything pandas reads as one.
+    """A timestamp without zone, in UTC, from anything pandas takes for one.
 
     Raises
     ------
@@ -290,10 +290,10 @@ def to_seconds(span: Any, *, name: str) -> float:
     try:
         is_number = isinstance(span, (int, float, np.number)) and not isinstance(span, bool)
         seconds = float(span) if is_number else to_timedelta(span).total_seconds()
+        if not math.isfinite(seconds):
+            raise ValueError("it is not finite")
     except (ValueError, TypeError) as exc:
         raise OptionsError(
             f"{name}={span!r} is not a valid time span", hint='seconds, or "10min"'
         ) from exc
-    if not math.isfinite(seconds):
-        raise OptionsError(f"{name}={span!r} is not a valid time span", hint='seconds, or "10min"')
     return seconds

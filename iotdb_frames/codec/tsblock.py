@@ -1,16 +1,17 @@
-"""Result blocks (TsBlock) to Arrow, by column and over all blocks of a fetch at once.
+"""Result blocks (TsBlock) to Arrow, column by column, over all blocks of a fetch at once.
 
-A block: int32 columns, a type byte a column, int32 rows, an encoding byte for the time slot and
-for each column, then the time slot and the columns. A column: a may-have-null byte, where that is
-not 0 a bitmap (highest bit first, 1 = null), then the values. Integers are big-endian.
+A block: int32 number of columns, a type byte per column, int32 number of rows, an encoding byte for
+the time slot and for each column, then the time slot and the columns. A column: a may-have-null
+byte, if that is not 0 a bitmap (highest bit first, 1 = null), then the values. Integers are
+big-endian.
 
-- Encoding 0, bits: one a row, null or not. 1 and 2, values 4 and 8 bytes wide, and 3, byte strings
-  (int32 length, bytes): of the rows that are not null only. 4, run-length: the inner encoding's
-  byte, then a column of one row that stands for all.
-- The block's own type bytes lie (TIMESTAMP as INT64, DATE as INT32, BLOB as TEXT): the types are
-  those of the result's header.
-- Columns stand one behind the other without their lengths. So each block has a cursor, and the
-  cursors of all blocks walk over a column in one step.
+- Encoding 0, bits: one per row, null or not. 1 and 2 (values 4 and 8 bytes wide) and 3 (byte
+  strings: int32 length, bytes) contain only the rows that are not null. 4, run-length: the inner
+  encoding's byte, then a column of one row that stands for all.
+- The block's own type bytes are wrong (TIMESTAMP as INT64, DATE as INT32, BLOB as TEXT): the types
+  are those of the result's header.
+- Columns follow each other without their lengths. So each block has a cursor, and the cursors of
+  all blocks move over a column in one step.
 
 Source: `org.apache.tsfile.read.common.block.column` of IoTDB 2.0.10, checked against the server.
 """
@@ -35,9 +36,9 @@ TIME = "time"
 BITS, INT32, INT64, BINARY, RUN_LENGTH = range(5)
 FREE_BYTES = 1 << 26
 MOST_GROWTH = 1 << 14
-"""What the blocks of a fetch may become in memory: so many bytes, or so many times their own size.
-A run-length column says any number of rows in five bytes; but a block of the server's has about
-1,000 rows (``max_tsblock_line_number``), so none of them grows that much."""
+"""Limit of the decoded size of a fetch, in bytes or as a multiple of the encoded size. A run-length
+column can claim any number of rows in five bytes; but a block of the server has about 1,000 rows
+(``max_tsblock_line_number``), so none grows that much."""
 
 _TYPES: dict[str, tuple[pa.DataType, int, str]] = {
     "BOOLEAN": (pa.bool_(), BITS, "?"),
@@ -71,7 +72,7 @@ def arrow_type(type_name: str, *, precision: Precision) -> pa.DataType:
     """The Arrow type of an IoTDB type; TIMESTAMP is naive, in the server's unit."""
     if type_name not in _TYPES:
         raise ServerError(
-            f"the result has a column of type {type_name}, which this version does not know"
+            f"the result has a column of type {type_name}, which this version does not support"
         )
     return pa.timestamp(precision) if type_name == "TIMESTAMP" else _TYPES[type_name][0]
 
@@ -89,18 +90,18 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
 
     Parameters
     ----------
-    blocks : encoded TsBlocks, of any number of rows each; none gives an empty table
-    header : names, types and places of the result's columns
+    blocks : encoded TsBlocks, of any number of rows each; no blocks give an empty table
+    header : names, types and positions of the result's columns
     precision : the server's unit of time
 
     Returns
     -------
-    pyarrow.Table with `result_schema`, the rows of the blocks in their order
+    pyarrow.Table with `result_schema`, the rows in the order of the blocks
 
     Raises
     ------
     ServerError : bytes that are not such blocks.
-    FrameError : text that is not UTF-8, or a DATE that is none; the server stores both unchecked.
+    FrameError : text that is not UTF-8, or an invalid DATE; the server stores both unchecked.
     """
     schema = result_schema(header, precision=precision)
     slots, types = list(header.block_columns), list(header.type_names)
@@ -116,7 +117,7 @@ def decode_blocks(blocks: Sequence[bytes], header: Header, *, precision: Precisi
     except FrameError:  # a ValueError, too
         raise
     except (IndexError, ValueError) as exc:
-        raise ServerError(f"the result holds no blocks of IoTDB's: {exc}") from exc
+        raise ServerError(f"the result does not consist of valid TsBlocks: {exc}") from exc
 
 
 def _to_table(
@@ -142,7 +143,7 @@ def _to_table(
 
 @dataclass
 class _Column:
-    """Where one column's values lie; a cell is a row, or a run's only row."""
+    """Positions of one column's values; a cell is a row, or the only row of a run."""
 
     encoding: int
     n_cells: Ints
@@ -161,7 +162,7 @@ class _Walk:
         blocks = [block for block in blocks if block]
         self.data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         if len(self.data) >= 1 << 31:
-            raise ValueError("over 2 GiB in one fetch")
+            raise ValueError("more than 2 GiB in one fetch")
         self.bytes = np.frombuffer(self.data, np.uint8)
         int32s = every_int32(self.data)
         self.ends = np.cumsum([len(block) for block in blocks], dtype=np.int64)
@@ -184,17 +185,17 @@ class _Walk:
         self._cursor = encodings_at + self.n_columns + 1
 
     def check_growth(self, n_bytes: int, *, most: int = MOST_GROWTH) -> None:
-        """Raise where the blocks would take `n_bytes` in memory and cannot mean that."""
+        """Raise if the blocks would take an implausible `n_bytes` in memory."""
         if n_bytes > max(FREE_BYTES, most * len(self.data)):
-            raise ValueError(f"{len(self.data):,} bytes hold rows that would take {n_bytes:,}")
+            raise ValueError(f"{len(self.data):,} bytes claim rows that would take {n_bytes:,}")
 
     def check_end(self) -> None:
-        """Raise unless every block was walked to its last byte."""
+        """Raise unless every block was read to its last byte."""
         if (self._cursor != self.ends).any():
             raise ValueError("a block does not end where its columns do")
 
     def step(self, slot: int, *, is_wanted: bool) -> _Column | None:
-        """Walk over the time slot (-1) or a column."""
+        """Move over the time slot (-1) or a column."""
         if not self.n_rows.size:
             return None
         at = self._cursor
@@ -204,14 +205,14 @@ class _Walk:
             encodings = np.where(is_run, self.bytes[at], encodings)
             at = at + is_run
         n_cells = np.where(is_run, 1, self.n_rows)
-        self.check_growth(8 * int(n_cells.max()) * len(n_cells), most=64)  # of blocks side by side
+        self.check_growth(8 * int(n_cells.max()) * len(n_cells), most=64)  # all blocks padded
         has_nulls = self.bytes[at] != 0
         at = at + 1
         is_null, n_values = None, n_cells
         if has_nulls.any():
             bitmap_end = at + has_nulls * ((n_cells + 7) // 8)
             if (bitmap_end > self.ends).any():
-                raise ValueError("a bitmap goes on behind its block")
+                raise ValueError("a bitmap extends beyond its block")
             is_null = np.zeros(n_cells.sum(), bool)
             is_null[np.repeat(has_nulls, n_cells)] = self.bits(at[has_nulls], n_cells[has_nulls])
             first_cell = np.cumsum(n_cells) - n_cells
@@ -253,7 +254,7 @@ class _Walk:
 def _repeat_runs(
     column: _Column, n_rows: Ints, values: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], Bools | None]:
-    """Values and nulls a row, from the values that are not null."""
+    """Values and nulls per row, from the values that are not null."""
     is_null = column.is_null
     if is_null is not None and column.encoding != BITS:
         spread = np.zeros(len(is_null), values.dtype)
@@ -298,7 +299,7 @@ def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> 
 
 
 def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) -> pa.Array:
-    """The texts `places` names, of a byte array cut into texts (even) and what is between (odd)."""
+    """The texts at `places`, of a byte array cut into texts (even) and the gaps between (odd)."""
     if not len(column.text_at):
         return pa.nulls(len(places), field.type)
     offsets = np.empty(2 * len(column.text_at), np.int32)
@@ -310,7 +311,7 @@ def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) 
         texts = pieces.take(places)
     except pa.ArrowException as exc:  # a long text in a run of many rows
         raise ServerError(
-            f"column {field.name!r} is over 2 GiB in one fetch", hint="a smaller fetch_size="
+            f"column {field.name!r} exceeds 2 GiB in one fetch", hint="use a smaller fetch_size="
         ) from exc
     if field.type == pa.binary():
         return texts
@@ -320,12 +321,12 @@ def _cut_texts(data: bytes, column: _Column, places: pa.Array, field: pa.Field) 
         return texts.cast(field.type)
     except pa.ArrowInvalid as exc:
         raise FrameError(
-            f"column {field.name!r} holds text that is not UTF-8", column=field.name
+            f"column {field.name!r} contains text that is not UTF-8", column=field.name
         ) from exc
 
 
 def to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
-    """Days since 1970 of dates written as the number yyyymmdd."""
+    """Days since 1970, from dates written as the number yyyymmdd."""
     months = (dates // 10000 - 1970) * 12 + dates // 100 % 100 - 1
     days = months.astype("M8[M]").astype("M8[D]") + (dates % 100 - 1)
     day = days.astype("M8[M]")
@@ -333,5 +334,7 @@ def to_days(dates: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
     is_wrong |= (dates // 100 % 100 < 1) | (dates < 0)
     if is_wrong.any():
         wrong = int(dates[int(np.argmax(is_wrong))])
-        raise FrameError(f"column {name!r} holds {wrong}, which is not a valid date", column=name)
+        raise FrameError(
+            f"column {name!r} contains {wrong}, which is not a valid date", column=name
+        )
     return np.asarray(days.astype(np.int64), np.int32)

@@ -1,7 +1,6 @@
-"""The one type table: which IoTDB type a column's values get, and which others they may go into.
+"""The type table: which IoTDB type a column gets, and which others it may be written as.
 
-A column's dtype is seen as the Arrow type that equals it (numpy dtypes and pandas dtypes have one
-each); its *kind* decides. README prints `TABLE`.
+A column's dtype is mapped to the equivalent Arrow type, whose *kind* decides. README shows `TABLE`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ WIRE: dict[TSDataType, np.dtype | None] = {
     TSDataType.STRING: None,
     TSDataType.BLOB: None,
 }
-"""numpy dtype of a value on the wire (big-endian there); None: 4-byte length, then the bytes."""
+"""numpy dtype of a value on the wire (big-endian there); None: a 4-byte length and the bytes."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,9 @@ class Kind:
     name : of the family
     dtypes : examples as users know them
     default : the IoTDB type it gets, by width
-    targets : IoTDB types it may go into where no value is lost
+    targets : IoTDB types it may be written as, if no value is lost
     nulls : what counts as a missing value
-    returns : dtype that `read` gives back
+    returns : dtype that `read` returns
     """
 
     name: str
@@ -131,12 +130,12 @@ REFUSED = {
     "nested": "lists, structs and maps have no IoTDB type: expand them into columns, or write JSON",
     "complex": 'complex numbers have no IoTDB type: with z = df[column].astype("complex128") write '
     "np.real(z) and np.imag(z) as two columns",
-    "period": "periods are not times: write where they begin, df[column].dt.to_timestamp()",
+    "period": "periods are not times: write their start times, df[column].dt.to_timestamp()",
     "interval": "intervals have no IoTDB type: write df[column].array.left and "
     "df[column].array.right as two columns",
     "time": 'a time of day has no IoTDB type: write it as text, df[column].astype("string")',
 }
-"""What has no IoTDB type, and the remedy."""
+"""Kinds without an IoTDB type, and the remedy."""
 
 
 def refuse(label: Hashable, dtype: object, why: str, row: int | None = None) -> ColumnTypeError:
@@ -155,7 +154,7 @@ def kind_of(source: pa.DataType) -> str:
         return kind_of(source.value_type)
     if (kind := _kind_of_id.get(source.id)) is None:
         kind = _find_kind(source)
-        if kind in TABLE or kind in REFUSED:  # of which each has type ids of its own
+        if kind in TABLE or kind in REFUSED:  # no two of these share a type id
             _kind_of_id[source.id] = kind
     return kind
 
@@ -185,7 +184,7 @@ def _find_kind(source: pa.DataType) -> str:
 
 
 def default_type(source: pa.DataType) -> TSDataType | None:
-    """The IoTDB type a column of this Arrow type gets; None where only its values could tell."""
+    """The IoTDB type a column of this Arrow type gets; None if only its values could tell."""
     if pa.types.is_dictionary(source):
         return default_type(source.value_type)
     kind = kind_of(source)

@@ -1,4 +1,4 @@
-"""What the server says: statuses as errors, and what a session and a query begin with.
+"""The server's answers: statuses as errors, and the headers of sessions and results.
 
 Source: status codes observed on IoTDB 2.0.10.
 """
@@ -29,7 +29,7 @@ _NOT_LOGGED_IN, _NO_PERMISSION, _QUERY_TIMEOUT, _QUERY_TOO_BIG = 802, 803, 720, 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What the server said of itself when the session opened."""
+    """What the server reported when the session opened."""
 
     precision: Literal["ms", "us", "ns"]
     protocol: int
@@ -37,17 +37,17 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ResultHeader:
-    """Schema of a query's result, as the server gave it with its first blocks.
+    """Schema of a query's result, received with its first blocks.
 
     Parameters
     ----------
     query_id : of the query on this session, needed to fetch and close
-    names : label a column, without the tree model's time
-    type_names : IoTDB type name a column
-    has_time : whether the blocks' time slot is a column of its own (the tree model's)
-    block_columns : position in the block of each column; -1 means the block's time slot
+    names : label of each column, without the tree model's time
+    type_names : IoTDB type name of each column
+    has_time : whether the blocks' time slot is a column of its own (in the tree model)
+    block_columns : position of each column in the block; -1 means the block's time slot
     blocks : the first encoded TsBlocks
-    has_more : whether to fetch on
+    has_more : whether there are more to fetch
     """
 
     query_id: int
@@ -61,17 +61,16 @@ class ResultHeader:
 
 @contextmanager
 def understood(what: str) -> Iterator[None]:
-    """In here an answer is taken apart; one that is not as expected leaves as a ServerError.
+    """Parse an answer inside this block; an unexpected one is raised as a ServerError.
 
-    Broken bytes can make any label, number or type of it another one; a newer server may have new
-    ones.
+    Damaged bytes may change any label, number or type; a newer server may have new ones.
     """
     try:
         yield
     except IoTDBFramesError:
         raise
     except (LookupError, ValueError, TypeError, AttributeError) as exc:
-        raise ServerError(f"the server's answer about {what} is not understood: {exc!r}") from exc
+        raise ServerError(f"unexpected answer of the server about {what}: {exc!r}") from exc
 
 
 def _text(status: Any) -> str:
@@ -83,9 +82,9 @@ def _text(status: Any) -> str:
 
 
 def check(status: Any, kind: type[ServerError]) -> None:
-    """Raise what `status` means; `kind` is the class of an ordinary refusal."""
+    """Raise the error that `status` stands for; `kind` is the class of an ordinary refusal."""
     if status is None:
-        raise ConnectionLost("the server's answer is broken: it has no status", was_sent=True)
+        raise ConnectionLost("the server's answer is invalid: it has no status", was_sent=True)
     subs = tuple(sub.code for sub in status.subStatus or ())
     if status.code in (SUCCESS, REDIRECT) or (
         status.code == MULTIPLE and subs and all(c in (SUCCESS, REDIRECT) for c in subs)
@@ -102,5 +101,5 @@ def check(status: Any, kind: type[ServerError]) -> None:
     elif code == _QUERY_TIMEOUT:
         kind, hint = QueryTimeout, "narrow the time range, or raise the server's query_timeout"
     elif code == _QUERY_TOO_BIG:
-        hint = "ask for fewer columns or a shorter time range"
+        hint = "query fewer columns or a shorter time range"
     raise kind(f"[{named(code)}] {text}", code=code, sub_codes=subs, hint=hint)

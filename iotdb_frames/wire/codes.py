@@ -1,6 +1,6 @@
-"""Status codes of the server: their names, and words for those that come without any.
+"""Status codes of the server: their names, and texts for those that come without one.
 
-Source: `TSStatusCode` of IoTDB 2.0.10, without what only pipes, triggers and models answer.
+Source: `TSStatusCode` of IoTDB 2.0.10, without those of pipes, triggers and models.
 """
 
 from __future__ import annotations
@@ -8,28 +8,28 @@ from __future__ import annotations
 from functools import cache
 
 _SENTENCES = {
-    721: "the schema could not be fetched, for nodes of the cluster cannot be reached",
-    901: "the cluster could not make a new region",
-    906: "no region of the cluster can take it now",
+    721: "the schema could not be fetched, because nodes of the cluster cannot be reached",
+    901: "the cluster could not create a region",
+    906: "no region of the cluster is available for it now",
     907: "the cluster has no partition for it yet",
-    1003: "too few DataNodes are up",
-    2206: "a node that was restarted has not brought this region back yet",
-    2207: "too few replicas of this region are up to read it",
+    1003: "too few DataNodes are running",
+    2206: "a restarted node has not brought this region back yet",
+    2207: "too few replicas of this region are running to read it",
 }
 
 
 def named(code: int) -> str:
-    """A code with its name, as in ``507 METADATA_ERROR``; one that is not known stands alone."""
+    """A code with its name, if known, e.g. ``507 METADATA_ERROR``."""
     name = _names().get(code)
     return str(code) if name is None else f"{code} {name}"
 
 
 def sentence_of(code: int) -> str:
-    """What a code means, for an answer that has no text."""
+    """The meaning of a code, for an answer without a text."""
     name = _names().get(code)
     if code in _SENTENCES:
         return _SENTENCES[code]
-    return "the server gives no reason" if name is None else name.replace("_", " ").lower()
+    return "the server gave no reason" if name is None else name.replace("_", " ").lower()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""From an address to an open session: socket, TLS, login, and what went wrong on the way."""
+"""From an address to an open session: socket, TLS, login, and errors that explain a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iotdb_frames.wire.transport import Channel
 
 @dataclass(frozen=True)
 class Login:
-    """An open session of the server's: the channel it lives on, and its numbers."""
+    """An open session: its channel, its ids and what the server reported."""
 
     channel: Channel
     info: ServerInfo
@@ -39,11 +39,11 @@ def log_in(
 
     Parameters
     ----------
-    context : how TLS is spoken; None: as `options` say
+    context : of TLS; None: as `options` say
 
     Raises
     ------
-    ConnectionLost : nobody there, or somebody else; the text says what it really is.
+    ConnectionLost : no IoTDB answers there; the text explains why.
     AuthenticationError : unknown user or wrong password.
     """
     address = f"{host}:{port}"
@@ -67,8 +67,8 @@ def log_in(
             cause = ConnectionAbortedError("TLS") if is_tls else cause
         lost = as_lost(cause, address)
         if isinstance(cause, TApplicationException) and options.time_zone != "UTC":
-            # Java knows other names than Python; a session with one of those fails like this.
-            lost.hint = f"if the server does not know time_zone={options.time_zone!r}, take another"
+            # Python has zone names that Java lacks; a session with one of those fails like this.
+            lost.hint = f"the server may not know time_zone={options.time_zone!r}: try another"
         raise lost from cause
     except BaseException:
         channel.abandon()
@@ -82,7 +82,7 @@ def _open_session(channel: Channel, options: ConnectionOptions, model: Model) ->
         username=options.user,
         password=options.password,  # a Secret, so that no traceback with locals shows it
         zoneId=options.time_zone,
-        # Without the database: it may not be there yet, and the server would not say so.
+        # Without the database: it may not exist yet, and the server would not report that.
         configuration={"version": "V_1_0", "sql_dialect": model},
     )
     response = channel.call("openSession", request)

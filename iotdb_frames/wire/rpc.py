@@ -49,11 +49,11 @@ class Session:
 
     Parameters
     ----------
-    on_change : told after each statement that may change the schema, answered or not
+    on_change : called after each statement that may change the schema, answered or not
 
     Raises
     ------
-    ConnectionLost : nobody there, or somebody else; the text says what it really is.
+    ConnectionLost : no IoTDB answers there; the text explains why.
     AuthenticationError : unknown user or wrong password.
     """
 
@@ -79,21 +79,21 @@ class Session:
         self._id, self._statement_id = login.session_id, login.statement_id
 
     def __repr__(self) -> str:
-        # A traceback with locals also shows a session that did not open.
+        # A traceback with locals may show a session that did not open.
         is_open = hasattr(self, "_channel") and not self.is_broken
         return f"<Session {self.address} {self.model}{'' if is_open else ' broken'}>"
 
     @property
     def is_broken(self) -> bool:
-        """Whether a failure in mid-request, or `abandon`, ended it."""
+        """Whether a failure during a request, or `abandon`, ended it."""
         return self._channel.is_broken
 
     def abandon(self) -> None:
-        """Close the socket without a word; the server ends the session and its queries."""
+        """Close the socket without a request; the server ends the session and its queries."""
         self._channel.abandon()
 
     def disown(self) -> None:
-        """Drop this process's hand on the socket, in a forked child; the parent's session lives."""
+        """Close a forked child's copy of the socket; the parent's session stays open."""
         self._channel.disown()
 
     def close(self) -> None:
@@ -106,18 +106,18 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection still stands, as far as can be seen without a request."""
+        """Whether the connection is still open, as far as can be seen without a request."""
         return not self.is_broken and not self._channel.transport.has_pending()
 
     def wait_for_answer(self, seconds: float) -> bool:
-        """Whether the answer to what was asked for begins within `seconds`."""
+        """Whether the answer to the last request begins within `seconds`."""
         try:
             return not self.is_broken and self._channel.transport.has_pending(seconds)
         except (OSError, ValueError):
             return False
 
     def limit_all(self, seconds: float) -> None:
-        """Limit all later requests together; otherwise each has the options' `timeout_s`."""
+        """Limit all later requests together, instead of each by the options' `timeout_s`."""
         self._channel.transport.limit(seconds, in_all=True)
 
     def insert(self, tablets: Sequence[Tablet]) -> None:
@@ -150,7 +150,7 @@ class Session:
         fields = [*_binary_field(4, tablet.values), *_binary_field(5, tablet.times)]
         response = self._channel.call("insertTablet", request, late_fields=fields)
         if response is not None and response.code in _NO_DATABASE:
-            self._database = None  # it was dropped, and made again it must be named again
+            self._database = None  # it was dropped, and needs a new USE once it is created again
         check(response, WriteRejected)
 
     def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
@@ -168,17 +168,17 @@ class Session:
         check(response, WriteRejected)
 
     def use(self, database: str) -> None:
-        """Make `database` that of later tablets (table model); nothing where it is already."""
+        """Select the `database` of later tablets (table model), if it is not selected yet."""
         if database != self._database:
             self.execute(f"USE {quote_identifier(database)}", is_qualified=True)
             self._database = database
 
     def is_in(self, database: str) -> bool:
-        """Whether later tablets go to this database, as far as the server has said."""
+        """Whether later tablets go to this database, as far as is known."""
         return database == self._database
 
     def _go_home(self) -> None:
-        """Make a table without a database mean the options' database again, whoever wrote where."""
+        """Select the options' database again, whatever database the last tablet selected."""
         if self._database == self._home:
             return
         if self._home is not None:
@@ -187,50 +187,39 @@ class Session:
                 return
             except (QueryError, PermissionDenied) as exc:
                 if exc.is_retryable:
-                    raise  # else it is not there, or not yet: the statement may create it
+                    raise  # otherwise it does not exist, and the statement may create it
         if self._database is not None:
-            # The only way to be in no database again; seen on IoTDB 2.0.10.
+            # The only way to deselect a database; observed on IoTDB 2.0.10.
             for dialect in ("tree", "table"):
                 self.execute(f"SET SQL_DIALECT={dialect}", is_qualified=True, only_adds=True)
             self._database = None
 
     def create_timeseries(
         self,
-        paths: Sequence[str],
+        names: Sequence[str],
+        aligned_device: str | None = None,
+        /,
         *,
         types: Sequence[int],
         encodings: Sequence[int],
         compressors: Sequence[int],
     ) -> None:
-        """Create many non-aligned series in one call."""
-        request = ttypes.TSCreateMultiTimeseriesReq(
-            sessionId=self._id,
-            paths=paths,
-            dataTypes=types,
-            encodings=encodings,
-            compressors=compressors,
-        )
-        check(self._channel.call("createMultiTimeseries", request), WriteRejected)
+        """Create many series in one call.
 
-    def create_aligned_timeseries(
-        self,
-        device: str,
-        *,
-        measurements: Sequence[str],
-        types: Sequence[int],
-        encodings: Sequence[int],
-        compressors: Sequence[int],
-    ) -> None:
-        """Create the series of one aligned device."""
-        request = ttypes.TSCreateAlignedTimeseriesReq(
-            sessionId=self._id,
-            prefixPath=device,
-            measurements=measurements,
-            dataTypes=types,
-            encodings=encodings,
-            compressors=compressors,
-        )
-        check(self._channel.call("createAlignedTimeseries", request), WriteRejected)
+        Parameters
+        ----------
+        names : full paths of non-aligned series, or measurements of `aligned_device`
+        """
+        kinds = {"dataTypes": types, "encodings": encodings, "compressors": compressors}
+        if aligned_device is None:
+            method = "createMultiTimeseries"
+            request = ttypes.TSCreateMultiTimeseriesReq(sessionId=self._id, paths=names, **kinds)
+        else:
+            method = "createAlignedTimeseries"
+            request = ttypes.TSCreateAlignedTimeseriesReq(
+                sessionId=self._id, prefixPath=aligned_device, measurements=names, **kinds
+            )
+        check(self._channel.call(method, request), WriteRejected)
 
     def execute(
         self,
@@ -241,16 +230,16 @@ class Session:
         is_qualified: bool = False,
         only_adds: bool = False,
     ) -> ResultHeader | None:
-        """Run one statement; None where it has no result.
+        """Run one statement; None if it has no result.
 
         Parameters
         ----------
-        is_qualified : whether each table in it is named with its database, so that it can run in
-            whichever database the last tablet left the session; False: in that of the options
-        timeout_s : how long the query may live in the server, its fetches included. The wait for
-            each answer is limited by the options' `timeout_s`; None: so is the query, a little
-            earlier, for the server's own time-out says more than ours
-        only_adds : whether it makes what is missing and leaves all else as it was seen
+        is_qualified : whether it names each table with its database, so that it can run in
+            whatever database is selected; False: run it in that of the options
+        timeout_s : how long the query may live in the server, including its fetches; None: a
+            little less than the options' `timeout_s`, which limits the wait for each answer, for
+            the server's own time-out is more informative
+        only_adds : whether it only creates what is missing and changes nothing that exists
 
         Raises
         ------
@@ -290,7 +279,7 @@ class Session:
         )
 
     def request_fetch(self, query_id: int, *, fetch_size: int | None = None) -> None:
-        """Ask for the next blocks of a query; `receive_fetch` must be the session's next call."""
+        """Request the next blocks of a query; `receive_fetch` must be the session's next call."""
         request = ttypes.TSFetchResultsReq(
             sessionId=self._id,
             statement="",
@@ -303,7 +292,7 @@ class Session:
         self._channel.send("fetchResultsV2", request)
 
     def receive_fetch(self) -> tuple[tuple[bytes, ...], bool]:
-        """The encoded TsBlocks asked for, and whether more follow.
+        """The requested TsBlocks, encoded, and whether more follow.
 
         Raises
         ------

@@ -1,6 +1,6 @@
-"""Sockets to a server, TLS included, and what it really is when there is none.
+"""Sockets to a server, including TLS, and errors that explain why there is none.
 
-One deadline holds for all of it: each address of the host, and the TLS handshake.
+One deadline covers everything: each address of the host, and the TLS handshake.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ _EXPLAIN_S = 2.0
 
 
 def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
-    """Verifies the server by the system's authorities or `ca_file`."""
+    """A context that verifies the server by the system's authorities or `ca_file`."""
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
         if options.cert_file:
-            # An empty password: otherwise OpenSSL asks the terminal for that of a locked key.
+            # An empty password: otherwise OpenSSL prompts for that of an encrypted key.
             context.load_cert_chain(options.cert_file, options.key_file, password="")
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = [f for f in (options.ca_file, options.cert_file, options.key_file) if f]
         missing = next((f for f in files if not Path(f).is_file()), None)
         what = f"there is no file {missing}" if missing else f"{', '.join(files)}: {exc}"
-        hint = "certificates and keys are PEM files; a key has no password"
+        hint = "certificates and keys must be PEM files, and a key must not have a password"
         raise OptionsError(what, hint=hint) from exc
     return context
 
 
 def unverified_context() -> ssl.SSLContext:
-    """TLS with whoever is there: a child process of ours on loopback, or to explain an error."""
+    """TLS with any peer: for our own child process on loopback, or to explain an error."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether somebody who hung up on plain talk shakes hands; only asked to explain an error."""
+    """Whether a peer that closed a plain connection accepts TLS; used to explain an error."""
     try:
         with (
             socket.create_connection((host, port), timeout=_EXPLAIN_S) as sock,
@@ -60,12 +60,12 @@ def open_socket(
     context: ssl.SSLContext | None = None,
     clock: Clock = CLOCK,
 ) -> socket.socket:
-    """A connected socket, TLS included; OSError names what failed.
+    """A connected socket, including TLS; an OSError names what failed.
 
     Parameters
     ----------
-    until : when it must stand, by `clock`
-    context : how TLS is spoken; None: as `options` say
+    until : deadline, by `clock`
+    context : of TLS; None: as `options` say
     """
     if context is None and options.tls:
         context = _tls_context(options)
@@ -83,7 +83,7 @@ def open_socket(
 
 
 def _connect(host: str, port: int, *, until: float, clock: Clock) -> socket.socket:
-    """A socket to the first address of `host` that answers; each has a share of the time."""
+    """A socket to the first address of `host` that answers; each gets a share of the time."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for n_later in reversed(range(len(addresses))):
         family, kind, protocol, _, address = addresses[-1 - n_later]
@@ -108,27 +108,27 @@ def _left_s(until: float, clock: Clock) -> float:
 
 
 def as_lost(exc: BaseException, address: str) -> ConnectionLost:
-    """The error for a connection that failed: what it really is, and the remedy."""
+    """The error for a failed connection: the cause, and the remedy."""
     text, hint, may_pass = f"no connection to {address}: {exc}", None, True
     if isinstance(exc, ssl.SSLCertVerificationError):
         text = f"the TLS certificate of {address} is not accepted: {exc.verify_message}"
-        hint, may_pass = "name the right ca_file=, and a host the certificate was made for", False
+        hint, may_pass = "give the right ca_file=, and a host that the certificate covers", False
     elif isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        # A server that stops does so, too: it may pass.
-        text, hint = f"{address} does not speak TLS, or closed the connection", "leave out tls=true"
+        # A stopping server does the same, so it may pass.
+        text, hint = f"{address} does not speak TLS, or closed the connection", "remove tls=true"
     elif isinstance(exc, ssl.SSLError) and "ALERT" in (exc.reason or ""):
         text = f"{address} refuses our TLS ({exc.reason})"
-        hint, may_pass = "does it ask for cert_file= and key_file=?", False
+        hint, may_pass = "it may require cert_file= and key_file=", False
     elif isinstance(exc, ssl.SSLError):
         text = f"{address} does not speak TLS ({exc.reason})"
-        hint, may_pass = "leave out tls=true", False
+        hint, may_pass = "remove tls=true", False
     elif isinstance(exc, socket.gaierror):
         text, hint = f"the host of {address} is not known", "check its name"
     elif isinstance(exc, TimeoutError):
         text = f"{address} did not answer in time"
-        hint = "is it an IoTDB? Is a firewall in between?"
+        hint = "check that it is an IoTDB, and that no firewall is in between"
     elif isinstance(exc, ConnectionRefusedError):
-        text = f"nobody listens at {address}"
+        text = f"nothing is listening at {address}"
         own = Choice(connection="local:")
         hint = Hint("start IoTDB there, or use a local server of your own: ", own)
     elif isinstance(exc, ConnectionAbortedError) and "TLS" in str(exc):

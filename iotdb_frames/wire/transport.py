@@ -1,15 +1,15 @@
-"""Framed Thrift messages over one socket, and what a broken one means.
+"""Framed Thrift messages over one socket, and what a broken connection means.
 
-- A request is a framed Thrift message (4-byte big-endian length, then the message), and its answer
-  is one, too. The transport is our own: it reads frames of any size (the stock one stops at
-  16,384,000 bytes), sends header and body without gluing them, and knows whether a request may have
-  reached the server when it breaks.
-- A limit holds for a whole answer, however slowly its bytes come: so many seconds to its header,
-  from there on as many again plus what has come at `SLOWEST_BYTES_PER_S`. (Plus the size that the
-  header claims, a peer could hold a call for hours.)
-- No length that an answer claims is believed: room is made as its bytes come, and no text or list
-  in it is longer than the answer.
-- Every exception of the RPC library and of the socket leaves this module as one of ours.
+- Requests and answers are framed Thrift messages (4-byte big-endian length, then the message). The
+  transport is our own: it reads frames of any size (the stock one stops at 16,384,000 bytes), sends
+  header and body without joining them, and knows whether a request may have reached the server when
+  the connection breaks.
+- A limit covers a whole answer, however slowly its bytes arrive: so many seconds to its header,
+  then as many again plus the time for the received bytes at `SLOWEST_BYTES_PER_S`. (If the size
+  claimed by the header counted, a peer could block a call for hours.)
+- No length claimed by an answer is trusted: memory is allocated as bytes arrive, and no text or
+  list in an answer is longer than the answer.
+- Every exception of the RPC library and of the socket leaves this module as one of our errors.
 
 Source: `IClientRPCService` of apache-iotdb 2.0; observed on IoTDB 2.0.10.
 """
@@ -37,22 +37,22 @@ from iotdb_frames.errors import ConnectionLost, OptionsError
 
 MAX_FRAME_BYTES = 1 << 30
 FIRST_BYTES = 1 << 24
-"""Room made for an answer before its bytes come; the server's fetches have about half of it."""
+"""Memory allocated for an answer before its bytes arrive; a fetch takes about half of it."""
 LARGE_BYTES = 1 << 14
-"""Buffers from here go to the socket by themselves, smaller ones are joined."""
+"""Buffers from this size are sent by themselves, smaller ones are joined."""
 SLOWEST_BYTES_PER_S = 1 << 16
-"""A request or an answer may take longer for its size, as if the line were so slow."""
+"""The rate that the time limit of a large request or answer allows for."""
 
 
 _waiting: dict[int, Transport] = {}
-"""By thread: where it sends or waits for an answer."""
+"""By thread: the transport on which it sends or waits for an answer."""
 _ended: WeakSet[threading.Thread] = WeakSet()
 
 
 def end_wait(thread: threading.Thread) -> None:
-    """End the connection on which a thread sends or waits for an answer; it sees a lost one.
+    """Close the connection on which a thread sends or waits for an answer, which it sees as lost.
 
-    The thread is to end: from now on it tries nothing again.
+    The thread is to end: from now on it retries nothing.
     """
     _ended.add(thread)
     transport = _waiting.get(thread.ident or 0)
@@ -61,15 +61,15 @@ def end_wait(thread: threading.Thread) -> None:
 
 
 def is_ended() -> bool:
-    """Whether somebody called `end_wait` for this thread."""
+    """Whether `end_wait` was called for this thread."""
     return threading.current_thread() in _ended
 
 
 class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     """Framed messages over one socket.
 
-    `late_fields` are put into the request's struct as it leaves: encoded tablets go from their
-    arrays to the socket without a copy. Thrift reads a struct's fields in any order.
+    `late_fields` are added to the request's struct when it is sent, so that encoded tablets go from
+    their arrays to the socket without a copy. Thrift reads a struct's fields in any order.
     """
 
     def __init__(self, sock: socket.socket, *, clock: Clock = CLOCK) -> None:
@@ -84,12 +84,12 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._is_closed = False
 
     def limit(self, seconds: float, *, in_all: bool = False) -> None:
-        """Limit each later message, see the module; `in_all`: all of them together, from now."""
+        """Limit each later message (see the module); `in_all`: all of them together, from now."""
         self._limit_s = seconds
         self._end = self._clock.now() + seconds if in_all else math.inf
 
     def _wait_at_most(self, until: float, *, n_bytes: int = 0) -> None:
-        """Limit the next call of the socket; a message of `n_bytes` may be later than `until`."""
+        """Limit the next socket call to `until`, plus the time that `n_bytes` may take."""
         until = min(self._end, until + n_bytes / SLOWEST_BYTES_PER_S)
         left_s = until - self._clock.now()
         if left_s <= 0:
@@ -100,10 +100,10 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         return not self._is_closed
 
     def close(self) -> None:
-        """Close, from any thread; who waits for the socket is woken."""
+        """Close, from any thread; a thread waiting for the socket is woken."""
         self._is_closed = True
-        # Closing alone would wake nobody. And who is woken looks at the file number again, in the
-        # kernel: were it closed by then, and another socket's, he would go on to wait for that one.
+        # Closing alone would not wake a waiting thread. And when woken, it looks at the file number
+        # again, in the kernel: if that belonged to another socket by then, it would wait for that.
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         if self._in_use.acquire(blocking=False):
@@ -114,7 +114,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
 
     @contextmanager
     def _using(self) -> Iterator[None]:
-        """In here nobody else closes the socket; who wanted to leaves it to the end."""
+        """Keep other threads from closing the socket; a close meanwhile happens at the end."""
         me = threading.get_ident()
         try:
             with self._in_use:
@@ -143,7 +143,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
 
             def send(data: bytes | memoryview) -> None:
                 self._wait_at_most(until, n_bytes=n_bytes)
-                self.sock.sendall(data)  # its time-out is that of all of `data`
+                self.sock.sendall(data)  # the time-out covers all of `data`
 
             for part in parts:
                 if len(part) < LARGE_BYTES:
@@ -165,7 +165,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             n += n_more
 
     def receive_frame(self) -> int:
-        """Wait for an answer and hold it for `read`; its size."""
+        """Wait for an answer, buffer it for `read`, and return its size."""
         with self._using():
             header = bytearray(4)
             self._receive(memoryview(header), self._clock.now() + self._limit_s)
@@ -173,11 +173,11 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             if not 0 <= n_bytes <= MAX_FRAME_BYTES:
                 is_tls = n_bytes >> 16 in (0x1503, 0x1603)
                 kind = "a TLS server" if is_tls else "not an IoTDB server"
-                raise ConnectionAbortedError(f"this is {kind}: its answer is not a frame of IoTDB")
+                raise ConnectionAbortedError(f"this is {kind}: its answer is not a Thrift frame")
             until = self._clock.now() + self._limit_s
             frame, n_held = BytesIO(), 0
             while n_held < n_bytes:
-                # Make room and receive into it: no second copy of what may be megabytes.
+                # Extend the buffer and receive into it: no second copy of possible megabytes.
                 n_room = min(n_bytes, max(FIRST_BYTES, 2 * n_held))
                 frame.seek(n_room - 1)
                 frame.write(b"\0")
@@ -201,7 +201,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         raise EOFError("the answer ends in the middle")
 
     def has_pending(self, wait_s: float = 0.0) -> bool:
-        """Whether something arrived; between requests that can only be the end."""
+        """Whether something arrived; between requests, that can only be the end."""
         if not hasattr(select, "poll"):
             return bool(select.select([self.sock], [], [], wait_s)[0])
         poll = select.poll()  # `select` takes no file number over 1,023
@@ -216,7 +216,7 @@ class Channel:
     ----------
     address : ``host:port``, for errors
     transport : the frames below
-    is_broken : whether a failure in mid-request, or `abandon`, ended it
+    is_broken : whether a failure during a request, or `abandon`, ended it
     """
 
     def __init__(self, sock: socket.socket, address: str, *, clock: Clock = CLOCK) -> None:
@@ -245,7 +245,7 @@ class Channel:
             getattr(self._client, f"send_{method}")(*args)
 
     def receive(self, method: str) -> Any:
-        """The answer to what was sent. Errors are those of `call`."""
+        """The answer to the request sent. Errors are those of `call`."""
         with self._unbroken():
             n_bytes = self.transport.receive_frame()
             self._protocol.string_length_limit = self._protocol.container_length_limit = n_bytes
@@ -253,18 +253,18 @@ class Channel:
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
-        """Whatever is raised in here ends the channel, and leaves as one of our errors."""
+        """Any exception in this block ends the channel, and is raised as one of our errors."""
         try:
             yield
         except Exception as exc:
             self.abandon()
             was_sent = self.transport.was_sent
             if isinstance(exc, UnicodeEncodeError) and not was_sent:
-                # Without the text, which may be the password, and which `exc` holds.
+                # Not from `exc`, which contains the text: it may be the password.
                 raise OptionsError(
                     f"a text contains a lone surrogate, {exc.object[exc.start]!r} "
                     f"at position {exc.start}, and cannot be sent",
-                    hint="repair it: text.encode(errors='replace').decode()",
+                    hint="clean it: text.encode(errors='replace').decode()",
                 ) from None
             is_ours = isinstance(
                 exc, OSError | EOFError | OverflowError | TException | struct.error
@@ -276,22 +276,22 @@ class Channel:
                 f"{what} {self.address}: {exc or type(exc).__name__}", was_sent=was_sent
             ) from exc
         except BaseException:
-            # An interrupt between request and answer: the stream is out of step for good.
+            # An interrupt between request and answer leaves the stream out of sync for good.
             self.abandon()
             raise
 
     def broken_answer(self, what: str) -> ConnectionLost:
-        """End the channel; the error for an answer that cannot be one of IoTDB's."""
+        """End the channel; the error for an answer that IoTDB cannot have sent."""
         self.abandon()
-        return ConnectionLost(f"the answer of {self.address} is broken: {what}", was_sent=True)
+        return ConnectionLost(f"the answer of {self.address} is invalid: {what}", was_sent=True)
 
     def abandon(self) -> None:
-        """Close the socket without a word; the server ends the session and its queries."""
+        """Close the socket without a request; the server ends the session and its queries."""
         self.is_broken = True
         self.transport.close()
 
     def disown(self) -> None:
-        """Drop this process's hand on the socket, in a forked child; the parent's session lives."""
+        """Close a forked child's copy of the socket; the parent's session stays open."""
         self.is_broken = True
         with suppress(OSError):
             self.transport.sock.close()

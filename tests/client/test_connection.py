@@ -55,7 +55,7 @@ def version(connection: Connection) -> str:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A port nothing is listening on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -104,7 +104,7 @@ def test_nobody_there_is_said_at_once() -> None:
     with Connection(lambda: options, label="nobody", clock=clock) as connection:
         for ask in (lambda: connection.version, lambda: version(connection)):
             with pytest.raises(
-                ConnectionLost, match=f"nobody listens at 127.0.0.1:{port}"
+                ConnectionLost, match=f"nothing is listening at 127.0.0.1:{port}"
             ) as caught:
                 ask()
             assert clock.slept_s == []

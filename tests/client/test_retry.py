@@ -32,7 +32,7 @@ class Server:
 @pytest.mark.parametrize(
     "error",
     [
-        ConnectionLost("nobody listens"),
+        ConnectionLost("nothing is listening"),
         ServerError("SchemaRegion[0] doesn't exist", code=2206),
         ServerError("read-only", code=606),
     ],
@@ -48,7 +48,7 @@ def test_the_default_outlasts_a_restart(error: ServerError) -> None:
 def test_the_time_decides() -> None:
     """A server that stays away is given up after `total_s`, however many tries that were."""
     clock = FakeClock(runs=True)
-    server = Server(clock, back_s=math.inf, error=ConnectionLost("nobody listens"))
+    server = Server(clock, back_s=math.inf, error=ConnectionLost("nothing is listening"))
     with pytest.raises(ConnectionLost):
         call_with_retry(server, policy=RetryPolicy(), clock=clock)
     assert 170 < sum(clock.slept_s) <= 180
@@ -57,7 +57,7 @@ def test_the_time_decides() -> None:
 def test_attempts_still_limit() -> None:
     """Who names a number of tries has no more than those."""
     clock = FakeClock(runs=True)
-    server = Server(clock, back_s=math.inf, error=ConnectionLost("nobody listens"))
+    server = Server(clock, back_s=math.inf, error=ConnectionLost("nothing is listening"))
     with pytest.raises(ConnectionLost):
         call_with_retry(server, policy=RetryPolicy(attempts=3), clock=clock)
     assert server.n_calls == 3
@@ -81,18 +81,20 @@ def test_a_wait_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None
     clock = FakeClock(runs=True)
     for back_s, n_told in ((0.2, 0), (100, 4)):
         caplog.clear()
-        server = Server(clock, back_s=back_s, error=ConnectionLost("nobody listens at h:1"))
+        server = Server(clock, back_s=back_s, error=ConnectionLost("nothing is listening at h:1"))
         call_with_retry(server, policy=RetryPolicy(), clock=clock)
         texts = [record.getMessage() for record in caplog.records]
         assert abs(len(texts) - n_told) <= bool(n_told)
-        assert set(texts) <= {"waiting for the server, at most 180 s in all: nobody listens at h:1"}
+        assert set(texts) <= {
+            "waiting for the server, at most 180 s in all: nothing is listening at h:1"
+        }
 
 
 def test_giving_up_ends_a_wait() -> None:
     """Once told to give up, a wait ends and nothing is called again."""
     give_up = threading.Event()
     give_up.set()
-    server = Server(FakeClock(), back_s=math.inf, error=ConnectionLost("nobody listens"))
+    server = Server(FakeClock(), back_s=math.inf, error=ConnectionLost("nothing is listening"))
     with pytest.raises(ConnectionLost):
         call_with_retry(server, policy=RetryPolicy(), give_up=give_up, clock=server.clock)
     assert server.n_calls == 1

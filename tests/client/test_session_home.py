@@ -86,6 +86,6 @@ def test_a_database_that_goes_away(at_home: Connection, database: str) -> None:
 @pytest.mark.parametrize("sql", ["USE elsewhere", "SET SQL_DIALECT=tree"])
 def test_what_moves_a_session_is_refused(at_home: Connection, sql: str) -> None:
     """USE and SET SQL_DIALECT are refused, and the session stays where it is."""
-    with pytest.raises(iotf.OptionsError, match="changes one session"):
+    with pytest.raises(iotf.OptionsError, match="changes a single session"):
         iotf.execute(sql, connection=at_home)
     assert iotf.read_sql("SELECT n FROM t", connection=at_home)["n"].tolist() == [1, 1, 1]

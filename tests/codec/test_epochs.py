@@ -50,9 +50,9 @@ def test_digits_are_kept(
         (1564388230097.0, "us", "ms", "is finer than the server's precision (ms)"),
         (np.inf, "s", "ms", "is outside the years 1 to 9999"),
         (Decimal(10**22), "s", "ms", "is outside the years 1 to 9999"),
-        (1e15, "s", "ns", "is outside what int64 ns can hold"),
-        (2.0**53, "ns", "ns", "is a number that float64 does not hold exactly"),
-        (np.float32(1564388230), "s", "ms", "is a number that float32 does not hold exactly"),
+        (1e15, "s", "ns", "is outside the range of int64 ns"),
+        (2.0**53, "ns", "ns", "is a number that float64 cannot represent exactly"),
+        (np.float32(1564388230), "s", "ms", "is a number that float32 cannot represent exactly"),
     ],
 )
 def test_what_is_not_exact_is_bad(value: Any, unit: str, precision: str, why: str) -> None:

@@ -117,7 +117,7 @@ def test_no_params_no_binding() -> None:
         ("? ?", [1], "no value for"),
         ("?", [1, 2], "1 values"),
         (":a", {"a": 1, "b": 2, "c": 3}, "b, c"),
-        (":a", {"a": math.nan}, ":a: SQL has no word"),
+        (":a", {"a": math.nan}, ":a: SQL has no literal"),
         ("?", "text", "neither a mapping nor a sequence"),
         ("?", 5, "neither a mapping nor a sequence"),
     ],

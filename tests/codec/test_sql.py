@@ -104,7 +104,7 @@ def test_values_of_the_tree_model() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1 << 63, [], object(), {"a": 1}, 1j])
 def test_values_without_a_spelling(value: Any) -> None:
-    """What SQL has no word for is refused."""
+    """A value without an SQL literal is refused."""
     with pytest.raises(OptionsError):
         written(value)
 

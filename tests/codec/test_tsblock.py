@@ -200,7 +200,7 @@ def test_long_texts(length: int) -> None:
 def test_numbers_that_are_no_dates(number: int) -> None:
     """A DATE the server stored unchecked is refused by its number, and shown as no other day."""
     block = write_block(["DATE"], [[20240229, number]], n_rows=2)
-    with pytest.raises(FrameError, match=f"'c0' holds {number},"):
+    with pytest.raises(FrameError, match=f"'c0' contains {number},"):
         decode_blocks([block], header_of("DATE"), precision="ms")
 
 
@@ -208,7 +208,7 @@ def test_numbers_that_are_no_dates(number: int) -> None:
 def test_text_that_is_not_utf8(name: str) -> None:
     """Text the server stored unchecked is refused by its column."""
     block = write_block([name], [["a", b"\xc3"]], n_rows=2)
-    with pytest.raises(FrameError, match="'c0' holds text that is not UTF-8") as caught:
+    with pytest.raises(FrameError, match="'c0' contains text that is not UTF-8") as caught:
         decode_blocks([block], header_of(name), precision="ms")
     assert caught.value.column == "c0"
 

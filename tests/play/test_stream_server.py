@@ -346,7 +346,7 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away() -> None:
 
 
 def test_nobody_there() -> None:
-    """A stream to an address where nobody listens fails at its start, not in the background."""
+    """A stream to a port that nothing is listening on fails at its start, not in the background."""
     runner = SensorSource().stream(
         to="root.d", connection=iotf.connect("iotdb://127.0.0.1:1", password="x")
     )

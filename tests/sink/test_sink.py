@@ -757,7 +757,7 @@ def test_events_without_a_device_below_anything(server: LocalServer) -> None:
 def test_nobody_there() -> None:
     """Without a server the first send says so at once, and takes nothing."""
     sink = IoTDBSink(IoTDBOptions(host="127.0.0.1", port=1, password="root"))
-    with pytest.raises(ConnectionLost, match="nobody listens"):
+    with pytest.raises(ConnectionLost, match="nothing is listening"):
         sink.send({"device": "root.d1", "timestamp": T0, "a": 1.0})
     sink.close()
 

@@ -68,7 +68,7 @@ def row(i: int, device: str = "d1", **values: Any) -> dict[str, Any]:
 
 
 def silent_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which nothing is listening."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -98,9 +98,12 @@ def test_codes_become_errors(
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        (2207, "[2207 RATIS_READ_UNAVAILABLE] too few replicas of this region are up to read it"),
+        (
+            2207,
+            "[2207 RATIS_READ_UNAVAILABLE] too few replicas of this region are running to read it",
+        ),
         (611, "[611 DISK_SPACE_INSUFFICIENT] disk space insufficient"),
-        (99999, "[99999] the server gives no reason"),
+        (99999, "[99999] the server gave no reason"),
     ],
 )
 def test_a_code_without_words_is_named(code: int, text: str) -> None:

@@ -167,9 +167,7 @@ def _create_series(
             if plan.is_aligned(device):
                 names = [c.column.name for c in some]
                 _ignore_existing(
-                    lambda d=device, n=names, s=some: session.create_aligned_timeseries(
-                        d, measurements=n, **columns(s)
-                    )
+                    lambda d=device, n=names, s=some: session.create_timeseries(n, d, **columns(s))
                 )
         if plain:
             paths = [f"{device}.{c.column.name}" for device, c in plain]

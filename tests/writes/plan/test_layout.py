@@ -226,7 +226,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         0,
         "finer",
     ),
-    "outside int64": (
+    "outside the range of int64": (
         WIDE.set_axis(np.array([0, 2**62], "M8[s]")),
         {},
         T,
@@ -414,7 +414,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         C,
         "c",
         1,
-        "row 1 holds string",
+        "row 1 is of type string",
     ),
     "over 2^63": (WIDE.assign(c=np.array([1, 2**63], "u8")), {}, C, "c", 1, "DOUBLE"),
     "a list": ([1, 2], {}, OPTION, None, None, "list"),
@@ -496,7 +496,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         C,
         "c",
         1,
-        "holds duration",
+        "is of type duration",
     ),
     "long doubles": (
         WIDE.assign(c=np.array([np.longdouble("0.1"), np.longdouble(1)], object)),
@@ -520,7 +520,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         C,
         "c",
         None,
-        "broken",
+        "invalid text",
     ),
     "forgotten device": (
         pd.DataFrame({"v": [1, 2], "who": ["x", "y"]}, index=days(1).repeat(2)),
