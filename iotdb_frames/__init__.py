@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from iotdb_frames.reads.result import QueryResult
     from iotdb_frames.reads.show import show
     from iotdb_frames.reads.sql import execute, query, read_sql
+    from iotdb_frames.reads.tsfile import read_tsfile
     from iotdb_frames.server import LocalServer
     from iotdb_frames.simulate import signals
     from iotdb_frames.simulate.faults import Fault
@@ -112,6 +113,7 @@ _HOME = {
     "read": "reads.read",
     "read_dask": "engines.dask_read",
     "read_sql": "reads.sql",
+    "read_tsfile": "reads.tsfile",
     "replay": "simulate.replay",
     "show": "reads.show",
     "signals": "simulate.signals",
@@ -186,6 +188,7 @@ __all__ = [
     "read",
     "read_dask",
     "read_sql",
+    "read_tsfile",
     "replay",
     "show",
     "signals",

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import iotdb_frames as iotf
 from iotdb_frames.codec.types import markdown_table
 from iotdb_frames.server import stop_local
+from iotdb_frames.writes.tsfile import write_tsfile
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,6 +92,8 @@ def test_shown_report_looks_so(home: Path, names: dict[str, Any]) -> None:
 def test_shell_snippet_runs(line: str, home: Path, tmp_path: Path) -> None:
     """A reader who types the commands in their order sees no error."""
     (tmp_path / "press.csv").write_text("time,machine,temp\n2024-03-01 08:00:00,press2,21.5\n")
+    frame = pd.DataFrame({"temp": [21.5]}, pd.DatetimeIndex(["2024-03-01 08:00"], name="time"))
+    write_tsfile(frame, tmp_path / "press1.tsfile", target="root.plant.press1")
     script = Path(sys.executable).with_name("iotdb-frames")
     done = subprocess.run(
         [script, *shlex.split(line)[1:]],

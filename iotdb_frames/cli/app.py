@@ -16,6 +16,7 @@ from iotdb_frames.cli.doctor import doctor
 from iotdb_frames.cli.read import read
 from iotdb_frames.cli.serve import serve, stop
 from iotdb_frames.cli.simulate import simulate
+from iotdb_frames.cli.tsfile import tsfile
 from iotdb_frames.cli.write import write
 
 
@@ -71,7 +72,7 @@ def options(
     """
 
 
-for command in (demo, serve, stop, write, read, backfill, simulate, doctor):
+for command in (demo, serve, stop, write, read, backfill, simulate, doctor, tsfile):
     app.command()(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from binascii import hexlify
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
@@ -17,8 +17,6 @@ from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from iotdb_frames.reads.result import QueryResult
 
 GROUP_BYTES = 64 << 20
 """Rows are collected to this size before they are written: a row group of a Parquet file."""
@@ -36,7 +34,9 @@ def read(
     sql: Annotated[
         str,
         typer.Argument(
-            help="One query: SELECT, WITH, SHOW, DESCRIBE, LIST, COUNT or EXPLAIN.", metavar="SQL"
+            help="One query: SELECT, WITH, SHOW, DESCRIBE, LIST, COUNT or EXPLAIN; or a TsFile, "
+            "for which no server is needed.",
+            metavar="SQL",
         ),
     ],
     out: Annotated[
@@ -61,6 +61,10 @@ def read(
     tz: Annotated[
         str, typer.Option(help="Zone of the times in the file. The instants are the same in all.")
     ] = "UTC",
+    precision: Annotated[
+        str,
+        typer.Option(help="Of a TsFile's times, which it does not say itself: ms, us or ns."),
+    ] = "ms",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file, where there is one.")
     ] = False,
@@ -75,17 +79,55 @@ def read(
     open_writer = _format(out) if out not in (None, "-") else _Csv
     if out not in (None, "-") and Path(str(out)).exists() and not overwrite:
         raise OptionsError(f"{out} is there already", hint="another name, or --overwrite")
+    if sql.lower().endswith(".tsfile"):
+        _read_file(sql, out, open_writer, tz=tz, precision=precision)
+        return
     with iotf.query(sql, model=model, connection=url) as result:  # type: ignore[arg-type]
         if out is None:
             screen.show(*repr(result).splitlines())
-        elif out == "-":
-            _copy(result, sys.stdout.buffer, open_writer, tz=tz, label="rows")
-            sys.stdout.buffer.flush()
         else:
-            with _whole(Path(out)) as stream:
-                n_rows = _copy(result, stream, open_writer, tz=tz, label=Path(out).name)
-            n_bytes = Path(out).stat().st_size
-            screen.say(f"✓ {n_rows:,} rows in {out} ({n_bytes / 1e6:,.1f} MB)", style="green")
+            _copy_to(out, result.schema, result.batches(), open_writer, tz=tz)
+
+
+def _read_file(
+    path: str,
+    out: str | None,
+    open_writer: Callable[[IO[bytes], pa.Schema], _Writer],
+    *,
+    tz: str,
+    precision: str,
+) -> None:
+    """A TsFile's rows, or without `out` the first of them."""
+    import pyarrow as pa
+
+    import iotdb_frames as iotf
+
+    batches = iotf.read_tsfile(path, returns="batches", precision=precision)  # type: ignore[arg-type]
+    if out is not None:
+        _copy_to(out, batches.schema, batches, open_writer, tz=tz)
+        return
+    first = next(batches, None)
+    rows = batches.schema.empty_table() if first is None else pa.Table.from_batches([first])
+    screen.show(*repr(rows.slice(0, 10).to_pandas()).splitlines())
+
+
+def _copy_to(
+    out: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    open_writer: Callable[[IO[bytes], pa.Schema], _Writer],
+    *,
+    tz: str,
+) -> None:
+    """All rows into a file, or to standard output."""
+    if out == "-":
+        _copy(schema, batches, sys.stdout.buffer, open_writer, tz=tz, label="rows")
+        sys.stdout.buffer.flush()
+        return
+    with _whole(Path(out)) as stream:
+        n_rows = _copy(schema, batches, stream, open_writer, tz=tz, label=Path(out).name)
+    n_bytes = Path(out).stat().st_size
+    screen.say(f"✓ {n_rows:,} rows in {out} ({n_bytes / 1e6:,.1f} MB)", style="green")
 
 
 @contextmanager
@@ -114,7 +156,8 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _copy(
-    result: QueryResult,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
     stream: IO[bytes],
     open_writer: Callable[[IO[bytes], pa.Schema], _Writer],
     *,
@@ -125,14 +168,14 @@ def _copy(
 
     from iotdb_frames.display.progress import measure_rows
 
-    wanted = _with_zone(result.schema, tz)
+    wanted = _with_zone(schema, tz)
     writer = open_writer(stream, wanted)
     meter = measure_rows("auto", 0, label=label)
     held: list[pa.RecordBatch] = []
     n_rows = n_bytes = 0
     is_complete = False
     try:
-        for batch in result.batches():
+        for batch in batches:
             held.append(batch)
             n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
             if n_bytes >= GROUP_BYTES:

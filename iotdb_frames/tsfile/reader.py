@@ -1,0 +1,502 @@
+"""A TsFile, read: what is in it, and its rows as Arrow, a device's chunk after the other.
+
+Every number of the file is checked before it is believed: a node of the index stands before the
+one that names it, and its entries beside each other, so that no file can send the reader in
+circles, or make it read anything twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from iotdb_frames.codec.cells import Precision
+from iotdb_frames.codec.tsblock import arrow_type, to_days
+from iotdb_frames.errors import FrameError
+from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
+from iotdb_frames.tsfile.decode import (
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_ROWS,
+    MAX_PAGE_ROWS,
+    READABLE,
+    decode_2diff,
+    decode_valid,
+    decode_values,
+    decompress,
+)
+from iotdb_frames.tsfile.encode import CODECS, TEXTS
+from iotdb_frames.tsfile.index import Chunk, Series, TableColumn
+from iotdb_frames.tsfile.layout import (
+    CHUNK,
+    INTERNAL_DEVICE,
+    INTERNAL_MEASUREMENT,
+    LEAF_DEVICE,
+    LEAF_MEASUREMENT,
+    MAGIC,
+    ONE_PAGE_CHUNK,
+    TIME,
+    VALUE,
+    VECTOR,
+    VERSION,
+    Cursor,
+    Damaged,
+    Device,
+)
+
+_HEAD = len(MAGIC) + 1
+_TAIL = 4 + len(MAGIC)
+_CHUNK_HEAD = 1 << 10
+"""Bytes that hold the head of any chunk, its name left out."""
+_DEPTH = 16
+"""Nodes of the index one above the other: with 2 entries each, 65,536 leaves."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a chunk is stored."""
+
+    data_type: TSDataType | None
+    encoding: TSEncoding
+    compression: CompressionType
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether `TsFileReader` reads it."""
+        return self.encoding in READABLE and self.compression in CODECS
+
+
+@dataclass(frozen=True)
+class _Node:
+    entries: list[tuple[Any, int]]
+    end: int
+    kind: int
+
+
+class UnreadEncoding(FrameError):
+    """A column in an encoding or compressor that this package does not read."""
+
+
+class TsFileReader:
+    """A file, open; a context manager.
+
+    Parameters
+    ----------
+    path : of the file
+    precision : of the server that wrote it: a file does not say it
+
+    Attributes
+    ----------
+    tables : columns of each table; empty for a file of the tree model
+
+    Raises
+    ------
+    FrameError : it is not a whole TsFile of version 4.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, precision: Precision = "ms") -> None:
+        self.path = Path(path)
+        self._precision: Precision = precision
+        self._file = self.path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
+        self.tables: dict[str, list[TableColumn]] = {}
+        try:
+            with self._told():
+                self._roots = self._read_footer()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> TsFileReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def model(self) -> Literal["tree", "table"]:
+        """Which model's it is."""
+        return "table" if self.tables else "tree"
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the file."""
+        return self._size
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the file's bytes as one of ours."""
+        try:
+            yield
+        except Damaged as exc:
+            raise FrameError(
+                f"{self.path} is not a whole TsFile: {exc}",
+                hint="copy it again, or have validate-tsfile.sh of the server look at it",
+            ) from exc
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        if not 0 <= start <= end <= self._size:
+            raise Damaged(f"bytes {start:,} to {end:,} of {self._size:,}")
+        data = os.pread(self._file.fileno(), end - start, start)
+        if len(data) != end - start:
+            raise Damaged("it became shorter while it was read")
+        return data
+
+    def _read_footer(self) -> list[_Node]:
+        if self._size < _HEAD + _TAIL:
+            raise Damaged(f"{self._size:,} bytes")
+        head, tail = self._bytes(0, _HEAD), self._bytes(self._size - _TAIL, self._size)
+        if head[: len(MAGIC)] != MAGIC:
+            raise Damaged(f"it does not begin with {MAGIC.decode()}")
+        if head[-1] != VERSION:
+            raise Damaged(f"it is of version {head[-1]}, and only {VERSION} is read")
+        if tail[4:] != MAGIC:
+            raise Damaged(f"it does not end with {MAGIC.decode()}")
+        end = self._size - _TAIL
+        start = end - int.from_bytes(tail[:4], "big", signed=True)
+        if not _HEAD <= start <= end:
+            raise Damaged("its footer is larger than it")
+        footer = Cursor(self._bytes(start, end))
+        roots = []
+        for _ in range(footer.varint()):
+            footer.name()
+            roots.append(self._node(footer, start, is_device=True))
+        for _ in range(footer.varint()):
+            table = footer.name()
+            self.tables[table] = [_table_column(footer) for _ in range(footer.varint())]
+        self._index_at = footer.int64()
+        return roots
+
+    def _node(self, data: Cursor, position: int, *, is_device: bool) -> _Node:
+        """A node of the index, which stands at `position`, or behind it."""
+        n_entries = data.varint()
+        if n_entries * 9 > len(data):
+            raise Damaged(f"an index node of {n_entries:,} entries")
+        read = data.device if is_device else data.name
+        entries = [(read(), data.int64()) for _ in range(n_entries)]
+        end, kind = data.int64(), data.byte()
+        edges = [offset for _, offset in entries] + [end]
+        is_right = n_entries > 0 and all(a < b for a, b in pairwise(edges))
+        if not is_right or edges[0] < _HEAD or end > position:
+            raise Damaged("an index node that leads nowhere")
+        return _Node(entries, end, kind)
+
+    def _leaves(self, node: _Node, *, is_device: bool, depth: int = 0) -> Iterator[_Node]:
+        """The leaves below a node, in their order."""
+        internal, leaf = (
+            (INTERNAL_DEVICE, LEAF_DEVICE)
+            if is_device
+            else (INTERNAL_MEASUREMENT, LEAF_MEASUREMENT)
+        )
+        if node.kind == leaf:
+            yield node
+            return
+        if node.kind != internal or depth > _DEPTH:
+            raise Damaged("an index node of another kind")
+        for (_, start), end in _spans(node):
+            below = self._node(Cursor(self._bytes(start, end)), start, is_device=is_device)
+            yield from self._leaves(below, is_device=is_device, depth=depth + 1)
+
+    def devices(self) -> Iterator[tuple[Device, int, int]]:
+        """Each device, and the bytes of the top of its series, for `series`."""
+        with self._told():
+            for root in self._roots:
+                for leaf in self._leaves(root, is_device=True):
+                    for (device, start), end in _spans(leaf):
+                        yield device, start, end
+
+    def series(self, start: int, end: int) -> dict[str, Series]:
+        """The series of a device, by name; of an aligned one the times are called "".
+
+        Parameters
+        ----------
+        start, end : as `devices` gives them
+        """
+        found: dict[str, Series] = {}
+        with self._told():
+            top = self._node(Cursor(self._bytes(start, end)), start, is_device=False)
+            for leaf in self._leaves(top, is_device=False):
+                for (_, at), stop in _spans(leaf):
+                    data = Cursor(self._bytes(at, stop))
+                    while len(data):
+                        name, series = _series(data)
+                        found[name] = series
+        return found
+
+    def storage(self, name: str, series: Series) -> Storage:
+        """How the first chunk of a series is stored."""
+        with self._told():
+            return self._head(name, series, series.chunks[0])[0]
+
+    def read(
+        self, series: dict[str, Series], names: Sequence[str], *, start: int, end: int
+    ) -> Iterator[pa.Table]:
+        """Rows of a device, in time order, a chunk at a time (all at once, if it is not aligned).
+
+        Parameters
+        ----------
+        series : of the device
+        names : of the measurements; one that it lacks is refused
+        start, end : first tick, and first that is left out
+
+        Yields
+        ------
+        pyarrow.Table : the times, called ``time``, and the columns; rows that have nothing but
+            nulls are among them
+
+        Raises
+        ------
+        UnreadEncoding : a column in another encoding than PLAIN and TS_2DIFF.
+        FrameError : the file is damaged, a text is not UTF-8, a DATE is none.
+        """
+        with self._told():
+            pieces = self._aligned if "" in series else self._alone
+            for ticks, columns in pieces(series, names, start, end):
+                keep = slice(*np.searchsorted(ticks, [start, end]))
+                if not len(ticks[keep]):
+                    continue
+                time = pa.array(ticks[keep]).view(pa.timestamp(self._precision))
+                yield pa.table(
+                    [time, *(c.slice(keep.start, keep.stop - keep.start) for c in columns)],
+                    names=["time", *names],
+                )
+
+    def _aligned(
+        self, series: dict[str, Series], names: Sequence[str], start: int, end: int
+    ) -> Iterator[tuple[np.ndarray, list[pa.Array]]]:
+        times = series[""].chunks
+        for name in names:
+            if len(series[name].chunks) != len(times):
+                raise Damaged(f"{name!r} has {len(series[name].chunks)} chunks of {len(times)}")
+        for i, chunk in enumerate(times):
+            if chunk.statistics.end < start or chunk.statistics.start >= end:
+                continue
+            pages = self._time_pages(series[""], chunk)
+            ticks = np.concatenate(pages) if pages else np.empty(0, np.int64)
+            sizes = [len(p) for p in pages]
+            columns = [
+                self._value_column(name, series[name], series[name].chunks[i], sizes)
+                for name in names
+            ]
+            _check_ascends(ticks)
+            yield ticks, columns
+
+    def _time_pages(self, series: Series, chunk: Chunk) -> list[np.ndarray]:
+        storage, data, is_many = self._chunk("", series, chunk)
+        if storage.encoding != TSEncoding.TS_2DIFF:
+            raise UnreadEncoding(f"{self.path} has times in {storage.encoding.name}")
+        pages: list[np.ndarray] = []
+        n_left = MAX_CHUNK_ROWS
+        for n_raw, body in _pages(data, None, is_many=is_many):
+            raw = decompress(body, n_raw, storage.compression)
+            pages.append(decode_2diff(raw, is_wide=True, n_most=min(n_left, MAX_PAGE_ROWS)))
+            n_left -= len(pages[-1])
+        return pages
+
+    def _value_column(
+        self, name: str, series: Series, chunk: Chunk, sizes: Sequence[int]
+    ) -> pa.Array:
+        """A chunk's values and nulls, as many rows as its pages of times have."""
+        kind = series.data_type
+        assert kind is not None
+        storage, data, is_many = self._chunk(name, series, chunk)
+        if not len(data):
+            return pa.nulls(sum(sizes), arrow_type(kind.name, precision=self._precision))
+        valid, parts = [], []
+        pages = _pages(data, kind, is_many=is_many)
+        if len(pages) != len(sizes):
+            raise Damaged(f"{name!r} has {len(pages)} pages where the times have {len(sizes)}")
+        for (n_raw, body), n_rows in zip(pages, sizes, strict=True):
+            if n_raw == 0:
+                valid.append(np.zeros(n_rows, bool))
+                continue
+            is_valid, values = decode_valid(decompress(body, n_raw, storage.compression))
+            if len(is_valid) != n_rows:
+                raise Damaged(
+                    f"{name!r} has {len(is_valid):,} rows where the times have {n_rows:,}"
+                )
+            n_values = int(np.count_nonzero(is_valid))
+            parts.append(decode_values(values, n_values, kind, storage.encoding))
+            valid.append(is_valid)
+        return self._to_arrow(name, kind, parts, np.concatenate(valid))
+
+    def _alone(
+        self, series: dict[str, Series], names: Sequence[str], _start: int, _end: int
+    ) -> Iterator[tuple[np.ndarray, list[pa.Array]]]:
+        """Series that have times of their own."""
+        found = [self._own_times(name, series[name]) for name in names]
+        if not found:
+            return
+        ticks = np.unique(np.concatenate([times for times, _ in found]))
+        columns = []
+        for times, values in found:
+            if len(times) < len(ticks):
+                at = np.searchsorted(times, ticks)
+                at = np.minimum(at, max(len(times) - 1, 0))
+                is_there = times[at] == ticks if len(times) else np.zeros(len(ticks), bool)
+                values = values.take(pa.array(at, mask=~is_there))
+            columns.append(values)
+        yield ticks, columns
+
+    def _own_times(self, name: str, series: Series) -> tuple[np.ndarray, pa.Array]:
+        kind = series.data_type
+        assert kind is not None
+        times, parts = [np.empty(0, np.int64)], []
+        for chunk in series.chunks:
+            storage, data, is_many = self._chunk(name, series, chunk)
+            for n_raw, body in _pages(data, kind, is_many=is_many):
+                page = Cursor(decompress(body, n_raw, storage.compression))
+                ticks = decode_2diff(page.take(page.varint()), is_wide=True)
+                values = decode_values(page.take(len(page)), len(ticks), kind, storage.encoding)
+                times.append(ticks)
+                parts.append(values)
+        ticks = np.concatenate(times)
+        _check_ascends(ticks)
+        return ticks, self._to_arrow(name, kind, parts, np.ones(len(ticks), bool))
+
+    def _head(self, name: str, series: Series, chunk: Chunk) -> tuple[Storage, int, Cursor, bool]:
+        """How a chunk is stored, the bytes of its pages, where they begin, and if they are many."""
+        end = min(self._index_at, chunk.offset + _CHUNK_HEAD + 4 * len(name))
+        head = Cursor(self._bytes(chunk.offset, end))
+        mark = head.byte()
+        own, n_bytes = head.name(), head.varint()
+        kind, compression, encoding = head.byte(), head.byte(), head.byte()
+        wanted = VECTOR if series.data_type is None else series.data_type
+        if own != name or kind != wanted or mark & 0x3F not in (CHUNK, ONE_PAGE_CHUNK):
+            raise Damaged(f"no chunk of {name!r} where the index says")
+        if chunk.offset + head.at + n_bytes > self._index_at:
+            raise Damaged(f"a chunk of {name!r} that goes on behind the last one")
+        try:
+            storage = Storage(series.data_type, TSEncoding(encoding), CompressionType(compression))
+        except ValueError as exc:
+            raise Damaged(f"{name!r} is stored in an unknown way: {exc}") from exc
+        return storage, n_bytes, head, mark & 0x3F == CHUNK
+
+    def _chunk(self, name: str, series: Series, chunk: Chunk) -> tuple[Storage, memoryview, bool]:
+        """How a chunk is stored, its pages, and whether these have statistics."""
+        storage, n_bytes, head, is_many = self._head(name, series, chunk)
+        if n_bytes and not storage.is_readable:
+            is_known = storage.encoding in READABLE
+            how = storage.compression.name if is_known else storage.encoding.name
+            raise UnreadEncoding(
+                f"column {name!r} of {self.path} is stored as {how}, which is not read here",
+                column=name,
+                hint="LOAD the file into a server (LocalServer() is one), and read it there",
+            )
+        data = head.data[head.at :][:n_bytes]
+        if len(data) < n_bytes:
+            start = chunk.offset + head.at
+            data = memoryview(self._bytes(start, start + n_bytes))
+        return storage, data, is_many
+
+    def _to_arrow(
+        self, name: str, kind: TSDataType, parts: list[Any], valid: np.ndarray
+    ) -> pa.Array:
+        """Values of rows that have one, spread among the others."""
+        wanted = arrow_type(kind.name, precision=self._precision)
+        n_rows, is_whole = len(valid), bool(valid.all())
+        if not parts:
+            return pa.nulls(n_rows, wanted)
+        if kind in TEXTS:
+            texts = pa.concat_arrays(parts)
+            try:
+                texts = texts.cast(wanted)
+            except pa.ArrowInvalid as exc:
+                raise FrameError(
+                    f"column {name!r} holds text that is not UTF-8", column=name
+                ) from exc
+            if is_whole:
+                return texts
+            return texts.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if kind == TSDataType.DATE:
+            values = to_days(values, name)
+        if not is_whole:
+            spread = np.zeros(n_rows, values.dtype)
+            spread[valid] = values
+            values = spread
+        if kind == TSDataType.BOOLEAN:
+            values = np.packbits(values, bitorder="little")
+        bits = None if is_whole else pa.py_buffer(np.packbits(valid, bitorder="little"))
+        values = np.ascontiguousarray(values)
+        return pa.Array.from_buffers(wanted, n_rows, [bits, pa.py_buffer(values)])
+
+
+def _check_ascends(ticks: np.ndarray) -> None:
+    if not (ticks[1:] > ticks[:-1]).all():
+        raise Damaged("times that do not ascend")
+
+
+def _spans(node: _Node) -> Iterator[tuple[tuple[Any, int], int]]:
+    """Each entry, and where what it names ends."""
+    ends = [offset for _, offset in node.entries[1:]] + [node.end]
+    return zip(node.entries, ends, strict=True)
+
+
+def _series(data: Cursor) -> tuple[str, Series]:
+    mark, name, number = data.byte(), data.name(), data.byte()
+    if mark not in (0, 1, TIME, TIME | 1, VALUE, VALUE | 1) or (mark & TIME > 0) != (name == ""):
+        raise Damaged("an entry that is no series'")
+    try:
+        kind = None if name == "" else TSDataType(number)
+    except ValueError as exc:
+        raise Damaged(f"{name!r} has an unknown type: {exc}") from exc
+    n_bytes = data.varint()
+    whole = data.statistics(kind)
+    chunks = Cursor(data.take(n_bytes))
+    found = Series(kind)
+    while len(chunks):
+        offset = chunks.int64()
+        if found.chunks and offset <= found.chunks[-1].offset:
+            raise Damaged(f"{name!r} has a chunk before the one before")
+        found.chunks.append(Chunk(offset, chunks.statistics(kind) if mark & 1 else whole))
+    if not found.chunks:
+        raise Damaged(f"{name!r} has no chunks")
+    return name, found
+
+
+def _table_column(data: Cursor) -> TableColumn:
+    name = data.utf8(data.int32())
+    numbers = data.byte(), data.byte(), data.byte()
+    for _ in range(data.int32()):
+        data.utf8(data.int32())
+        data.utf8(data.int32())
+    category: Literal["tag", "field"] = "tag" if data.int32() == 0 else "field"
+    try:
+        kind, encoding, pressed = numbers
+        return TableColumn(
+            name, TSDataType(kind), category, TSEncoding(encoding), CompressionType(pressed)
+        )
+    except ValueError as exc:
+        raise Damaged(f"a table's column of an unknown type: {exc}") from exc
+
+
+def _pages(
+    data: memoryview, kind: TSDataType | None, *, is_many: bool
+) -> list[tuple[int, memoryview]]:
+    """Raw length and stored bytes of each page; (0, nothing) where it has no values."""
+    pages = []
+    chunk = Cursor(data)
+    while len(chunk):
+        n_raw = chunk.varint()
+        if n_raw == 0:
+            pages.append((0, data[:0]))
+            continue
+        n_stored = chunk.varint()
+        if is_many:
+            chunk.statistics(kind)
+        pages.append((n_raw, chunk.take(n_stored)))
+    if sum(n_raw for n_raw, _ in pages) > MAX_CHUNK_BYTES:
+        raise Damaged("a chunk of too many bytes")
+    return pages
