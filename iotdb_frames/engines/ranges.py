@@ -76,7 +76,8 @@ def _ends(
             )
         ]
     else:
-        paths = ask.target.path + f".{ask.pattern or '**'}" * by_device
+        paths = ask.paths if by_device else ask.target.path
+        ask = ask.of_devices() if by_device else ask
         found = [
             tree_range_sql(
                 paths,

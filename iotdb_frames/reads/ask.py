@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.codec.names import Target, parse_target
+from iotdb_frames.codec.names import Target, normal_path, parse_target
 from iotdb_frames.codec.times import moment, rescale, to_timedelta
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import check_choice
 from iotdb_frames.reads.select import AGGREGATES
 from iotdb_frames.reads.where import conditions
 
+DEVICE = "device"
+"""Label of the device column where none is given."""
 _PATTERN = re.compile(r"(?P<base>.+?)\.(?P<pattern>\*\*?)")
 
 
@@ -27,6 +29,7 @@ class Ask:
 
     pattern : "**" or "*" where the target ended so
     where : SQL conditions, by the raw name of their column
+    chosen : what `where` wants of the column that names each row's device (tree model)
     """
 
     target: Target
@@ -35,6 +38,7 @@ class Ask:
     start: int | None
     end: int | None
     where: Mapping[str, str]
+    chosen: Any
     every: int | None
     agg: str | Mapping[str, str] | None
     fill: Any
@@ -52,6 +56,35 @@ class Ask:
     def conditions(self) -> tuple[str, ...]:
         """What of a row is to hold, as SQL."""
         return tuple(self.where.values())
+
+    @property
+    def label(self) -> str:
+        """Of the device column."""
+        return self.device or DEVICE
+
+    @property
+    def paths(self) -> str:
+        """The devices below the target that are read, as FROM takes them."""
+        base = self.target.path
+        if self.chosen is None:
+            return f"{base}.{self.pattern or '**'}"
+        is_list = isinstance(
+            self.chosen, list | set | frozenset | np.ndarray | pd.Index | pd.Series
+        )
+        names = list(self.chosen) if is_list else [self.chosen]
+        if not names or not all(isinstance(name, str) and "*" not in name for name in names):
+            raise OptionsError(
+                f"where= of {self.label!r}, which names devices: {self.chosen!r}",
+                hint=f'where={{"{self.label}": ["press1", "press2"]}}: below {base}, without *',
+            )
+        return ", ".join(dict.fromkeys(normal_path(name, under=base) for name in names))
+
+    def of_devices(self) -> Ask:
+        """The same where FROM says which devices, and conditions are on their measurements."""
+        if self.chosen is None:
+            return self
+        conditions = {name: sql for name, sql in self.where.items() if name != self.label}
+        return replace(self, where=conditions)
 
     def word_of(self, column: str) -> str:
         """The aggregate of a column."""
@@ -127,6 +160,7 @@ def check_ask(
         start=bounds[0],
         end=bounds[1],
         where=conditions(where, model=goal.model, to_tick=to_tick),
+        chosen=where.get(device or DEVICE) if where and goal.model == "tree" else None,
         every=None if every is None else _ticks(every, precision),
         agg=agg,
         fill=fill,

@@ -114,7 +114,8 @@ def read(
         None}``: a value; a list: one of these; (operator, value): ``=  !=  <  <=  >  >=``; a list
         of those: all of them; None: missing, and ``("!=", None)``: not missing. The server looks,
         before it aggregates; of a missing value no comparison holds. Fields, tags and attributes
-        of a table; in the tree model measurements, for it has no tags: the target names devices
+        of a table; in the tree model measurements, and of several devices the column that names
+        them: ``{"device": ["press1", "press2"]}``, one or a list
     every : length of the windows to downsample to in the server, e.g. ``"1min"``; windows are
         aligned to 1970-01-01 in UTC and labelled by their first time; those without a value are
         left out

@@ -20,7 +20,7 @@ from iotdb_frames.reads.select import (
     tree_range_sql,
     tree_sql,
 )
-from iotdb_frames.reads.shape import DEVICE, Reading
+from iotdb_frames.reads.shape import Reading
 from iotdb_frames.reads.sql import run_query
 
 _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
@@ -36,9 +36,8 @@ def _read_tree(connection: Connection, ask: Ask) -> Reading:
         reading = _read_paths(connection, ask, base, by_device=False)
         if reading is not None:
             return reading
-    paths = f"{base}.{ask.pattern or '**'}"
     try:
-        reading = _read_paths(connection, ask, paths, by_device=True)
+        reading = _read_paths(connection, ask.of_devices(), ask.paths, by_device=True)
     except QueryError as exc:
         if "data types of the same measurement" not in exc.message:
             raise
@@ -50,7 +49,7 @@ def _read_tree(connection: Connection, ask: Ask) -> Reading:
     if reading is None:
         of = f" {', '.join(ask.columns)}" if ask.columns else ""
         raise QueryError(
-            f"there is no series{of} at {base}",
+            f"there is no series{of} at {base if ask.chosen is None else ask.paths}",
             hint='look at what is there: iotf.show("timeseries", "root.**")',
         )
     return reading
@@ -109,7 +108,7 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
             result.close()
             raise
     names = list(ask.columns or sorted(found))
-    label = ask.device or DEVICE
+    label = ask.label
     if by_device and label in names:
         result.close()
         raise OptionsError(

@@ -10,16 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.reads.ask import Ask
+from iotdb_frames.reads.ask import DEVICE, Ask
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import FrameBuilder
 from iotdb_frames.reads.grid import fill_windows
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import Windows
 from iotdb_frames.reads.wide import widen
-
-DEVICE = "device"
-"""Label of the device column where none is given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,8 @@ _ESTIMATE = re.compile(r"free memory is (\d+)B, .* is (\d+)B")
 
 def can_slice(ask: Ask) -> bool:
     """Whether a read can be put together of slices: rows as they are stored, of the tree model."""
-    return ask.target.model == "tree" and ask.every is None and not ask.wide
+    is_plain = ask.every is None and not ask.wide and ask.chosen is None
+    return ask.target.model == "tree" and is_plain
 
 
 def read_slices(connection: Connection, ask: Ask, refusal: QueryError) -> tuple[Reading, pa.Table]:

@@ -168,13 +168,44 @@ def test_devices_that_lack_a_column(connection: Connection, device: str) -> None
         assert devices({"temp": [None, 2.0]}) == wanted
 
 
+def test_devices_are_chosen_as_tags_are(connection: Connection, device: str, table: str) -> None:
+    """Where a column names each row's device, a condition on it chooses devices, in both models."""
+    frame = pd.concat(
+        [readings()[["temp", "n"]].assign(m=name) for name in ("a", "b.c", "`x y`", "d")]
+    )
+    write(frame, device, device="m", connection=connection)
+    write(frame, table, tags=["m"], connection=connection)
+    for wanted in ("a", ["a"], ["d", "b.c"], {"`x y`"}, np.array(["a", "d", "a"], object)):
+        for target, options in ((device, {"device": "m"}), (f"{device}.**", {"device": "m"})):
+            where = {"m": wanted, "n": (">", 2)}
+            tree = read(target, where=where, connection=connection, **options)
+            tagged = read(table, where=where, connection=connection)
+            columns = ["m", "temp", "n"]
+            assert_frame_equal(in_order(tree)[columns], in_order(tagged)[columns])
+    some = {"every": "1min", "agg": "sum", "connection": connection}
+    found = read(device, where={"device": ["a", "d"]}, **some)
+    assert found["device"].unique().tolist() == ["a", "d"]
+    wide = read(device, where={"device": "d"}, wide=True, connection=connection)
+    assert wide.columns.get_level_values(0).unique().tolist() == ["d"]
+    for bad in (5, [], ["a", 5], "a*", (">", "a")):
+        with pytest.raises(OptionsError, match="where= of 'device'|empty list"):
+            read(device, where={"device": bad}, connection=connection)
+    with pytest.raises(QueryError, match="nobody"):
+        read(device, where={"device": "nobody"}, connection=connection)
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by device, then time."""
+    return frame.sort_values("m", kind="stable")
+
+
 def test_a_condition_on_what_is_not_there(connection: Connection, both: Both, device: str) -> None:
     """A column that no device has is named; the tree model says that it has no tags."""
     write(readings()[["temp"]], f"{device}.d", connection=connection)
     tree, table = both
     for columns in (None, ["temp"]):
         for target in (tree, f"{device}.**"):
-            for name in ("machine", "device", "Temp"):
+            for name in ("machine", "Temp", *["device"] * (target == tree)):
                 with pytest.raises(QueryError, match=f"has no '{name}'") as caught:
                     read(target, where={name: "a"}, columns=columns, connection=connection)
                 assert "no tags" in str(caught.value.hint)
