@@ -18,9 +18,9 @@ from iotdb_frames.codec.tsblock import arrow_type
 from iotdb_frames.display.card import Card, Grid, Shown, count, size
 from iotdb_frames.errors import FrameError, OptionsError, nearest
 from iotdb_frames.options import TSDataType, zone_name
+from iotdb_frames.reads.ask import DEVICE
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DtypeBackend, FrameBuilder
-from iotdb_frames.reads.shape import DEVICE
 from iotdb_frames.tsfile.layout import NO_END, NO_START, tree_path
 from iotdb_frames.tsfile.reader import TsFileReader
 

@@ -188,7 +188,7 @@ def test_devices_are_chosen_as_tags_are(connection: Connection, device: str, tab
     wide = read(device, where={"device": "d"}, wide=True, connection=connection)
     assert wide.columns.get_level_values(0).unique().tolist() == ["d"]
     for bad in (5, [], ["a", 5], "a*", (">", "a")):
-        with pytest.raises(OptionsError, match="where= of 'device'|empty list"):
+        with pytest.raises(OptionsError, match=r"where= of 'device'|empty list"):
             read(device, where={"device": bad}, connection=connection)
     with pytest.raises(QueryError, match="nobody"):
         read(device, where={"device": "nobody"}, connection=connection)

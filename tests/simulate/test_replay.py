@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +155,31 @@ def test_short_recordings() -> None:
     assert one.next_window(0, one.default_window) == (1, 1.0)
     short = replay(FRAME.set_axis(TIMES[0] + (TIMES - TIMES[0]) / 1000))
     assert short.next_window(0, short.default_window) == (20, 0.069)
+
+
+def test_a_replay_travels() -> None:
+    """A recording that was pickled or copied gives the same windows, here and elsewhere."""
+    days = pd.date_range("2024-03-30 22:00", periods=5, freq="7min", tz="Europe/Berlin", unit="us")
+    frame = pd.DataFrame({"v": [1.0, None, 3, 4, 5], "s": list("abcde")}, days)
+    made = replay(frame, speed=3, loop=2)
+    wanted = list(made.windows("10min"))
+    code = (
+        "import pickle, sys; made = pickle.load(sys.stdin.buffer); "
+        "sys.stdout.buffer.write(pickle.dumps(made))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(made),
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    for again in (pickle.loads(done.stdout), copy.deepcopy(made), copy.copy(made)):
+        assert repr(again) == repr(made)
+        found = list(again.windows("10min"))
+        assert len(found) == len(wanted) > 5
+        for one, other in zip(found, wanted, strict=True):
+            assert_frame_equal(one, other)
 
 
 def test_repr() -> None:
