@@ -21,9 +21,10 @@ settings.register_profile("shared", deadline=None, print_blob=True)  # a busy ma
 settings.load_profile("shared")
 
 TIERS = {
-    "browser": "JupyterLab in a real browser, and the five notebooks",
+    "browser": "JupyterLab in a real browser, and five notebooks",
     "cluster": "one ConfigNode and three DataNodes, of which some are killed and frozen",
     "engines": "Dask and Spark, with their extras and a Java for Spark",
+    "flink": "Flink's mini-cluster, in an environment of its own",
     "slow": "minutes each",
 }
 """Tests that need more than Python or much time; they run only if `--tier` names theirs."""

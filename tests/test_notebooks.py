@@ -25,9 +25,9 @@ def _read(path: Path) -> dict[str, Any]:
     return notebook
 
 
-def test_there_are_five() -> None:
+def test_there_are_six() -> None:
     """A notebook that is lost is noticed."""
-    assert len(NOTEBOOKS) == 5
+    assert len(NOTEBOOKS) == 6
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_names)
@@ -49,8 +49,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stop_local(path / "iotdb-frames" / "server")
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=_names)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=pytest.mark.flink if "6_flink" in p.stem else pytest.mark.browser)
+        for p in NOTEBOOKS
+    ],
+    ids=[p.stem for p in NOTEBOOKS],
+)
 def test_it_runs_and_shows_a_plot(path: Path, home: Path, tmp_path: Path) -> None:
     """Every cell runs, and again; there is a plot, and what is exported needs no widget."""
     import nbformat

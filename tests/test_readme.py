@@ -28,6 +28,13 @@ SHELL = [
 ]
 
 
+def tiers_of(snippet: str) -> list[str]:
+    """The tier that has the packages for a snippet; none for most."""
+    if "iotdb_frames.engines.flink" in snippet:
+        return ["flink"]
+    return ["engines"] * ("iotdb_frames.engines" in snippet)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A user's data directory of this module's own, so that `local:` is nobody else's server."""
@@ -60,7 +67,7 @@ def test_snippets_are_found() -> None:
 @pytest.mark.parametrize(
     "snippet",
     [
-        pytest.param(text, marks=[pytest.mark.engines] * ("iotdb_frames.engines" in text))
+        pytest.param(text, marks=[getattr(pytest.mark, tier) for tier in tiers_of(text)])
         for text in PYTHON
     ],
     ids=range(len(PYTHON)),

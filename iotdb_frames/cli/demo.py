@@ -7,11 +7,13 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iotdb_frames.cli import screen
+from iotdb_frames.cli.demo_flink import demo_flink
 from iotdb_frames.display.card import duration, rate
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 TARGET = "root.demo.buoy"
 
+
+class Engine(StrEnum):
+    """Engines that have a demo of their own."""
+
+    FLINK = "flink"
+
+
 _SUMMARY = """\
 SELECT count(wind_speed_ms) AS n_values, avg(wind_speed_ms) AS wind, max_value(gust_ms) AS gust,
        max_value(wave_height_m) AS wave, min_value(pressure_hpa) AS pressure,
@@ -28,34 +37,42 @@ SELECT count(wind_speed_ms) AS n_values, avg(wind_speed_ms) AS wind, max_value(g
 FROM {target} GROUP BY ([{start}, {end}), 7d)"""
 
 
-def demo(url: screen.Url = "local:") -> None:
+def demo(
+    url: screen.Url = "local:",
+    engine: Annotated[
+        Engine | None, typer.Option(help="Stream a simulated fleet through this engine instead.")
+    ] = None,
+) -> None:
     """Write a real data set into a real IoTDB and read a summary back.
 
     The server is your own: fetched and started where it is not yet, and left running for what you
     type next. It ends after half an hour without use, or by iotdb-frames stop; the data stays.
     """
+    assert url is not None  # it has a default
+    if engine is not None:
+        demo_flink(url)
+        return
     import iotdb_frames as iotf
     from iotdb_frames.data import load_demo
 
-    assert url is not None  # it has a default
     frame = load_demo()
     started = time.perf_counter()
     with iotf.connect(url) as connection:
-        _step("Server", f"IoTDB {connection.version} at {connection.options.url}")
-        _more(f"the URL {url}, ready after {duration(time.perf_counter() - started)}")
-        _step("Data", "what a weather buoy off Boston measured in 45 days, every ten minutes")
-        _more(
+        screen.step("Server", f"IoTDB {connection.version} at {connection.options.url}")
+        screen.more(f"the URL {url}, ready after {duration(time.perf_counter() - started)}")
+        screen.step("Data", "what a weather buoy off Boston measured in 45 days, every ten minutes")
+        screen.more(
             f"{frame.shape[0]:,} rows × {frame.shape[1]} columns, "
             f"{frame.size - frame.count().sum():,} cells missing (NOAA, station 44013)"
         )
         report = frame.iotdb.write(TARGET, connection=connection)
-        _step("Write", f'df.iotdb.write("{TARGET}")')
-        _more(
+        screen.step("Write", f'df.iotdb.write("{TARGET}")')
+        screen.more(
             f"{report.points:,} points in {duration(report.seconds)}, "
             f"{rate(report.points_per_s, 'points')}"
         )
         stored = _count(connection)
-        _step("Read", f"{stored:,} points are there; week by week, summed up by the server:")
+        screen.step("Read", f"{stored:,} points are there; week by week, summed up by the server:")
         screen.show("", *_lines(_summary(connection, frame)), "")
     if stored != report.points:
         screen.say("✗ these are not the points that were written", style="red")
@@ -79,14 +96,6 @@ def _short(path: str) -> str:
     with suppress(ValueError):  # on another drive
         path = min(path, os.path.relpath(path), key=len)
     return path
-
-
-def _step(label: str, text: str) -> None:
-    screen.show(f"{label:<8}{text}", style="bold")
-
-
-def _more(text: str) -> None:
-    screen.show(f"{'':<8}{text}")
 
 
 def _count(connection: Connection) -> int:

@@ -51,6 +51,16 @@ def _print(console: Console, lines: tuple[str | Text, ...], style: str) -> None:
         console.print(line, style=style or None, markup=False, soft_wrap=True)
 
 
+def step(label: str, text: str) -> None:
+    """Print a step of a demo."""
+    show(f"{label:<8}{text}", style="bold")
+
+
+def more(text: str) -> None:
+    """Print what belongs to the step before."""
+    show(f"{'':<8}{text}")
+
+
 def show_card(card: Card) -> None:
     """Print a report or a plan, its first line in the colour of its status."""
     first, *others = card.text().splitlines()

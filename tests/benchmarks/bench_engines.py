@@ -1,6 +1,6 @@
 """What an engine costs beside a plain write, on one server: rows/s with 1 and 2 workers.
 
-    python tests/benchmarks/bench_engines.py [dask | spark] [rows] [rounds]
+    python tests/benchmarks/bench_engines.py [dask | spark | flink] [rows] [rounds]
 
 Sides take turns; the rows lie in the workers' memory when a turn begins. CPU is that of this
 process, the workers and the server, in µs per point; for Spark, whose processes come and go, only
@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,106 @@ def on_dask(n_rows: int, rounds: int) -> None:
         )
 
 
+def on_flink(n_rows: int, rounds: int) -> None:
+    """One and two tasks of Flink beside a plain write, for each a quarter of the rows and all.
+
+    A job takes seconds to start, so the rows/s are those of the other three quarters.
+    """
+    os.environ |= {"_python_worker_execution_mode": "process"}
+    from pyflink.java_gateway import get_gateway
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    from iotdb_frames.engines.flink import IoTDBSink
+
+    small = n_rows // 4
+    frames = {n: make_frame(n) for n in (small, n_rows)}
+    java = get_gateway().jvm.java.lang.ProcessHandle.current().pid()
+
+    def tables(n_tasks: int, n: int) -> tuple[Any, Any]:
+        t_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+        for name, value in {
+            "parallelism.default": str(n_tasks),
+            "execution.checkpointing.interval": "10s",
+        }.items():
+            t_env.get_config().set(name, value)
+        fields = ", ".join(f"s{i} DOUBLE" for i in range(N_COLUMNS))
+        t_env.execute_sql(
+            f"CREATE TEMPORARY TABLE made (n BIGINT, {fields}) WITH ('connector' = 'datagen', "
+            "'rows-per-second' = '100000000', 'fields.n.kind' = 'sequence', "
+            f"'fields.n.start' = '0', 'fields.n.end' = '{n - 1}')"
+        )
+        time = "TIMESTAMPADD(SECOND, CAST(n AS INT), TIMESTAMP '2024-01-01') AS `time`"
+        columns = ", ".join(f"s{i}" for i in range(N_COLUMNS))
+        return t_env.sql_query(f"SELECT {time}, {columns} FROM made"), t_env
+
+    def cpu_of_engine() -> float:
+        family = [psutil.Process(java), *psutil.Process(java).children(recursive=True)]
+        own = psutil.Process(java).cpu_times()
+        return cpu_s([p.pid for p in family]) + own.children_user + own.children_system
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(iotf.LocalServer(heap="1GiB"))
+        password = iotf.Secret(str(server.options.password), travels=True)
+        connection = stack.enter_context(iotf.connect(server.url, password=password))
+        place = iotf.IoTDBOptions(url=server.url, password=password)
+        used: dict[str, list[float]] = {}
+
+        def side(name: str, write: Callable[[str], Any], n: int) -> Callable[[str], Call]:
+            def call(target: str) -> Call:
+                def run() -> None:
+                    def spent() -> list[float]:
+                        pids = [[os.getpid()], [server.pid]]
+                        return [cpu_s(pids[0]), cpu_of_engine(), cpu_s(pids[1])]
+
+                    before = spent()
+                    report = write(f"root.bench.{target.replace(' ', '_')}")
+                    assert report.rows_written == n
+                    used[name] = [b - a for a, b in zip(before, spent(), strict=True)]
+
+                return run
+
+            return call
+
+        def on_tasks(n_tasks: int, n: int) -> Callable[[str], Any]:
+            def write(target: str) -> Any:
+                return IoTDBSink(place, target=target, aligned=True).run(*tables(n_tasks, n))
+
+            return write
+
+        sides = {}
+        for n, frame in frames.items():
+            plain = partial(iotf.write, frame, connection=connection)
+            sides[f"plain of {n}"] = side(f"plain of {n}", plain, n)
+            for k in (1, 2):
+                sides[f"flink {k} of {n}"] = side(f"flink {k} of {n}", on_tasks(k, n), n)
+        samples = alternate(sides, rounds=rounds, check=lambda _: None, warm_rounds=0)
+
+        def more(name: str, value: Callable[[str], float]) -> float:
+            return value(f"{name} of {n_rows}") - value(f"{name} of {small}")
+
+        n_more = n_rows - small
+        taken = {
+            name: more(name, lambda s: samples[s].seconds)
+            for name in ("plain", "flink 1", "flink 2")
+        }
+        print_table(
+            ("side", "rows/s", "of plain", "client µs", "engine µs", "server µs", "start s"),
+            [
+                (
+                    name,
+                    f"{n_more / seconds:,.0f}",
+                    f"{taken['plain'] / seconds:.2f}",
+                    *(
+                        f"{more(name, lambda s, i=i: used[s][i]) / n_more / N_COLUMNS * 1e6:.3f}"
+                        for i in range(3)
+                    ),
+                    f"{samples[f'{name} of {small}'].seconds - seconds / 3:.1f}",
+                )
+                for name, seconds in taken.items()
+            ],
+        )
+
+
 if __name__ == "__main__":
     engine, *sizes = [*sys.argv[1:], *("dask", "500000", "5")[len(sys.argv) - 1 :]]
-    {"dask": on_dask, "spark": on_spark}[engine](*map(int, sizes))
+    {"dask": on_dask, "flink": on_flink, "spark": on_spark}[engine](*map(int, sizes))

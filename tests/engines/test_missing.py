@@ -14,13 +14,15 @@ import pytest
         ("import iotdb_frames.engines.dask", "dask"),
         ("iotf.read_dask('root.a')", "dask"),
         ("import iotdb_frames.engines.spark", "spark"),
+        ("import iotdb_frames.engines.flink", "flink"),
+        ("import iotdb_frames.engines.flink_source", "flink"),
     ],
 )
 def test_a_missing_extra_is_named(call: str, extra: str) -> None:
     """An engine that is not installed raises an error with its pip command."""
     code = f"""
 import sys
-sys.modules["dask"] = sys.modules["pyspark"] = None
+sys.modules["dask"] = sys.modules["pyspark"] = sys.modules["pyflink"] = None
 import iotdb_frames as iotf
 try:
     {call}
