@@ -70,7 +70,10 @@ def _written(value: Any) -> str:
 
 
 class Hint(str):
-    """What to do, in words and options: text for Python; other front ends `render` their own."""
+    """What to do, in words and options: text for Python; other front ends `render` their own.
+
+    A part may itself be a hint, which `without` takes out.
+    """
 
     __slots__ = ("parts",)
     parts: tuple[str | Choice, ...]
@@ -85,7 +88,14 @@ class Hint(str):
 
     def render(self, write: Callable[[Choice], str]) -> str:
         """The text, with each choice as `write` writes it."""
-        return "".join(write(p) if isinstance(p, Choice) else p for p in self.parts)
+        return "".join(
+            write(p) if isinstance(p, Choice) else p.render(write) if isinstance(p, Hint) else p
+            for p in self.parts
+        )
+
+    def without(self, part: Hint) -> Hint:
+        """The hint less one of its parts."""
+        return Hint(*(p for p in self.parts if p != part))
 
 
 class IoTDBFramesError(Exception):

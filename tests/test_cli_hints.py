@@ -113,6 +113,18 @@ def test_a_column_without_a_type_is_told_in_flags(run: Run, tmp_path: Path, devi
     assert run(*words).exit_code == 0
 
 
+def test_rows_that_overwrite_each_other_are_told_in_flags(
+    run: Run, tmp_path: Path, device: str
+) -> None:
+    """A file goes in pieces, of which duplicates="last" knows too little: only --device is named."""
+    file = tmp_path / "f.csv"
+    file.write_text("time,g,v\n2024-03-01T00:00:00Z,x,1.5\n2024-03-01T00:00:00Z,y,2.5\n")
+    told = run("write", file, "-t", device)
+    assert told.exit_code == 1
+    assert "name the device column (--device g)" in " ".join(told.output.split())
+    assert "duplicates" not in told.output
+
+
 def test_a_hint_is_text_for_python_and_survives_pickle() -> None:
     """Python reads it as Python writes options; pickled with its error it can still be told."""
     hint = Hint(Choice(csv={"day_first": True, "names": [...]}, time_unit=...), " or nothing")
@@ -121,3 +133,10 @@ def test_a_hint_is_text_for_python_and_survives_pickle() -> None:
     assert (error.hint, str(error)) == (hint, f"no\nHint: {hint}")
     assert in_flags(error.hint) == "--day-first --csv names=… --time-unit or nothing"
     assert in_flags("a text") == "a text"
+    last = Hint(", or ", Choice(duplicates="last"))
+    both = pickle.loads(pickle.dumps(Hint(Choice(tags=[..., "g"]), last)))
+    assert (both, in_flags(both)) == (
+        'tags=[…, "g"], or duplicates="last"',
+        "--tag g, or --duplicates last",
+    )
+    assert both.without(last) == 'tags=[…, "g"]'

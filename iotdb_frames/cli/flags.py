@@ -38,7 +38,7 @@ def _flags_of(name: str, value: Any) -> list[str]:
     if name == "schema":
         return ["--type COLUMN=TYPE"]
     if name in _MANY and value is not ...:
-        return [f"{flag} {_quoted(one)}" for one in value]
+        return [f"{flag} {_quoted(str(one))}" for one in value if one is not ...]
     if value is ... or value is True:
         return [flag]
     return [f"{flag} {_quoted(str(value))}"]

@@ -61,8 +61,8 @@ def without_pandas(error: FrameError) -> None:
 
 def locate(error: FrameError, piece: Piece, name: str) -> None:
     """Say in an error in which file it is, and in which line where it has a row."""
-    if error.hint is not None:
-        error.hint = error.hint.removesuffix(OR_LAST)  # a piece of a file is not all rows
+    if isinstance(error.hint, Hint):
+        error.hint = error.hint.without(OR_LAST)  # a piece of a file is not all rows
     first = f"lines from {piece.line:,}" if piece.line else f"rows from {piece.start + 1:,}"
     where = f"{name}, {first}"
     if error.row is not None and hasattr(piece.data, "schema"):

@@ -298,13 +298,13 @@ CASES = {
     ),
     "rows that overwrite each other": Case(
         pd.DataFrame({"g": ["x", "y"], "v": [1.0, 2.0]}, index=INDEX[[0, 0]]),
-        "device='g'",
+        'device="g"',
         lambda df: (df, {"device": "g"}),
         [(MARCH, "x", 1.0), (MARCH, "y", 2.0)],
     ),
     "fields that repeat a tag": Case(
         pd.DataFrame({"g": ["x", "y"], "v": [1.0, 2.0]}, index=INDEX[[0, 0]]),
-        "tags=[…, 'g']",
+        'tags=[…, "g"]',
         lambda df: (df, {"tags": ["g"]}),
         [(MARCH, "x", 1.0), (MARCH, "y", 2.0)],
         model="table",

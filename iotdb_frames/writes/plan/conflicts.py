@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.codec.types import kind_of
 from iotdb_frames.display.card import count
-from iotdb_frames.errors import FrameError, TimeIndexError
+from iotdb_frames.errors import Choice, FrameError, Hint, TimeIndexError
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.plan.layout import DeviceColumn, Layout
 from iotdb_frames.writes.plan.order import Order, first_duplicate
@@ -23,8 +23,8 @@ from iotdb_frames.writes.plan.plan import (
     Refused,
 )
 
-OR_LAST = ', or say duplicates="last" if this is meant'
-"""The end of a hint, for who has all rows in one frame."""
+OR_LAST = Hint(", or say ", Choice(duplicates="last"), " if this is meant")
+"""The end of a hint, where all rows are in one frame."""
 
 
 def not_there(found: Layout, missing: Sequence[tuple[str, PlannedColumn]]) -> FrameError:
@@ -115,11 +115,11 @@ def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:
                 f"({'tags' if is_table else 'device'}, time) and differ in {label!r}: "
                 "they would overwrite each other",
                 column=label,
-                hint=(
-                    f"make it a tag (tags=[…, {label!r}])"
-                    if is_table
-                    else f"name the device column (device={label!r})"
-                )
-                + OR_LAST,
+                hint=Hint(
+                    "make it a tag (" if is_table else "name the device column (",
+                    Choice(tags=[..., label]) if is_table else Choice(device=label),
+                    ")",
+                    OR_LAST,
+                ),
             )
             return
