@@ -6,6 +6,7 @@ import asyncio
 import math
 import pickle
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -222,8 +223,10 @@ def test_a_thousand_devices_in_few_requests(
     server: LocalServer, connection: Connection, database: str
 ) -> None:
     """Windows of a thousand new devices are written as frames, not as a thousand requests."""
-    road, answers = Proxy(server.port), []
-    road.rewrite = lambda data: answers.append(len(data)) or data
+    road, answered = Proxy(server.port), []
+    # Not its queries: a look at the schema asks once for each device template of the server.
+    call = re.compile(rb"(?:insert|create)\w+")
+    road.rewrite = lambda data: answered.extend(call.findall(data[:64])) or data
     frame = window(5_000, a=np.arange(5_000) * 0.5, b=np.arange(5_000))
     frame.index = frame.index.repeat(5)[: len(frame)]
     frame["device"] = [f"`press {i % 1000}`" for i in range(len(frame))]
@@ -240,7 +243,7 @@ def test_a_thousand_devices_in_few_requests(
     )
     assert found.num_rows == 1000
     assert set(found["count(a)"].to_pylist()) == {20}
-    assert len(answers) < 100
+    assert 0 < len(answered) < 100
 
 
 def test_batch_size_counts_rows(options: IoTDBOptions) -> None:
