@@ -116,7 +116,7 @@ def test_a_column_without_a_type_is_told_in_flags(run: Run, tmp_path: Path, devi
 def test_rows_that_overwrite_each_other_are_told_in_flags(
     run: Run, tmp_path: Path, device: str
 ) -> None:
-    """A file goes in pieces, of which duplicates="last" knows too little: only --device is named."""
+    """A file goes in pieces, for which --duplicates last is no remedy: only --device is named."""
     file = tmp_path / "f.csv"
     file.write_text("time,g,v\n2024-03-01T00:00:00Z,x,1.5\n2024-03-01T00:00:00Z,y,2.5\n")
     told = run("write", file, "-t", device)

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from iotdb_frames.codec.sources import is_missing
 from iotdb_frames.errors import FrameError, IoTDBFramesError, ServerError
-from iotdb_frames.sink.groups import Group, gather
+from iotdb_frames.sink.columns import rows_of_device
 from iotdb_frames.sink.known import Known
-from iotdb_frames.sink.rows import Block, Device, Row, rows_to_blocks
+from iotdb_frames.sink.rows import Device, Rows, gather
+from iotdb_frames.sink.serializer import DeviceColumns
 from iotdb_frames.sink.stats import N_BUCKETS, Tally, latency_bucket
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
@@ -33,7 +34,7 @@ Again = Callable[[Callable[[], Any]], Any]
 
 
 class Batch:
-    """Entries of one lane, on their way.
+    """Entries of one lane, on their way. Their rows are numbered in the order they came.
 
     is_lost : a request of it was never answered for, and will not be
     is_unkept : refused rows of it are nowhere else
@@ -48,9 +49,15 @@ class Batch:
         self._known = known
         self._lock = Lock()
         self._n_parts = 1  # requests that are not answered for, and one while there may be more
-        self._groups: list[Group] = []
         self._expired = Expired()
-        self._unfit: list[tuple[np.ndarray, IoTDBFramesError]] = []
+        n_rows = [entry.n_rows for entry in entries]
+        self._first = np.cumsum([0, *n_rows])  # row of each entry
+        self._owners = np.repeat(np.arange(len(entries)), n_rows)  # each row's entry
+        self._gathered: list[Rows] = []
+        self._unfit: list[np.ndarray] = []  # single rows that cannot be columns
+        self._is_empty = np.zeros(len(self._owners), bool)  # of missing values only
+        self._reason = np.full(len(self._owners), -1, np.int32)  # why a row is refused
+        self._reasons: list[IoTDBFramesError] = []
 
     def part_begins(self) -> None:
         """A request goes to the sender."""
@@ -63,93 +70,92 @@ class Batch:
             self._n_parts -= 1
             return not self._n_parts
 
-    def requests(self, again: Again) -> Iterator[tuple[Group, Request]]:
-        """Its requests, in order, and the group of their rows.
+    def refuse(self, at: np.ndarray, error: IoTDBFramesError) -> None:
+        """Note rows (their numbers) that will not be stored; the first reason stays."""
+        with self._lock:
+            self._reason[at[self._reason[at] < 0]] = len(self._reasons)
+            self._reasons.append(error)
+
+    def requests(self, again: Again) -> Iterator[tuple[Rows, Request]]:
+        """Its requests, in order, and the rows that they are of.
 
         Raises
         ------
         ServerError : one that may succeed later, where `again` gave up.
         """
-        self._groups = self._gather(again)
-        for group in self._groups:
+        some = list(self._to_rows())
+        self._gathered = gather(some, again(lambda: self._known.key_of(some)))
+        for rows in self._gathered:
             try:
-                for request in again(partial(self._plan, group)):
-                    yield group, request
+                for request in again(partial(self._plan, rows)):
+                    yield rows, request
             except Exception as exc:
                 if isinstance(exc, ServerError) and exc.is_retryable:
                     raise
-                self._refuse_all(group, exc)
+                if not isinstance(exc, IoTDBFramesError):
+                    _log.exception("rows could not be prepared")
+                    exc = IoTDBFramesError(f"{type(exc).__name__}: {exc}")
+                self.refuse(rows.at, exc)
 
-    def _gather(self, again: Again) -> list[Group]:
-        blocks = list(self._to_blocks())
-        return gather(blocks, again(lambda: self._known.key_of([block for block, _ in blocks])))
-
-    def _to_blocks(self) -> Iterator[tuple[Block, np.ndarray]]:
-        """Single rows become a block per device, which ends where a whole block of it comes."""
+    def _to_rows(self) -> Iterator[Rows]:
+        """Single rows of a device become columns together, before columns of it that follow."""
         waiting: dict[Device, list[int]] = {}
         for i, entry in enumerate(self.entries):
-            if isinstance(entry.rows, Block):
-                for device in entry.rows.devices:
-                    if device in waiting:
-                        yield from self._rows_to_blocks(device, waiting.pop(device))
-                yield entry.rows, np.full(len(entry.rows), i, np.int32)
-            else:
+            if isinstance(entry.rows, DeviceColumns):
                 waiting.setdefault(entry.device, []).append(i)
+                continue
+            for device in entry.rows.devices:
+                if device in waiting:
+                    yield from self._single(device, waiting.pop(device))
+            yield replace(entry.rows, at=np.arange(self._first[i], self._first[i + 1]))
         for device, owners in waiting.items():
-            yield from self._rows_to_blocks(device, owners)
+            yield from self._single(device, owners)
 
-    def _rows_to_blocks(
-        self, device: Device, owners: Sequence[int]
-    ) -> Iterator[tuple[Block, np.ndarray]]:
-        rows = [row for i in owners if isinstance(row := self.entries[i].rows, Row)]
-        of_row = np.array(owners, np.int32)
-        for block, at in rows_to_blocks(device, rows):
-            if isinstance(block, Block):
-                yield block, of_row[at]
+    def _single(self, device: Device, owners: Sequence[int]) -> Iterator[Rows]:
+        single = [row for i in owners if isinstance(row := self.entries[i].rows, DeviceColumns)]
+        numbers = self._first[owners]
+        for made, which in rows_of_device(device, single):
+            if isinstance(made, Rows):
+                yield replace(made, at=numbers[which])
             else:
-                self._unfit.append((of_row[at], block))
+                self._unfit.append(numbers[which])
+                self.refuse(numbers[which], made)
 
-    def _refuse_all(self, group: Group, exc: Exception) -> None:
-        if not isinstance(exc, IoTDBFramesError):
-            _log.exception("rows could not be prepared")
-            exc = IoTDBFramesError(f"{type(exc).__name__}: {exc}")
-        group.refuse(slice(None), exc)
-
-    def _plan(self, group: Group) -> Iterator[Request]:
-        """The requests of a group; what can't be sent is refused, and keeps back nothing else."""
+    def _plan(self, rows: Rows) -> Iterator[Request]:
+        """The requests of rows; what can't be sent is refused, and keeps back nothing else."""
         try:
-            plan = self._known.plan(group)
+            plan = self._known.plan(rows)
         except FrameError as exc:
-            return self._plan_rest(group, exc)
+            return self._plan_rest(rows, exc)
         for problem in plan.problems:
             if not isinstance(problem, Refused):
-                return self._plan_rest(group, problem)
+                return self._plan_rest(rows, problem)
         for problem in plan.problems:
             assert isinstance(problem, Refused)
-            group.refuse(problem.rows, problem.error)
+            self.refuse(rows.at[problem.rows], problem.error)
         self.lossy.update(plan.lossy)
         if plan.is_empty is not None:
-            group.note_empty(np.flatnonzero(plan.is_empty))
+            self._is_empty[rows.at[plan.is_empty]] = True
         return chain.from_iterable(lanes(plan))
 
-    def _plan_rest(self, group: Group, problem: FrameError) -> Iterator[Request]:
+    def _plan_rest(self, rows: Rows, problem: FrameError) -> Iterator[Request]:
         """Refuse the rows that have a value in a column at fault, and plan the others."""
-        source = group.columns.get(problem.column)
+        source = rows.columns.get(problem.column)
         if source is None:
-            group.refuse(slice(None), problem)
+            self.refuse(rows.at, problem)
             return iter(())
         is_at_fault = ~is_missing(source.take(slice(0, len(source))))
-        group.refuse(np.flatnonzero(is_at_fault), problem)
+        self.refuse(rows.at[is_at_fault], problem)
         rest = np.flatnonzero(~is_at_fault)
-        return self._plan_part(group, rest, without=problem.column) if len(rest) else iter(())
+        return self._plan_part(rows, rest, without=problem.column) if len(rest) else iter(())
 
     def _plan_part(
-        self, group: Group, rows: np.ndarray, *, without: Hashable = None
+        self, rows: Rows, which: np.ndarray, *, without: Hashable = None
     ) -> Iterator[Request]:
-        requests = self._plan(group.part(rows, without=without))
-        return (replace(r, rows=rows[r.rows], halve=None) for r in requests)
+        requests = self._plan(rows.take(which, without=without))
+        return (replace(r, rows=which[r.rows], halve=None) for r in requests)
 
-    def in_place_of(self, group: Group, request: Request, error: ServerError) -> Sequence[Request]:
+    def in_place_of(self, rows: Rows, request: Request, error: ServerError) -> Sequence[Request]:
         """What to send in place of a refused request: its devices apart, or a new plan of it.
 
         Rows out of their time to live are told from the others by halves. A device is planned anew
@@ -166,72 +172,68 @@ class Batch:
         if request.is_again or not self._known.is_outdated(request):
             return ()
         try:
-            made = self._plan_part(group, np.arange(len(group))[request.rows])
+            made = self._plan_part(rows, np.arange(len(rows))[request.rows])
             return [replace(r, is_again=True) for r in made]
         except FrameError:
             return ()
 
     def settle(self) -> None:
         """Note in the entries why rows of theirs were refused."""
-        for owners, error in self._unfit:
-            for i in owners.tolist():
-                self.entries[i].error = error
-        for group in self._groups:
-            for rows, error in group.refused:
-                for i in np.unique(group.owners[rows]).tolist():
-                    self.entries[i].error = self.entries[i].error or error
+        refused = np.flatnonzero(self._reason >= 0)
+        owners, first = np.unique(self._owners[refused], return_index=True)
+        for i, reason in zip(owners, self._reason[refused[first]], strict=True):
+            self.entries[i].error = self._reasons[reason]
 
     def refused(self) -> Iterator[tuple[pa.Table, IoTDBFramesError]]:
         """Rows that were refused, each once, and why."""
-        for owners, error in self._unfit:
-            yield self._unfit_table(owners), error
-        for group in self._groups:
-            is_told = np.zeros(len(group), bool)
-            for rows, error in group.refused:
-                new = rows[~is_told[rows]]
-                is_told[new] = True
-                if len(new):
-                    yield group.table(new, self._known.devices), error
+        for at in self._unfit:
+            yield self._unfit_table(self._owners[at]), self._reasons[self._reason[at[0]]]
+        for rows in self._gathered:
+            reason = self._reason[rows.at]
+            for which in np.unique(reason[reason >= 0]):
+                table = rows.table(np.flatnonzero(reason == which), self._known.devices.columns)
+                yield table, self._reasons[which]
 
     def _unfit_table(self, owners: np.ndarray) -> pa.Table:
         """Rows that are not columns, as texts."""
-        entries = [self.entries[i] for i in owners.tolist()]
-        rows = [entry.rows for entry in entries if isinstance(entry.rows, Row)]
+        entries = [self.entries[i] for i in owners]
+        single = [entry.rows for entry in entries if isinstance(entry.rows, DeviceColumns)]
         named = self._known.devices.columns([e.device for e in entries], np.arange(len(entries)))
         return pa.table(
             {
                 **{label: column.dictionary_decode() for label, column in named.items()},
-                "timestamp": [str(row.time) for row in rows],
-                "values": [repr(dict(row.values)) for row in rows],
+                "timestamp": [str(row.time) for row in single],
+                "values": [repr(dict(row.columns)) for row in single],
             }
         )
 
     def tallies(self, now: float) -> Mapping[Device, Tally]:
         """What became of its rows, by device."""
-        waited = now - np.array([entry.at for entry in self.entries])
-        bucket_of = latency_bucket(waited)
-        out: dict[Device, Tally] = {}
-        for owners, _ in self._unfit:
-            for i in owners.tolist():
-                out.setdefault(self.entries[i].device, Tally()).rejected += 1
-        for group in self._groups:
-            codes, owners = group.codes, group.owners
-            is_refused = group.is_refused()
-            if group.empty:
-                is_empty = np.zeros(len(group), bool)
-                is_empty[np.concatenate(group.empty)] = True
-                n_empty = np.bincount(codes[is_empty & ~is_refused])
-                for code in np.flatnonzero(n_empty).tolist():
-                    out.setdefault(group.devices[code], Tally()).empty += int(n_empty[code])
-            if group.refused:
-                for code, n_rows in enumerate(np.bincount(codes[is_refused]).tolist()):
-                    if n_rows:
-                        out.setdefault(group.devices[code], Tally()).rejected += n_rows
-                codes, owners = codes[~is_refused], owners[~is_refused]
-            counts = np.bincount(codes.astype(np.int64) * N_BUCKETS + bucket_of[owners])
-            for pair in np.flatnonzero(counts).tolist():
-                tally = out.setdefault(group.devices[pair // N_BUCKETS], Tally())
-                n_rows = int(counts[pair])
-                tally.acknowledged += n_rows
-                tally.latencies[pair % N_BUCKETS] += n_rows
-        return out
+        place: dict[Device, int] = {}
+        codes = np.zeros(len(self._owners), np.int64)
+        for at in self._unfit:
+            devices = [self.entries[i].device for i in self._owners[at]]
+            codes[at] = [place.setdefault(device, len(place)) for device in devices]
+        for rows in self._gathered:
+            here = np.array([place.setdefault(device, len(place)) for device in rows.devices])
+            codes[rows.at] = here[rows.row_devices()]
+        tallies = [Tally() for _ in place]
+        is_refused = self._reason >= 0
+        for code, n_rows in _counts(codes[is_refused]):
+            tallies[code].refused = n_rows
+        for code, n_rows in _counts(codes[self._is_empty & ~is_refused]):
+            tallies[code].empty = n_rows
+        buckets = latency_bucket(now - np.array([entry.at for entry in self.entries]))
+        pairs = codes * N_BUCKETS + buckets[self._owners]
+        for pair, n_rows in _counts(pairs[~is_refused]):
+            tally = tallies[pair // N_BUCKETS]
+            tally.acknowledged += n_rows
+            tally.latencies[pair % N_BUCKETS] += n_rows
+        return dict(zip(place, tallies, strict=True))
+
+
+def _counts(codes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Each code that occurs, and how often."""
+    counts = np.bincount(codes)
+    found = np.flatnonzero(counts)
+    return zip(found.tolist(), counts[found].tolist(), strict=True)

@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.codec.names import is_utf8
-from iotdb_frames.codec.sources import from_arrow
 from iotdb_frames.codec.types import kind_of
 from iotdb_frames.errors import FrameError
+from iotdb_frames.sink.columns import to_source
 from iotdb_frames.sink.options import IoTDBOptions
-from iotdb_frames.sink.rows import NO_CODES, Device, to_array
+from iotdb_frames.sink.rows import NO_CODES, Device, to_arrow
 from iotdb_frames.writes.plan.layout import as_text, dictionary_codes
 
 
@@ -79,9 +79,7 @@ class PathDevices:
         """
         if isinstance(device, str):
             return (self.of_row(device),), NO_CODES
-        found = to_array(device, "device")
-        if isinstance(found, pa.ChunkedArray):
-            found = found.combine_chunks()
+        found: Any = to_arrow(to_source(device, "device"))
         if not pa.types.is_dictionary(found.type):
             found = found.dictionary_encode()
         if found.null_count:
@@ -152,7 +150,7 @@ class TagDevices:
             if values is None:
                 devices = [(*device, None) for device in devices]
                 continue
-            source = from_arrow(to_array(values, tag), tag)
+            source = to_source(values, tag)
             if kind_of(source.type) not in ("string", "null"):
                 raise FrameError(
                     f"tag {tag!r} ({source.dtype}) must hold text", column=tag, hint=as_text(source)

@@ -21,9 +21,8 @@ from iotdb_frames.codec.sources import from_arrow
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.options import TimeseriesOption, WriteOptions
 from iotdb_frames.sink.devices import Devices
-from iotdb_frames.sink.groups import Group, KeyOf
 from iotdb_frames.sink.options import IoTDBOptions
-from iotdb_frames.sink.rows import Block, Device, Types
+from iotdb_frames.sink.rows import Device, KeyOf, Rows, Types
 from iotdb_frames.writes.again import is_outdated
 from iotdb_frames.writes.plan.chunks import Request
 from iotdb_frames.writes.plan.layout import TREE, Column, Layout, Part, rows_layout
@@ -84,16 +83,16 @@ class Known(ABC):
         """Create what the options name, as far as it is missing."""
 
     @abstractmethod
-    def key_of(self, blocks: Sequence[Block], /) -> KeyOf:
-        """What says which devices of some blocks can be planned together."""
+    def key_of(self, some: Sequence[Rows], /) -> KeyOf:
+        """What says which devices of some rows can be planned together."""
 
     @abstractmethod
-    def plan(self, group: Group) -> WritePlan:
-        """The plan of a group; creates what is missing.
+    def plan(self, rows: Rows) -> WritePlan:
+        """The plan of rows; creates what is missing.
 
         Raises
         ------
-        FrameError : the group cannot be planned.
+        FrameError : they cannot be planned.
         ServerError : what is missing cannot be created.
         """
 
@@ -161,12 +160,12 @@ class KnownSeries(Known):
             if exc.code not in _DATABASE_EXISTS:
                 raise
 
-    def key_of(self, blocks: Sequence[Block], /) -> KeyOf:
+    def key_of(self, some: Sequence[Rows], /) -> KeyOf:
         """By the types that the server has."""
         wanted: dict[str, set[str]] = {}
-        for block in blocks:
-            names = wire_names(block.names)
-            for device in block.devices:
+        for rows in some:
+            names = wire_names(rows.names)
+            for device in rows.devices:
                 wanted.setdefault(str(device), set()).update(names)
         found = self._cache.look_at_devices(self._connection, wanted)
         self._warn([found.note] if found.note else [])
@@ -180,16 +179,16 @@ class KnownSeries(Known):
             wishes = tuple(self._wishes.get(f"{device}.{name}") for name in names)
         return types, wishes
 
-    def plan(self, group: Group) -> WritePlan:
+    def plan(self, rows: Rows) -> WritePlan:
         """As `Known.plan`."""
         found = rows_layout(
-            group.times,
-            group.columns,
-            devices=[str(device) for device in group.devices],
-            codes=group.codes,
-            time_unit=group.time_unit or None,
+            rows.times,
+            rows.columns,
+            devices=[str(device) for device in rows.devices],
+            codes=rows.row_devices(),
+            time_unit=rows.time_unit or None,
         )
-        return self._make(found, group.types)
+        return self._make(found, rows.types)
 
     def _make(
         self,

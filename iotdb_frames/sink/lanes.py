@@ -23,9 +23,9 @@ from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.sink.batch import Batch
-from iotdb_frames.sink.groups import Group
 from iotdb_frames.sink.known import Known
 from iotdb_frames.sink.queue import Lane, Pending
+from iotdb_frames.sink.rows import Rows
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.plan.chunks import Request
 from iotdb_frames.writes.sender import Sender
@@ -153,8 +153,8 @@ class Outbox:
         try:
             while (batch := self.pending.take_batch(lane, self._new_batch)) is not None:
                 self._again(self._prepare)
-                for group, request in batch.requests(self._again):
-                    self._submit(lane, batch, group, request)
+                for rows, request in batch.requests(self._again):
+                    self._submit(lane, batch, rows, request)
                 self._part_done(lane, batch)
         except BaseException as exc:
             if not self._abort.is_set():
@@ -176,18 +176,18 @@ class Outbox:
             is_told=False,
         )
 
-    def _submit(self, lane: Lane, batch: Batch, group: Group, request: Request) -> None:
+    def _submit(self, lane: Lane, batch: Batch, rows: Rows, request: Request) -> None:
         def on_done(sent: Request, retries: int, error: ServerError | None) -> None:
             if retries:
-                self.pending.retried(retries, group.devices_of(sent.rows))
+                self.pending.retried(retries, rows.devices_of(sent.rows))
             if error is not None and error.is_retryable and self.pending.is_over:
                 batch.is_lost = True
             elif error is not None:
-                group.refuse(sent.rows, error)
+                batch.refuse(rows.at[sent.rows], error)
 
         def on_refused(sent: Request, error: ServerError) -> Sequence[Request]:
             try:
-                return batch.in_place_of(group, sent, error)
+                return batch.in_place_of(rows, sent, error)
             except ServerError as exc:
                 if exc.is_retryable:
                     raise

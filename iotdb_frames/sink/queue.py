@@ -32,7 +32,7 @@ from iotdb_frames.errors import (
     SinkFull,
 )
 from iotdb_frames.sink.batch import Batch
-from iotdb_frames.sink.rows import Device, Row
+from iotdb_frames.sink.rows import Device, Rows
 from iotdb_frames.sink.spool import Place, Spool
 from iotdb_frames.sink.stats import Counters, SinkStats
 from iotdb_frames.sink.tickets import Entry
@@ -169,7 +169,7 @@ class Pending:
         return True
 
     def put_back(self, entries: Sequence[Entry], place: Place) -> None:
-        """Take entries of one block that is in the spool already, whatever their size."""
+        """Take entries of rows that are in the spool already, whatever their size."""
         place.n_entries = len(entries)
         for entry in entries:
             entry.place = place
@@ -374,8 +374,8 @@ class Pending:
             parts = []
             if total.queued:
                 parts.append(f"{plural(total.queued, 'row')} not acknowledged{self._because()}")
-            if total.rejected:
-                parts.append(f"{plural(total.rejected, 'row')} refused")
+            if total.refused:
+                parts.append(f"{plural(total.refused, 'row')} refused")
             text = " and ".join(parts) or "the sink failed"
             if failure is not None:
                 text += f"; first failure: {failure}"
@@ -416,7 +416,7 @@ class Pending:
             entry = lane.waiting[0]
             n_bytes += entry.n_bytes
             # A row that is a mapping is some ten times larger than as columns.
-            n_sent += entry.n_bytes // (10 if isinstance(entry.rows, Row) else 1)
+            n_sent += entry.n_bytes // (1 if isinstance(entry.rows, Rows) else 10)
             if entries and (n_sent > TAKE_BYTES or n_bytes > self._most_taken):
                 break  # what is over would be a small request of its own
             entries.append(lane.waiting.popleft())

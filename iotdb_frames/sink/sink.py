@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 import zlib
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from threading import Lock
@@ -29,12 +29,13 @@ from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import check_whole, hide_url, parse_bytes
 from iotdb_frames.sink.aio import AsyncSink
+from iotdb_frames.sink.columns import to_rows, to_time
 from iotdb_frames.sink.devices import devices_of
 from iotdb_frames.sink.known import KnownSeries
 from iotdb_frames.sink.lanes import OnRefused, Outbox
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.queue import Overflow, Pending
-from iotdb_frames.sink.rows import Block, Device, Row, to_block, to_time
+from iotdb_frames.sink.rows import Device, Rows
 from iotdb_frames.sink.serializer import (
     DefaultIoTSerializationSchema,
     DeviceColumns,
@@ -215,9 +216,9 @@ class IoTDBSink:
                 spool=spool,
                 clock=self._clock,
             )
-            for block, place in spool.replay() if spool is not None else ():
+            for rows, place in spool.replay() if spool is not None else ():
                 ticket = Ticket(pending.changed, pending.told)
-                entries = [self._block_entry(ticket, part) for part in self._split(block)]
+                entries = self._lane_entries(ticket, rows)
                 ticket.stand_for(entries)
                 pending.put_back(entries, place)
             if spool is not None:
@@ -344,7 +345,7 @@ class IoTDBSink:
             for rows, error in unfit:
                 self._on_refused(rows, error)
                 with pending.lock:
-                    pending.counters.total.rejected += rows.num_rows
+                    pending.counters.total.refused += rows.num_rows
                 ticket.refuse(rows.num_rows, error)
         ticket.stand_for(entries)
         return ticket, entries
@@ -357,7 +358,7 @@ class IoTDBSink:
             entries = [e for columns in made or () for e in self._entries(ticket, columns)]
         if pending.spool is not None:
             for entry in entries:
-                entry.packed = to_stream(entry.block(), home=self._devices.home)
+                entry.packed = to_stream(entry.columns(), home=self._devices.home)
         return entries
 
     def _entries(self, ticket: Ticket, made: DeviceColumns) -> list[Entry]:
@@ -365,42 +366,42 @@ class IoTDBSink:
             columns: Any = made.columns
             if not columns:
                 return []
-            device, lane = self._lane(made.device)
-            time_ = made.time if type(made.time) is int else to_time(made.time, made.time_unit)
-            row = Row(time_, columns, made.types, made.time_unit)
-            now = self._clock.now()
-            return [
-                Entry(ticket, row, device=device, lane=lane, n_rows=1, n_bytes=row.n_bytes, at=now)
-            ]
+            if type(made.time) is not int:
+                made = made._replace(time=to_time(made.time, made.time_unit))
+            n_bytes = 400 + sum(map(sys.getsizeof, columns.values()))
+            return [self._entry(ticket, made, made.device, n_rows=1, n_bytes=n_bytes)]
         devices, codes = self._devices.of_rows(made.device)
-        block = to_block(made, devices, codes)
-        if len(codes) and len(codes) != len(block):
-            raise FrameError(f"{len(codes)} devices and {len(block)} rows")
-        return [self._block_entry(ticket, part) for part in self._split(block)]
+        rows = to_rows(made, devices, codes)
+        if len(codes) and len(codes) != len(rows):
+            raise FrameError(f"{len(codes)} devices and {len(rows)} rows")
+        return self._lane_entries(ticket, rows)
 
-    def _split(self, block: Block) -> Iterator[Block]:
-        """The block in parts that each go on one lane."""
-        if len(block) == 0:
-            return
-        lanes = np.array([self._lane(device)[1] for device in block.devices])
-        if (lanes == lanes[0]).all():
-            yield block
-            return
-        of_row = lanes[block.row_devices()]
-        for lane in np.unique(lanes):
-            yield block.take(of_row == lane)
+    def _lane_entries(self, ticket: Ticket, rows: Rows) -> list[Entry]:
+        """An entry for each lane that its devices are on."""
+        if len(rows) == 0:
+            return []
+        lanes = np.array([self._lane(device)[1] for device in rows.devices])
+        parts = [rows]
+        if (lanes != lanes[0]).any():
+            of_row = lanes[rows.row_devices()]
+            parts = [rows.take(np.flatnonzero(of_row == lane)) for lane in np.unique(lanes)]
+        return [
+            self._entry(ticket, part, part.devices[0], n_rows=len(part), n_bytes=part.n_bytes)
+            for part in parts
+        ]
 
-    def _block_entry(self, ticket: Ticket, block: Block) -> Entry:
-        device, lane = self._lane(block.devices[0])
-        return Entry(
-            ticket,
-            block,
-            device=device,
-            lane=lane,
-            n_rows=len(block),
-            n_bytes=block.n_bytes,
-            at=self._clock.now(),
-        )
+    def _entry(
+        self,
+        ticket: Ticket,
+        rows: DeviceColumns | Rows,
+        device: Any,
+        *,
+        n_rows: int,
+        n_bytes: int,
+    ) -> Entry:
+        device, lane = self._lane(device)
+        now = self._clock.now()
+        return Entry(ticket, rows, device, lane, n_rows=n_rows, n_bytes=n_bytes, at=now)
 
     def _lane(self, device: Any) -> tuple[Device, int]:
         """A device and its lane: the same in every process and at any time."""

@@ -1,7 +1,7 @@
 """Rows of a sink on the disk until the server has them: append-only files of Arrow data.
 
 A segment ``00000001.batches`` is a `journal` whose records are Arrow IPC streams, each of one
-batch: the rows of one block, its first column the times, the metadata of its schema their devices
+batch: the rows of one entry, its first column the times, the metadata of its schema their devices
 (paths, or the tags of a table that it names).
 ``00000001.acks`` beside it is a journal of the numbers (int32, little-endian) of the batches that
 are done. A segment whose batches are all done is deleted. What a crash cut off at the end of a
@@ -25,15 +25,16 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import TSDataType
+from iotdb_frames.sink.columns import to_rows
 from iotdb_frames.sink.journal import Journal, Reading, marker_of, open_private
-from iotdb_frames.sink.rows import NO_CODES, Block, from_table, to_array
+from iotdb_frames.sink.rows import NO_CODES, Rows, to_arrow
+from iotdb_frames.sink.serializer import DeviceColumns
 
 SEGMENT_BYTES = 16 << 20
 _log = logging.getLogger("iotdb_frames.sink")
@@ -108,7 +109,7 @@ class _Segment:
 
 
 class Place:
-    """Where a block is in the log; done with when so many entries are that it was divided into."""
+    """Where rows are in the log; done with when so many entries are that they were divided into."""
 
     __slots__ = ("n_entries", "number", "segment")
 
@@ -179,8 +180,8 @@ class Spool:
                 path.unlink()
         return segments
 
-    def replay(self) -> Iterator[tuple[Block, Place]]:
-        """The blocks that an earlier process left, in the order they came.
+    def replay(self) -> Iterator[tuple[Rows, Place]]:
+        """The rows that an earlier process left, in the order they came.
 
         Raises
         ------
@@ -191,7 +192,7 @@ class Spool:
         except OSError as exc:
             raise OptionsError(f"the spool {self._directory} cannot be read: {exc}") from exc
 
-    def _replay(self) -> Iterator[tuple[Block, Place]]:
+    def _replay(self) -> Iterator[tuple[Rows, Place]]:
         is_known = True
         for path in self._old:
             segment = _Segment(path)
@@ -206,7 +207,7 @@ class Spool:
                 done = set()
             self._segments.append(segment)
             n_damaged = 0
-            segment.n_open = 1  # for this loop: its blocks may be done before all are given
+            segment.n_open = 1  # for this loop: its rows may be done before all are given
             for number, data in Reading(path).records(skip=done):
                 if number in done:
                     continue
@@ -214,11 +215,11 @@ class Spool:
                 if found is None:
                     n_damaged += 1
                     continue
-                block, home = found
+                rows, home = found
                 if home != self._home:
                     raise self._not_ours(home)
                 segment.n_open += 1
-                yield block, Place(segment, number)
+                yield rows, Place(segment, number)
             segment.n_open -= 1
             self._note_damage(segment, n_damaged, is_whole)
             if not segment.n_open:
@@ -260,8 +261,8 @@ class Spool:
         _log.error("%s", error.message)
         return error
 
-    def append(self, blocks: Sequence[bytes]) -> list[Place]:
-        """Write blocks, as `to_stream` gives them, at the end of the log: all or none.
+    def append(self, streams: Sequence[bytes]) -> list[Place]:
+        """Write what `to_stream` gives at the end of the log: all or none.
 
         Raises
         ------
@@ -270,7 +271,7 @@ class Spool:
         places: list[Place] = []
         try:
             with self._lock:
-                for data in blocks:
+                for data in streams:
                     places.append(self._append(data))
         except BaseException as exc:
             with suppress(IoTDBFramesError):
@@ -354,31 +355,20 @@ class Spool:
             self._segments.remove(segment)
 
 
-def to_stream(block: Block, *, home: tuple[str, ...] = ()) -> bytes:
-    """A block as an Arrow IPC stream, for sinks of the same `home`.
-
-    Raises
-    ------
-    ColumnTypeError : values that have no one type.
-    """
-    if isinstance(block.data, pd.DataFrame):
-        times = to_array(block.data.index, "time")
-        arrays = [to_array(block.data[name], name) for name in block.names]
-    else:
-        times, arrays = block.times, block.data.columns
-    whole = [_whole(array) for array in (times, *arrays)]
-    names = ["time", *block.names]
-    if len(block.devices) > 1:
-        whole.insert(1, pa.array(block.codes, pa.int32()))
+def to_stream(rows: Rows, *, home: tuple[str, ...] = ()) -> bytes:
+    """Rows as an Arrow IPC stream, for sinks of the same `home`."""
+    arrays = [to_arrow(source) for source in (rows.times, *rows.columns.values())]
+    names = ["time", *rows.names]
+    if len(rows.devices) > 1:
+        arrays.insert(1, pa.array(rows.codes, pa.int32()))
         names.insert(1, "device")
-    types = {name: kind.name for name, kind in (block.types or {}).items()}
     about = {
         "home": home,
-        "devices": block.devices,
-        "time_unit": block.time_unit,
-        "types": types,
+        "devices": rows.devices,
+        "time_unit": rows.time_unit,
+        "types": {name: kind.name for name, kind in (rows.types or {}).items()},
     }
-    batch = pa.RecordBatch.from_arrays(whole, names, metadata={"iotdb": json.dumps(about)})
+    batch = pa.RecordBatch.from_arrays(arrays, names, metadata={"iotdb": json.dumps(about)})
     schema = batch.schema
     if not any(map(pa.types.is_dictionary, schema.types)):  # what a writer makes, made faster
         return b"".join((schema.serialize(), batch.serialize()))
@@ -388,29 +378,20 @@ def to_stream(block: Block, *, home: tuple[str, ...] = ()) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if not isinstance(array, pa.ChunkedArray):
-        return array
-    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-
-
-def _from_stream(data: bytes) -> tuple[Block, tuple[str, ...]] | None:
-    """The block and its home; None where it is none."""
+def _from_stream(data: bytes) -> tuple[Rows, tuple[str, ...]] | None:
+    """The rows and their home; None where it holds none."""
     try:
-        return _to_block(pa.ipc.open_stream(data).read_all())
+        table = pa.ipc.open_stream(data).read_all()
+        about = json.loads(table.schema.metadata[b"iotdb"])
+        times, table = table.column(0), table.remove_column(0)
+        codes = NO_CODES
+        if len(about["devices"]) > 1:
+            codes = np.asarray(table.column(0)).astype(np.int32)
+            table = table.remove_column(0)
+        types = {name: TSDataType[kind] for name, kind in about["types"].items()} or None
+        home = tuple(about.get("home", ()))
+        devices = tuple(tuple(device) if home else device for device in about["devices"])
+        made = DeviceColumns("", table, times, types, about["time_unit"])
+        return to_rows(made, devices, codes), home
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError):
         return None
-
-
-def _to_block(table: pa.Table) -> tuple[Block, tuple[str, ...]]:
-    about = json.loads(table.schema.metadata[b"iotdb"])
-    times, table = table.column(0), table.remove_column(0)
-    codes = NO_CODES
-    if len(about["devices"]) > 1:
-        codes = np.asarray(table.column(0)).astype(np.int32)
-        table = table.remove_column(0)
-    types = {name: TSDataType[kind] for name, kind in about["types"].items()} or None
-    unit, home = about["time_unit"], tuple(about.get("home", ()))
-    devices = tuple(tuple(device) if home else device for device in about["devices"])
-    table = table.replace_schema_metadata(None)
-    return from_table(table, times, unit, types, devices, codes), home

@@ -28,7 +28,7 @@ def latency_bucket(seconds: np.ndarray) -> np.ndarray:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows by what became of them, of a sink or of one device; `retried` counts requests.
+    """Rows by what became of them, of a sink or of one device; `retries` counts requests.
 
     Of the acknowledged ones `empty` have missing values only, and leave nothing behind.
     """
@@ -36,8 +36,8 @@ class Tally:
     queued: int = 0
     acknowledged: int = 0
     empty: int = 0
-    retried: int = 0
-    rejected: int = 0
+    retries: int = 0
+    refused: int = 0
     dropped: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
 
@@ -45,7 +45,7 @@ class Tally:
         """Count what another counted, too."""
         self.acknowledged += other.acknowledged
         self.empty += other.empty
-        self.rejected += other.rejected
+        self.refused += other.refused
         self.latencies.update(other.latencies)
 
     def quantile_s(self, share: float) -> float:
@@ -63,8 +63,8 @@ class Tally:
             "queued": self.queued,
             "acknowledged": self.acknowledged,
             "empty": self.empty,
-            "retried": self.retried,
-            "rejected": self.rejected,
+            "retried": self.retries,
+            "rejected": self.refused,
             "dropped": self.dropped,
             "latency_p50_s": self.quantile_s(0.5),
             "latency_p99_s": self.quantile_s(0.99),
@@ -114,9 +114,15 @@ class SinkStats(Shown):
             facts.append(("empty", empty_rows(self.empty)))
         if self.lossy:
             facts.append(("lost precision", lossy_values(self.lossy)))
-        for name in ("retried", "rejected", "dropped", "replayed", "damaged"):
-            if getattr(self, name):
-                facts.append((name, count(getattr(self, name))))
+        for name, n in (
+            ("retries", self.retried),
+            ("refused", self.rejected),
+            ("dropped", self.dropped),
+            ("replayed", self.replayed),
+            ("damaged", self.damaged),
+        ):
+            if n:
+                facts.append((name, count(n)))
         is_whole = not (self.rejected or self.dropped or self.damaged)
         return Card("sink", status="ok" if is_whole else "warn", facts=facts)
 
@@ -144,9 +150,9 @@ class Counters:
 
     def retry(self, n_requests: int, devices: Iterable[Device]) -> None:
         """Count requests that were sent again."""
-        self.total.retried += n_requests
+        self.total.retries += n_requests
         for device in devices:
-            self.of(device).retried += n_requests
+            self.of(device).retries += n_requests
 
     def drop(self, entry: Entry) -> None:
         """Count rows that had to go."""
@@ -180,10 +186,10 @@ class Counters:
         total = self.total
         return WriteReport(
             "sink",
-            rows_in=total.acknowledged + total.queued + total.rejected + total.dropped,
+            rows_in=total.acknowledged + total.queued + total.refused + total.dropped,
             rows_written=total.acknowledged,
             rows_empty=total.empty,
             lossy=dict(self.lossy),
-            retries=total.retried,
-            rows_refused=total.rejected,
+            retries=total.retries,
+            rows_refused=total.refused,
         )

@@ -14,10 +14,9 @@ from iotdb_frames.codec.sources import Source, from_arrow
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.options import TimeseriesOption
 from iotdb_frames.sink.devices import Devices
-from iotdb_frames.sink.groups import Group, KeyOf
 from iotdb_frames.sink.known import Known
 from iotdb_frames.sink.options import IoTDBOptions
-from iotdb_frames.sink.rows import Block
+from iotdb_frames.sink.rows import KeyOf, Rows
 from iotdb_frames.sink.serializer import (
     DefaultIoTSerializationSchema,
     DeviceColumns,
@@ -162,16 +161,16 @@ class KnownTable(Known):
         times = from_arrow(pa.array([], pa.timestamp("ms", "UTC")), "time")
         self._create(self._layout(times, columns, None), self._wishes).check()
 
-    def key_of(self, _blocks: Sequence[Block], /) -> KeyOf:
+    def key_of(self, _some: Sequence[Rows], /) -> KeyOf:
         """The same for all: they have the columns of the table."""
         return _same
 
-    def plan(self, group: Group) -> WritePlan:
+    def plan(self, rows: Rows) -> WritePlan:
         """As `Known.plan`."""
-        tags = self.devices.columns(group.devices, group.codes)
+        tags = self.devices.columns(rows.devices, rows.row_devices())
         columns: dict[Hashable, Source] = {tag: from_arrow(c, tag) for tag, c in tags.items()}
-        columns.update(group.columns)
-        found = self._layout(group.times, columns, group.time_unit or None)
+        columns.update(rows.columns)
+        found = self._layout(rows.times, columns, rows.time_unit or None)
         plan = self._planned_for_new(found, self._look(found))
         if plan.existing.is_remembered and plan.problems:
             plan = self._planned_for_new(found, self._look(found, is_fresh=True))

@@ -11,7 +11,9 @@ import numpy as np
 
 from iotdb_frames.display.card import plural
 from iotdb_frames.errors import FrameError
-from iotdb_frames.sink.rows import Block, Device, Row, rows_to_blocks
+from iotdb_frames.sink.columns import rows_of_device
+from iotdb_frames.sink.rows import Device, Rows
+from iotdb_frames.sink.serializer import DeviceColumns
 from iotdb_frames.sink.spool import Place
 
 
@@ -115,8 +117,9 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Rows of a `send` that go on one lane: a row of one device, or a block.
+    """Rows of a `send` that go on one lane.
 
+    rows : one row of one device waits as it is, to become columns with others
     lane : the lane of its devices
     n_rows, n_bytes : rows, and their memory, about
     at : when they were sent, in seconds of the monotonic clock
@@ -127,7 +130,7 @@ class Entry:
     """
 
     ticket: Ticket
-    rows: Row | Block
+    rows: DeviceColumns | Rows
     device: Device
     lane: int
     n_rows: int
@@ -138,23 +141,23 @@ class Entry:
     place: Place | None = None
     error: BaseException | None = None
 
-    def block(self) -> Block:
+    def columns(self) -> Rows:
         """Its rows as columns.
 
         Raises
         ------
         FrameError : a row that cannot be columns.
         """
-        if isinstance(self.rows, Block):
+        if isinstance(self.rows, Rows):
             return self.rows
-        block, _ = next(rows_to_blocks(self.device, [self.rows]))
-        if isinstance(block, FrameError):
-            raise block
-        return block
+        made, _ = next(rows_of_device(self.device, [self.rows]))
+        if isinstance(made, FrameError):
+            raise made
+        return made
 
     def rows_by_device(self) -> Iterator[tuple[Device, int]]:
         """How many rows it has of each device."""
-        if isinstance(self.rows, Row) or len(self.rows.devices) == 1:
+        if isinstance(self.rows, DeviceColumns) or len(self.rows.devices) == 1:
             yield self.device, self.n_rows
         else:
             counts = np.bincount(self.rows.codes, minlength=len(self.rows.devices))

@@ -14,7 +14,8 @@ import pytest
 
 from iotdb_frames.errors import ColumnTypeError, FrameError, TimeIndexError
 from iotdb_frames.options import TSDataType
-from iotdb_frames.sink.rows import Block, Row, rows_to_blocks, to_array, to_block, to_time
+from iotdb_frames.sink.columns import rows_of_device, to_rows, to_source, to_time
+from iotdb_frames.sink.rows import NO_CODES, Rows, to_arrow
 from iotdb_frames.sink.serializer import DefaultIoTSerializationSchema, DeviceColumns
 
 SEED_MAP = {
@@ -24,7 +25,6 @@ SEED_MAP = {
     "types": "DOUBLE",
     "values": "36.5",
 }
-NO_CODES = np.zeros(0, np.int32)
 
 
 def one(event: Any, **options: Any) -> DeviceColumns:
@@ -36,9 +36,14 @@ def one(event: Any, **options: Any) -> DeviceColumns:
     return only
 
 
-def block_of(made: DeviceColumns) -> Block:
-    """Its block."""
-    return to_block(made, (str(made.device),), NO_CODES)
+def rows_of(made: DeviceColumns) -> Rows:
+    """Its rows."""
+    return to_rows(made, (str(made.device),), NO_CODES)
+
+
+def single(time: int, **values: Any) -> DeviceColumns:
+    """A row that waits as it is."""
+    return DeviceColumns("root.d", values, time)
 
 
 def test_the_seeds_map() -> None:
@@ -261,8 +266,8 @@ def test_integers_of_frames_are_no_times() -> None:
     """A RangeIndex is never taken for 1970, unless the serializer was told what numbers count."""
     frame = pd.DataFrame({"a": [1.0]})
     with pytest.raises(TimeIndexError):
-        block_of(one(frame, device="root.d"))
-    assert len(block_of(one(frame, device="root.d", time_unit="s"))) == 1
+        rows_of(one(frame, device="root.d"))
+    assert len(rows_of(one(frame, device="root.d", time_unit="s"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -280,7 +285,8 @@ def test_integers_of_frames_are_no_times() -> None:
 )
 def test_columns_are_typed(values: Any, arrow: pa.DataType) -> None:
     """A column has the type of its values."""
-    assert to_array(values, "a").type == arrow
+    source = to_source(values, "a")
+    assert source.type == to_arrow(source).type == arrow
 
 
 @pytest.mark.parametrize(
@@ -289,48 +295,50 @@ def test_columns_are_typed(values: Any, arrow: pa.DataType) -> None:
 def test_columns_of_two_minds_are_refused(values: list[Any]) -> None:
     """Values that Arrow would cast into each other are refused instead."""
     with pytest.raises(ColumnTypeError):
-        to_array(values, "a")
+        to_source(values, "a")
 
 
 def test_one_value_where_times_are_many() -> None:
     """A text is not a column of its letters."""
     with pytest.raises(FrameError, match="holds one value"):
-        block_of(DeviceColumns("root.d", {"a": "ab"}, [1, 2]))
+        rows_of(DeviceColumns("root.d", {"a": "ab"}, [1, 2]))
 
 
 def test_rows_of_another_kind_go_apart() -> None:
     """One bad row among a thousand is told apart, with its reason; all others stay columns."""
-    rows = [Row(i, {"a": float(i), "b": "x"}, None, "ms") for i in range(1000)]
-    rows[500] = Row(500, {"a": [1, 2], "b": "x"}, None, "ms")
-    rows[700] = Row(700, {"a": "text", "b": "x"}, None, "ms")
-    rows[900] = Row(900, {"a": 2**80, "b": "x"}, None, "ms")
-    parts = list(rows_to_blocks("root.d", rows))
+    events = [single(i, a=float(i), b="x") for i in range(1000)]
+    events[500] = single(500, a=[1, 2], b="x")
+    events[700] = single(700, a="text", b="x")
+    events[900] = single(900, a=2**80, b="x")
+    parts = list(rows_of_device("root.d", events))
     refused = {int(i): error for error, at in parts if isinstance(error, FrameError) for i in at}
     assert set(refused) == {500, 900}
-    kept = [(block, at) for block, at in parts if isinstance(block, Block)]
+    kept = [(rows, at) for rows, at in parts if isinstance(rows, Rows)]
     assert sorted(i for _, at in kept for i in at.tolist()) == [
         i for i in range(1000) if i not in (500, 900)
     ]
-    texts = [at.tolist() for block, at in kept if block.data["a"].type == pa.string()]
+    texts = [at.tolist() for rows, at in kept if rows.columns["a"].type == pa.string()]
     assert texts == [[700]]
 
 
 def test_rows_of_one_device_share_their_measurements() -> None:
-    """Events of one measurement each become one block, in which the others are null."""
-    rows = [Row(i, {"a": 1.0} if i % 2 else {"b": 2}, None, "ms") for i in range(6)]
-    ((block, at),) = rows_to_blocks("root.d", rows)
-    assert isinstance(block, Block)
+    """Events of one measurement each go together; in each the other measurements are null."""
+    events = [single(i, a=1.0) if i % 2 else single(i, b=2) for i in range(6)]
+    ((rows, at),) = rows_of_device("root.d", events)
+    assert isinstance(rows, Rows)
     assert at.tolist() == list(range(6))
-    assert block.data.to_pydict() == {"b": [2, None] * 3, "a": [None, 1.0] * 3}
+    values = {name: to_arrow(source).to_pylist() for name, source in rows.columns.items()}
+    assert values == {"b": [2, None] * 3, "a": [None, 1.0] * 3}
 
 
-def test_a_block_does_not_follow_later_changes_of_its_frame() -> None:
+def test_rows_do_not_follow_later_changes_of_their_frame() -> None:
     """What the caller does with a frame after it was sent changes nothing of what goes out."""
     index = pd.date_range("2026-01-01", periods=3, freq="s")
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=index)
-    block = block_of(DeviceColumns("root.d", frame))
+    rows = rows_of(DeviceColumns("root.d", frame))
     frame.loc[:, "a"] = 0.0
-    assert block.data["a"].tolist() == [1.0, 2.0, 3.0]
+    frame.iloc[0, 0] = 9.0
+    assert to_arrow(rows.columns["a"]).to_pylist() == [1.0, 2.0, 3.0]
 
 
 def test_an_index_of_objects_holds_no_times() -> None:
@@ -338,4 +346,4 @@ def test_an_index_of_objects_holds_no_times() -> None:
     for values in ([dt.datetime(2026, 1, 1)], ["x"], [(1, 2)]):
         index = pd.Index(values, dtype=object, tupleize_cols=False)
         with pytest.raises(TimeIndexError, match="holds no times"):
-            block_of(DeviceColumns("root.d", pd.DataFrame({"a": [1.5]}, index)))
+            rows_of(DeviceColumns("root.d", pd.DataFrame({"a": [1.5]}, index)))

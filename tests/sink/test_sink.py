@@ -35,7 +35,6 @@ from iotdb_frames.server import LocalServer
 from iotdb_frames.sink.batch import Batch
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.queue import Pending
-from iotdb_frames.sink.rows import Row
 from iotdb_frames.sink.serializer import DefaultIoTSerializationSchema, DeviceColumns
 from iotdb_frames.sink.sink import IoTDBSink
 from iotdb_frames.sink.tickets import Entry, Ticket
@@ -304,7 +303,7 @@ def test_the_timer_of_a_lane_does_not_wait_for_another() -> None:
         ticket = Ticket(pending.changed, pending.told)
         entry = Entry(
             ticket,
-            Row(T0, {"a": 1.0}, None, "ms"),
+            DeviceColumns("d", {"a": 1.0}, T0),
             device=f"root.d{lane}",
             lane=lane,
             n_rows=1,

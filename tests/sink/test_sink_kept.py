@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_spool import crashed, flip, row_block
+from test_spool import crashed, flip, one_row
 
 from full_disk import full_disk
 from iotdb_frames.client.connection import Connection
@@ -128,7 +128,7 @@ def test_a_damaged_spool_is_raised_at_open(
 ) -> None:
     """What can be read of it is stored, the loss is raised and counted, its file is kept."""
     before = Spool(tmp_path)
-    before.append([to_stream(row_block(T0 + i, f"{database}.d1", v=i)) for i in range(10)])
+    before.append([to_stream(one_row(T0 + i, f"{database}.d1", v=i)) for i in range(10)])
     before.close()
     flip(tmp_path / "00000001.batches", 2_000)
     sink = IoTDBSink(options, spool=tmp_path)

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,8 @@ from full_disk import full_disk
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.options import TSDataType
 from iotdb_frames.sink import spool as spool_module
-from iotdb_frames.sink.rows import Block, Row, rows_to_blocks, to_block
+from iotdb_frames.sink.columns import rows_of_device, to_rows
+from iotdb_frames.sink.rows import Rows, to_arrow
 from iotdb_frames.sink.serializer import DeviceColumns
 from iotdb_frames.sink.spool import Place, Spool, to_stream
 
@@ -29,22 +30,27 @@ NO_CODES = np.zeros(0, np.int32)
 HEAD_BYTES = 20
 
 
-def row_block(time: int, device: str = "root.d", **values: object) -> Block:
-    """A block of one row."""
-    ((block, _),) = rows_to_blocks(device, [Row(time, values, None, "ms")])
-    assert isinstance(block, Block)
-    return block
+def one_row(time: int, device: str = "root.d", **values: object) -> Rows:
+    """One row, as columns."""
+    ((rows, _),) = rows_of_device(device, [DeviceColumns(device, values, time)])
+    assert isinstance(rows, Rows)
+    return rows
 
 
-def append(spool: Spool, block: Block) -> Place:
-    """Put a block in."""
-    (place,) = spool.append([to_stream(block)])
+def append(spool: Spool, rows: Rows) -> Place:
+    """Put rows in."""
+    (place,) = spool.append([to_stream(rows)])
     return place
 
 
-def times_of(found: list[tuple[Block, Place]]) -> list[int]:
-    """The first time of each block."""
-    return [block.times[0].as_py() for block, _ in found if block.times is not None]
+def times_of(found: list[tuple[Rows, Place]]) -> list[int]:
+    """The first time of each."""
+    return [to_arrow(rows.times)[0].as_py() for rows, _ in found]
+
+
+def values_of(rows: Rows) -> dict[object, list[object]]:
+    """Measurements as lists."""
+    return {name: to_arrow(source).to_pylist() for name, source in rows.columns.items()}
 
 
 def files_of(directory: Path, pattern: str = "*.[ba]*") -> list[Path]:
@@ -53,9 +59,9 @@ def files_of(directory: Path, pattern: str = "*.[ba]*") -> list[Path]:
 
 
 def test_what_is_not_done_comes_back(tmp_path: Path) -> None:
-    """After a close, the blocks that are not done come back in their order, the others never."""
+    """After a close, the rows that are not done come back in their order, the others never."""
     spool = Spool(tmp_path)
-    places = [append(spool, row_block(i, a=1.0 * i)) for i in range(10)]
+    places = [append(spool, one_row(i, a=1.0 * i)) for i in range(10)]
     spool.done(places[:4])
     spool.done([places[7]])
     spool.close()
@@ -68,18 +74,18 @@ def test_what_is_not_done_comes_back(tmp_path: Path) -> None:
     assert list(Spool(tmp_path).replay()) == []
 
 
-def test_new_blocks_come_after_those_of_before(tmp_path: Path) -> None:
+def test_new_rows_come_after_those_of_before(tmp_path: Path) -> None:
     """Of three processes that all crash, the third finds the rows in the order they were sent."""
     for start in (0, 3):
         spool = Spool(tmp_path)
         list(spool.replay())
         for i in range(start, start + 3):
-            append(spool, row_block(i, a=i))
+            append(spool, one_row(i, a=i))
         spool._held.release()  # as the end of the process does
     assert times_of(list(Spool(tmp_path).replay())) == list(range(6))
 
 
-def test_blocks_come_back_as_they_were(tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     """Devices, times, types, nulls and every kind of column survive."""
     index = pd.date_range("2026-01-01", periods=3, freq="us", tz="Europe/Berlin")
     frame = pd.DataFrame(
@@ -94,29 +100,26 @@ def test_blocks_come_back_as_they_were(tmp_path: Path) -> None:
     )
     types = {"f": TSDataType.FLOAT}
     codes = np.array([0, 1, 0], np.int32)
-    sent = to_block(
+    sent = to_rows(
         DeviceColumns("", frame, types=types, time_unit="ns"), ("root.a", "root.`b c`"), codes
     )
     spool = Spool(tmp_path)
     append(spool, sent)
-    append(spool, row_block(7, x=True, y=None))
+    append(spool, one_row(7, x=True, y=None))
     spool.close()
     (got, _), (row, _) = Spool(tmp_path).replay()
     assert got.devices == sent.devices
     assert got.codes.tolist() == [0, 1, 0]
     assert (got.types, got.time_unit) == (types, "ns")
-    assert got.times is not None
-    assert pd.DatetimeIndex(got.times.to_pandas()).equals(index.tz_convert("UTC"))
-    assert isinstance(got.data, pa.Table)
-    values = got.data.to_pydict()
+    assert pd.DatetimeIndex(to_arrow(got.times).to_pandas()).equals(index.tz_convert("UTC"))
+    values: dict[object, list[Any]] = values_of(got)
     assert values["i"] == [1, None, 3]
     assert values["s"] == ["a", None, "ü"]
     assert values["b"] == [b"\0", b"", None]
     assert values["c"] == ["x", "y", "x"]
     assert values["f"][0] == 1.5
     assert np.signbit(values["f"][2])
-    assert isinstance(row.data, pa.Table)
-    assert row.data.to_pydict() == {"x": [True], "y": [None]}
+    assert values_of(row) == {"x": [True], "y": [None]}
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     try:
         directory = tmp_path / "spool"
         spool = Spool(directory)
-        spool.done([append(spool, row_block(1, a=1)), append(spool, row_block(2, a=1))][:1])
+        spool.done([append(spool, one_row(1, a=1)), append(spool, one_row(2, a=1))][:1])
     finally:
         os.umask(before)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -143,15 +146,15 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_segments_go_when_they_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log does not grow without end: a full segment goes with its last block."""
+    """The log does not grow without end: a full segment goes with its last rows."""
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 10_000)
     spool = Spool(tmp_path)
-    places = [append(spool, row_block(i, a="x" * 1000)) for i in range(100)]
+    places = [append(spool, one_row(i, a="x" * 1000)) for i in range(100)]
     assert len(files_of(tmp_path)) > 10
     spool.done([places[50]])
     spool.done(places[:50] + places[51:])
     assert len(files_of(tmp_path, "*.batches")) == 1
-    assert append(spool, row_block(0, a=1)).segment.path.exists()
+    assert append(spool, one_row(0, a=1)).segment.path.exists()
     spool.close()
     assert times_of(list(Spool(tmp_path).replay())) == [0]
 
@@ -163,7 +166,7 @@ def test_any_cut_leaves_a_beginning(tmp_path_factory: pytest.TempPathFactory, sh
     directory = tmp_path_factory.mktemp("cut")
     spool = Spool(directory)
     for i in range(20):
-        append(spool, row_block(i, **({"a": i} if i % 7 else {"b": "text"})))
+        append(spool, one_row(i, **({"a": i} if i % 7 else {"b": "text"})))
     spool._held.release()
     (path,) = files_of(directory)
     size = path.stat().st_size
@@ -172,7 +175,7 @@ def test_any_cut_leaves_a_beginning(tmp_path_factory: pytest.TempPathFactory, sh
     times = times_of(list(again.replay()))
     assert times == list(range(len(times)))
     assert len(times) >= int(20 * share) - 2
-    append(again, row_block(99, a=1))
+    append(again, one_row(99, a=1))
     again.close()
     assert times_of(list(Spool(directory).replay())) == [*times, 99]
 
@@ -180,9 +183,9 @@ def test_any_cut_leaves_a_beginning(tmp_path_factory: pytest.TempPathFactory, sh
 def test_a_full_disk_takes_nothing_by_halves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that fails leaves the log readable, and nothing of its block in it."""
+    """A write that fails leaves the log readable, and nothing of its rows in it."""
     spool = Spool(tmp_path)
-    append(spool, row_block(0, a=1))
+    append(spool, one_row(0, a=1))
     real = os.write
 
     def full(fd: int, data: bytes) -> int:
@@ -192,8 +195,8 @@ def test_a_full_disk_takes_nothing_by_halves(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(IoTDBFramesError, match="No space"):
-            append(spool, row_block(1, a=1))
-    append(spool, row_block(2, a=1))
+            append(spool, one_row(1, a=1))
+    append(spool, one_row(2, a=1))
     spool.close()
     assert times_of(list(Spool(tmp_path).replay())) == [0, 2]
 
@@ -201,10 +204,10 @@ def test_a_full_disk_takes_nothing_by_halves(
 WRITER = """
 import sys
 sys.path[:0] = sys.argv[2:]
-from test_spool import Spool, append, row_block
+from test_spool import Spool, append, one_row
 spool = Spool(sys.argv[1])
 for i in range(10**9):
-    append(spool, row_block(i, a=float(i), b="text"))
+    append(spool, one_row(i, a=float(i), b="text"))
     print(i, flush=True)
 """
 
@@ -230,7 +233,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
 def crashed(directory: Path, device: str = "root.d", *, done: tuple[int, ...] = ()) -> Path:
     """The segment of a process that was killed; each acknowledgement is a record of its own."""
     spool = Spool(directory)
-    places = [append(spool, row_block(i, device, a=f"value {i}")) for i in range(10)]
+    places = [append(spool, one_row(i, device, a=f"value {i}")) for i in range(10)]
     for i in done:
         spool.done([places[i]])
     spool._held.release()
@@ -257,7 +260,7 @@ def test_any_flipped_bit_costs_one_batch_and_is_told(
     damaged = path.read_bytes()
     spool = Spool(directory)
     found = list(spool.replay())
-    values = {b.times[0].as_py(): b.data["a"][0].as_py() for b, _ in found if b.times is not None}
+    values = {to_arrow(rows.times)[0].as_py(): values_of(rows)["a"][0] for rows, _ in found}
     assert len(values) == 9
     assert values == {i: f"value {i}" for i in values}
     assert list(values) == sorted(values)
@@ -274,7 +277,7 @@ def test_any_flipped_bit_costs_one_batch_and_is_told(
     again = Spool(directory)
     assert list(again.replay()) == []
     assert again.damage() is None
-    assert append(again, row_block(1, a=1)).segment.path.name == "00000002.batches"
+    assert append(again, one_row(1, a=1)).segment.path.name == "00000002.batches"
 
 
 def test_missing_and_foreign_bytes_cost_what_they_hit(tmp_path: Path) -> None:
@@ -347,7 +350,7 @@ def test_acknowledgements_on_a_full_disk_go_with_the_next(
 ) -> None:
     """What could not be noted is noted with the next: no older row is sent behind a newer one."""
     spool = Spool(tmp_path)
-    places = [append(spool, row_block(i, a=i)) for i in range(3)]
+    places = [append(spool, one_row(i, a=i)) for i in range(3)]
     with full_disk(0), pytest.raises(IoTDBFramesError, match="cannot be written"):
         spool.done([places[0]])
     spool.done([places[1]])
@@ -361,7 +364,7 @@ def test_acknowledgements_of_a_deleted_segment_are_of_no_other(tmp_path: Path) -
     path.unlink()
     spool = Spool(tmp_path)
     for i in range(3):
-        append(spool, row_block(i, a=i))
+        append(spool, one_row(i, a=i))
     spool._held.release()
     assert times_of(list(Spool(tmp_path).replay())) == [0, 1, 2]
 

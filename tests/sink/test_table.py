@@ -476,7 +476,7 @@ def test_a_spool_keeps_rows_of_a_table(
     with idle as sink:
         for given in (event(0), [event(1), event(1, None, "", v=1.0)], event(2, "A", "m2")):
             _, entries = sink._entries_of(given, sink._pending)
-            left.append([to_stream(entry.block(), home=home) for entry in entries])
+            left.append([to_stream(entry.columns(), home=home) for entry in entries])
     left.close()
     tree = IoTDBOptions(host="127.0.0.1", port=options.port, storage_group="root.other")
     other = IoTDBOptions(host="127.0.0.1", port=options.port, table=table, tags=["machine", "site"])
