@@ -44,8 +44,6 @@ def to_rows(made: DeviceColumns, devices: tuple[Device, ...], codes: np.ndarray)
     if isinstance(data, pd.DataFrame):
         if made.time is not None:
             data = data.set_index(pd.Index(made.time))
-        # A later change of the caller's frame must not change what is on its way.
-        owner = data = data.copy(deep=not _SHARES_LAZILY)
         times, names = from_pandas(data.index, data.index.name), data.columns.tolist()
     else:
         times = to_source(_times(made.time, made.time_unit), TIME)
@@ -54,24 +52,31 @@ def to_rows(made: DeviceColumns, devices: tuple[Device, ...], codes: np.ndarray)
     _check(tuple(names), times.label, times.dtype, times.type, made.time_unit)
     columns: dict[Hashable, Source]
     if isinstance(data, pd.DataFrame):
-        columns = _sources_of(data, names)
+        columns, owner = _sources_of(data, names)
     elif isinstance(data, pa.Table | pa.RecordBatch):
         columns = {n: from_arrow(c, n) for n, c in zip(names, data.columns, strict=True)}
     else:
         columns = {name: to_source(values, name) for name, values in data.items()}
-    rows = Rows(devices, codes, _whole(times), columns, made.time_unit, made.types, owner=owner)
-    n_values = next((n for n in map(len, columns.values()) if n != len(rows)), len(rows))
-    if n_values != len(rows) or not (columns or owner is not None):
-        raise FrameError(f"{len(rows)} times and {n_values if columns else 0} values")
-    return rows
+    lengths = {len(times)} if isinstance(data, pd.DataFrame) else set(map(len, columns.values()))
+    if lengths != {len(times)}:
+        values = next((n for n in lengths if n != len(times)), 0)
+        raise FrameError(f"{len(times)} times and {values} values")
+    return Rows(devices, codes, _whole(times), columns, made.time_unit, made.types, owner=owner)
 
 
-def _sources_of(frame: pd.DataFrame, names: Sequence[Any]) -> dict[Hashable, Source]:
+def _sources_of(
+    frame: pd.DataFrame, names: Sequence[Any]
+) -> tuple[dict[Hashable, Source], pd.DataFrame | None]:
+    """Columns that no later change of the caller's frame changes, and what they are views of."""
     dtypes = set(frame.dtypes)
     kind = next(iter(dtypes)) if len(dtypes) == 1 else None
     if isinstance(kind, np.dtype) and kind.kind in "fiub":  # one array, as a rule
-        return dict(zip(names, map(from_numpy, frame.to_numpy().T, names), strict=True))
-    return {name: _whole(from_pandas(column, name)) for name, column in frame.items()}
+        values = frame.to_numpy().T.copy()
+        like = from_numpy(values[0], None)
+        columns = zip(names, values, strict=True)
+        return {name: Source(name, like.dtype, like.type, column) for name, column in columns}, None
+    owner = frame.copy(deep=not _SHARES_LAZILY)
+    return {name: _whole(from_pandas(column, name)) for name, column in owner.items()}, owner
 
 
 def _whole(source: Source) -> Source:
