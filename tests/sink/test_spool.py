@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +122,24 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert values["f"][0] == 1.5
     assert np.signbit(values["f"][2])
     assert values_of(row) == {"x": [True], "y": [None]}
+
+
+def test_a_stream_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Users have such files on their disks: times first, then codes of devices, then columns."""
+    about = {"devices": ["root.a", "root.b"], "time_unit": "ms", "types": {"v": "FLOAT"}}
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([5, 6]), pa.array([1, 0], pa.int32()), pa.array([1.5, None])],
+        ["time", "device", "v"],
+        metadata={"iotdb": json.dumps(about)},
+    )
+    spool = Spool(tmp_path)
+    spool.append([b"".join((batch.schema.serialize(), batch.serialize()))])
+    spool.close()
+    ((rows, _),) = Spool(tmp_path).replay()
+    assert (rows.devices, rows.codes.tolist()) == (("root.a", "root.b"), [1, 0])
+    assert to_arrow(rows.times).to_pylist() == [5, 6]
+    assert (rows.types, rows.time_unit) == ({"v": TSDataType.FLOAT}, "ms")
+    assert values_of(rows) == {"v": [1.5, None]}
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
