@@ -15,7 +15,7 @@ questions: whose fault is it, was anything sent, and may I try again?
     │  ├─ AuthenticationError, PermissionDenied(PermissionError)
     │  ├─ QueryError, QueryTimeout(TimeoutError)
     │  └─ WriteRejected
-    ├─ PartialWriteError                 .report: acknowledged, rejected, in doubt
+    ├─ PartialWriteError                 .report: acknowledged, refused, in doubt
     ├─ LaunchError                       .log_tail
     └─ MissingExtraError(ImportError)    names the pip command
 """

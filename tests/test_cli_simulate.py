@@ -127,7 +127,7 @@ def test_refused_rows_are_collected(run: Run, tmp_path: Path) -> None:
         *("--speed", "inf", "--dead-letter", file),
     )
     assert result.exit_code == 0, result.output
-    assert number(result.output, "rejected") == 0
+    assert number(result.output, "refused") == 0
     assert not file.exists()
 
 

@@ -178,7 +178,7 @@ def table(stats: StreamStats, *, title: str, rows_per_s: float) -> Table:
     style = "red" if stats.is_behind else ""
     line("behind", f"{stats.behind_s:,.1f}", f"s, {stats.max_behind_s:,.1f} at most", style=style)
     line("retries", f"{stats.retries:,}", style="yellow" if stats.retries else "")
-    line("rejected", f"{stats.rejected:,}", "rows", style="red" if stats.rejected else "")
+    line("refused", f"{stats.rejected:,}", "rows", style="red" if stats.rejected else "")
     for kind, n in sorted(stats.faults.items(), key=lambda item: -item[1]):
         line(kind, f"{n:,}", "hits")
     return drawn

@@ -12,6 +12,14 @@ from iotdb_frames.options.connection import (
     show_connect_options,
     zone_name,
 )
+from iotdb_frames.options.stream import (
+    STREAM_FIELDS,
+    StreamArgs,
+    StreamOptions,
+    StreamWriteArgs,
+    show_stream_options,
+    split_options,
+)
 from iotdb_frames.options.types import (
     NO_RETRY,
     CompressionType,
@@ -36,12 +44,16 @@ from iotdb_frames.options.write import (
 __all__ = [
     "DEFAULT_PORT",
     "NO_RETRY",
+    "STREAM_FIELDS",
     "CompressionType",
     "ConnectArgs",
     "ConnectionOptions",
     "RetryPolicy",
     "SchemaOption",
     "Secret",
+    "StreamArgs",
+    "StreamOptions",
+    "StreamWriteArgs",
     "TSDataType",
     "TSEncoding",
     "TimeseriesOption",
@@ -58,6 +70,8 @@ __all__ = [
     "parse_url",
     "show_connect_options",
     "show_options",
+    "show_stream_options",
+    "split_options",
     "write_options",
     "zone_name",
 ]

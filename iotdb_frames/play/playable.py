@@ -1,15 +1,13 @@
-"""What is streamed and how it goes: the `Playable` protocol, stream time, and counters."""
+"""What is streamed and how it goes: the `Playable` protocol, and counters."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pandas as pd
 
 from iotdb_frames.display.card import Card, count, duration, plural, rate
-from iotdb_frames.errors import OptionsError
 
 State = Literal["ready", "running", "paused", "stopping", "stopped", "finished", "failed"]
 
@@ -73,7 +71,7 @@ class StreamStats:
         1,000 windows; into a target, from handing a window over to its last acknowledgement
     points : cells that are not missing, acknowledged (into a target; else 0)
     retries : requests that were sent again (into a target; else 0)
-    rejected : of `rows`, those the database refused, under ``on_error="collect"``
+    rejected : of `rows`, those that the database refused, under ``on_error="collect"``
     faults : acknowledged rows hit, by kind: as many as `Runner.ledger` has
     error : what `send` raised, or None
     """
@@ -111,7 +109,7 @@ class StreamStats:
         ]
         if self.points:
             facts.insert(1, ("points", count(self.points)))
-        for label, n in (("retries", self.retries), ("rejected rows", self.rejected)):
+        for label, n in (("retries", self.retries), ("refused rows", self.rejected)):
             if n:
                 facts.append((label, count(n)))
         facts += [(kind, (count(n), "rows hit")) for kind, n in self.faults.items()]
@@ -137,90 +135,9 @@ class StreamStats:
                 f"; behind by {self.behind_s:.1f} s: a window is due each {self.window_s:.3g} s, "
                 f"sending takes {self.median_send_s:.3g} s"
             )
-        for what, n in (("retries", self.retries), ("rejected rows", self.rejected)):
+        for what, n in (("retries", self.retries), ("refused rows", self.rejected)):
             if n:
                 text += f"; {n:,} {what}"
         if self.faults:
             text += "; faults: " + ", ".join(f"{k} {n:,}" for k, n in self.faults.items())
         return f"{text}; {self.error!r}" if self.error else text
-
-
-class Pace:
-    """Stream time by the wall clock: the two are tied at one point, and by the speed.
-
-    Every wall time is given, in seconds; no clock is read. Not thread-safe.
-
-    Attributes
-    ----------
-    speed : seconds of stream time a second; inf: stream time is what has been reached
-    """
-
-    def __init__(self, *, speed: float) -> None:
-        self.speed = checked_speed(speed)
-        self._is_ticking = False
-        self._wall_s = 0.0
-        self._stream_s = 0.0
-        self._ran_s = 0.0
-
-    def start(self, now: float) -> None:
-        """Let stream time go on from where it is."""
-        self._tie(now)
-        self._is_ticking = True
-
-    def hold(self, now: float) -> None:
-        """Let stream time stand still."""
-        self._tie(now)
-        self._is_ticking = False
-
-    def skip(self, now: float) -> float:
-        """Move stream time on by the hold so far; the stream time then."""
-        if math.isfinite(self.speed) and not self._is_ticking:
-            self._stream_s += (now - self._wall_s) * self.speed
-            self._wall_s = now
-        return self._stream_s
-
-    def set_speed(self, now: float, speed: float) -> None:
-        """Change the speed without a leap."""
-        wall_s = self._wall_s
-        self._tie(now)
-        if not self._is_ticking:
-            self._wall_s = wall_s  # a hold goes on from when it began
-        self.speed = speed
-
-    def reach(self, stream_s: float) -> None:
-        """Without a speed, stream time is how far the stream has come."""
-        if math.isinf(self.speed):
-            self._stream_s = stream_s
-
-    def stream_at(self, now: float) -> float:
-        """Stream time, in seconds since the source's first row."""
-        if not self._is_ticking or math.isinf(self.speed):
-            return self._stream_s
-        return self._stream_s + (now - self._wall_s) * self.speed
-
-    def ran_at(self, now: float) -> float:
-        """Seconds run, holds left out."""
-        return self._ran_s + (now - self._wall_s if self._is_ticking else 0.0)
-
-    def wait_s(self, now: float, due_s: float) -> float:
-        """Seconds until a stream time; negative: it is over by so many."""
-        if math.isinf(self.speed):
-            return 0.0
-        return (due_s - self.stream_at(now)) / self.speed
-
-    def _tie(self, now: float) -> None:
-        self._stream_s, self._ran_s = self.stream_at(now), self.ran_at(now)
-        self._wall_s = now
-
-
-def checked_speed(speed: float) -> float:
-    """A speed above 0.
-
-    Raises
-    ------
-    OptionsError : it is no number above 0.
-    """
-    is_number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
-    if not is_number or not speed > 0:
-        raise OptionsError(f"speed={speed!r} must be more than 0")
-    return float(speed)

@@ -16,29 +16,24 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from threading import Condition, RLock, Thread, current_thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import pandas as pd
 
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.codec.times import to_seconds
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import StreamArgs, StreamOptions
+from iotdb_frames.play.pace import Delay, Pace, checked_limit_s, checked_speed
 from iotdb_frames.play.parts import Part, Place
-from iotdb_frames.play.playable import Pace, Playable, State, StreamStats, checked_speed
-from iotdb_frames.play.sent import Sent, Window
+from iotdb_frames.play.playable import Playable, State, StreamStats
+from iotdb_frames.play.sent import Listener, Sent
 
 _log = logging.getLogger(__name__)
-
 _OVER: tuple[State, ...] = ("stopped", "finished", "failed")
-Listener = Callable[[pd.DataFrame, Window], None]
-"""Told of a window that was handed over: its rows, and what became of them."""
-
-_DRAIN_S = 1.0
-"""How long an interrupt waits for what is on its way."""
+_DRAIN_S = 1.0  # how long an interrupt waits for what is on its way
 _TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
 
 
@@ -49,13 +44,9 @@ class Runner:
     ----------
     source : a `SensorSource` or a `Replay`
     send : called with each window that has rows, one at a time, in a thread of the runner
-    window : rows per device, or a span of the source's time; None: what comes in a second
-    speed : seconds of the source's time a second; None: the source's own; ``math.inf``: no waiting
-    duration : seconds or a span of the source's time after which the stream is finished
-    now : move the source's times so that its first row is at the moment of `start`; None: what the
-        source says (`replay(now_shift=)`)
     finish : called once after the last window was sent, e.g. a flush; not after a failure
     clock : what the source's time is tied to
+    options : see `StreamOptions`
 
     Raises
     ------
@@ -67,26 +58,22 @@ class Runner:
         source: Playable,
         send: Callable[[pd.DataFrame], Any],
         *,
-        window: Any = None,
-        speed: float | None = None,
-        duration: Any = None,
-        now: bool | None = None,
         finish: Callable[[], Any] | None = None,
         clock: Clock = CLOCK,
+        **options: Unpack[StreamArgs],
     ) -> None:
-        self._send = send
+        asked = StreamOptions(**options)
         self._finish = finish
         self._clock = clock
-        self._now = source.starts_now if now is None else now
-        self._window = source.default_window if window is None else window
+        self._now = source.starts_now if asked.now is None else asked.now
+        self._window = source.default_window if asked.window is None else asked.window
         source.next_window(0, self._window)  # checks it
-        self._pace = Pace(speed=source.speed if speed is None else speed)
-        until_s = math.inf if duration is None else to_seconds(duration, name="duration")
-        if not until_s > 0:
-            raise OptionsError(f"duration={duration!r} must be more than 0")
-        self._place = Place(source, until_s=until_s)
-        if window is not None and not self._place.holds(window):
-            raise OptionsError(f"window={window!r} is longer than duration={duration!r}")
+        self._pace = Pace(speed=source.speed if asked.speed is None else asked.speed)
+        self._place = Place(source, until_s=checked_limit_s(asked.duration, "duration"))
+        if asked.window is not None and not self._place.holds(asked.window):
+            raise OptionsError(
+                f"window={self._window!r} is longer than duration={asked.duration!r}"
+            )
         self._changed = Condition()
         self._changing = RLock()  # one change after the other; making a source may take long
         self._state: State = "ready"
@@ -97,12 +84,8 @@ class Runner:
         self._next_source: Playable | None = None
         self._leaps_from_s: float | None = None  # rows before it are sent before a leap in time
         self._version = 0  # counts changes: a window made before one is made again
-        self._due_s: float | None = None  # of the window in hand
-        self._window_s = 0.0
-        self._max_behind_s = 0.0
-        self._was_behind = False
-        self._sent = Sent()
-        self._listeners: tuple[Listener, ...] = ()
+        self._delay = Delay(self._pace)
+        self._sent = Sent(send, clock=clock)
 
     # --- what it is ---
 
@@ -114,7 +97,7 @@ class Runner:
     @property
     def receiver(self) -> Any:
         """The object that the windows go to, e.g. a sink; None where it is a function."""
-        return getattr(self._send, "__self__", None)
+        return getattr(self._sent.send, "__self__", None)
 
     @property
     def pace(self) -> tuple[Any, float]:
@@ -135,18 +118,15 @@ class Runner:
     def stats(self) -> StreamStats:
         """Counters of this moment."""
         with self._changed:
-            elapsed = self._pace.ran_at(self._clock.now())
-            behind = self._behind_s()
+            now = self._clock.now()
+            elapsed = self._pace.ran_at(now)
             return StreamStats(
                 state=self._state,
                 elapsed_s=elapsed,
                 stream_s=self._sent_s,
                 rows_per_s=self._sent.n_rows / elapsed if elapsed else 0.0,
-                behind_s=behind,
-                max_behind_s=max(self._max_behind_s, behind),
-                is_behind=self._is_behind(behind),
-                window_s=self._window_s / self._pace.speed,
                 error=self._error,
+                **self._delay.counters(now),
                 **self._sent.counters(),
             )
 
@@ -267,9 +247,7 @@ class Runner:
         On Ctrl-C the stream is stopped, and drained for a second; then, or on a second Ctrl-C,
         what is on its way is given up, and KeyboardInterrupt goes on.
         """
-        limit_s = math.inf if seconds is None else to_seconds(seconds, name="seconds")
-        if not limit_s > 0:
-            raise OptionsError(f"seconds={seconds!r} must be more than 0")
+        limit_s = checked_limit_s(seconds, "seconds")
         try:
             if self._state == "ready":
                 self.start()
@@ -323,18 +301,15 @@ class Runner:
             asked = self._window if window is None else window
             (new or self._next_source or self.source).next_window(0, asked)  # checks it
             with self._changed:
-                self._apply(asked, speed, new)
-
-    def _apply(self, window: Any, speed: float | None, source: Playable | None) -> None:
-        if speed is not None:
-            self._pace.set_speed(self._clock.now(), speed)
-        self._window = window
-        if source is not None and self._state == "ready":
-            self._place.source = source
-        elif source is not None:
-            self._next_source = source
-        self._version += 1
-        self._changed.notify_all()
+                if speed is not None:
+                    self._pace.set_speed(self._clock.now(), speed)
+                self._window = asked
+                if new is not None and self._state == "ready":
+                    self._place.source = new
+                elif new is not None:
+                    self._next_source = new
+                self._version += 1
+                self._changed.notify_all()
 
     def panel(self, *, capacity: int = 10_000) -> Any:
         """A live panel of it (extra ``[notebook]``); its chart keeps `capacity` rows."""
@@ -346,14 +321,7 @@ class Runner:
         It is called in the stream's thread, between two windows: it should only take note. Who
         listens sees `stats`: that the receiver does not keep up is no warning in the log then.
         """
-        with self._changed:
-            self._listeners = (*self._listeners, listener)
-
-        def end() -> None:
-            with self._changed:
-                self._listeners = tuple(one for one in self._listeners if one is not listener)
-
-        return end
+        return self._sent.listen(listener)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -371,23 +339,15 @@ class Runner:
                 raise
             error.add_note(f"and the stream failed: {exc!r}")
 
-    # --- called with the condition held ---
-
-    def _behind_s(self) -> float:
-        if self._due_s is None:
-            return 0.0
-        return max(0.0, -self._pace.wait_s(self._clock.now(), self._due_s))
-
-    def _is_behind(self, behind_s: float) -> bool:
-        return behind_s > max(1.0, 2 * self._window_s / self._pace.speed)
-
     # --- the thread ---
 
     def _run(self) -> None:
         try:
             is_over = self._stream()
             if not is_over:
-                self._drain_rest()
+                self._send_up_to(self._pace.stream_at(self._clock.now()))
+                if self._drain:
+                    self._sent.hand_over(self._place.late())
             if self._finish is not None:
                 self._finish()
             self._end("finished" if is_over else "stopped")
@@ -406,12 +366,11 @@ class Runner:
                 version, window = self._version, self._window
             following = self._place.following(window)
             if following is None:
-                self._hand_over(self._place.late())
+                self._sent.hand_over(self._place.late())
                 return True
             part, due_s = following
             with self._changed:
-                self._window_s = due_s - self._sent_s
-                self._due_s = due_s
+                self._delay.expect(due_s, since_s=self._sent_s)
             frame = part.rows()
             part.source.prepare(part.low, part.end)
             if self._wait_until(due_s, version):
@@ -424,18 +383,13 @@ class Runner:
             leaps_from_s, self._leaps_from_s = self._leaps_from_s, None
             if new is None and leaps_from_s is None:
                 return
-            self._due_s = None  # what is sent at once is never late
+            self._delay.due_s = None  # what is sent at once is never late
             sent_s = self._sent_s
         if leaps_from_s is not None:
             self._send_up_to(leaps_from_s)
-        self._hand_over(self._place.late())
+        self._sent.hand_over(self._place.late())
         with self._changed:
             self._place.go_on_with(new or self.source, at_s=sent_s)
-
-    def _drain_rest(self) -> None:
-        self._send_up_to(self._pace.stream_at(self._clock.now()))
-        if self._drain:
-            self._hand_over(self._place.late())
 
     def _send_up_to(self, until_s: float) -> None:
         """Send the rows before a stream time at once; after a stop only while it drains."""
@@ -461,47 +415,19 @@ class Runner:
                 self._clock.wait(self._changed, wait_s)
 
     def _send_window(self, part: Part, frame: pd.DataFrame, due_s: float) -> None:
-        self._hand_over(part, frame)
+        self._sent.hand_over(part, frame)
         with self._changed:
             self._place.position = part.end
             self._sent_s = max(self._sent_s, due_s)  # a leap may have been asked for meanwhile
             self._pace.reach(due_s)
-            behind = self._behind_s()
-            self._max_behind_s = max(self._max_behind_s, behind)
-            is_behind = self._is_behind(behind)
-        if is_behind and not self._was_behind:
-            self._was_behind = True
-            self._tell("the receiver does not keep up: %s")
-        elif self._was_behind and behind <= self._window_s / self._pace.speed:
-            self._was_behind = False
-            self._tell("the receiver has caught up: %s")
-
-    def _tell(self, text: str) -> None:
-        _log.log(logging.INFO if self._listeners else logging.WARNING, text, self)
-
-    def _hand_over(self, part: Part, frame: pd.DataFrame | None = None) -> None:
-        frame = part.rows() if frame is None else frame
-        given: Any = None
-        took_s = 0.0
-        if len(frame):
-            begin = self._clock.now()
-            try:
-                given = self._send(frame)
-            except BaseException as exc:
-                rows = f"{len(frame)} rows, {frame.index[0]} … {frame.index[-1]}"
-                exc.add_note(f"while sending {rows}")
-                raise
-            took_s = self._clock.now() - begin
-        part = replace(part, refused=getattr(given, "refused", None))
-        window = Window(part=part, given=given, took_s=took_s, faults=part.count_faults())
-        self._sent.add(window, n_rows=len(frame))
-        for listener in self._listeners if len(frame) else ():
-            listener(frame, window)
+            news = self._delay.note(self._clock.now())
+        if news is not None:
+            _log.log(logging.INFO if self._sent.has_listeners else logging.WARNING, news, self)
 
     def _end(self, state: State) -> None:
         with self._changed:
             self._pace.hold(self._clock.now())
-            self._due_s = None
+            self._delay.due_s = None
             self._state = state
             self._changed.notify_all()
 

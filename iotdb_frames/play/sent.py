@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
 import pandas as pd
 
+from iotdb_frames.clock import Clock
 from iotdb_frames.play.ledgers import join_ledgers
 from iotdb_frames.play.parts import Part
 
@@ -43,14 +44,26 @@ class Window:
         return error
 
 
+Listener = Callable[[pd.DataFrame, Window], None]
+"""Told of a window that was handed over: its rows, and what became of them."""
+
+
 class Sent:
     """The windows that a stream handed over, and which of them were acknowledged.
 
     Of these, those next to each other are kept as one, whatever was changed between others, so that
     a long stream costs no memory. Windows of which a sink refused rows are not among them.
+
+    Parameters
+    ----------
+    send : called with the rows of each window that has any
+    clock : measures how long that takes
     """
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[pd.DataFrame], Any], *, clock: Clock) -> None:
+        self.send = send
+        self._clock = clock
+        self._listeners: tuple[Listener, ...] = ()
         self.n_windows = 0
         self.n_rows = 0
         self._took_s: deque[float] = deque(maxlen=1000)
@@ -59,8 +72,43 @@ class Sent:
         self._faults: Counter[str] = Counter()
         self._lock = Lock()
 
-    def add(self, window: Window, *, n_rows: int) -> None:
-        """Note a window, whether it is acknowledged yet or not."""
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody is told of the windows."""
+        return bool(self._listeners)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener` of every window, until what is returned is called."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return end
+
+    def hand_over(self, part: Part, frame: pd.DataFrame | None = None) -> None:
+        """Send a window, and note it, whether it is acknowledged yet or not.
+
+        Parameters
+        ----------
+        frame : its rows, where they are made already
+        """
+        frame = part.rows() if frame is None else frame
+        n_rows = len(frame)
+        given: Any = None
+        took_s = 0.0
+        if n_rows:
+            begin = self._clock.now()
+            try:
+                given = self.send(frame)
+            except BaseException as exc:
+                exc.add_note(f"while sending {n_rows} rows, {frame.index[0]} … {frame.index[-1]}")
+                raise
+            took_s = self._clock.now() - begin
+        part = replace(part, refused=getattr(given, "refused", None))
+        window = Window(part=part, given=given, took_s=took_s, faults=part.count_faults())
         with self._lock:
             if n_rows:
                 self.n_windows += 1
@@ -68,6 +116,8 @@ class Sent:
                 self._took_s.append(window.took_s)
             self._waiting.append(window)
             self._settle()
+        for listener in self._listeners if n_rows else ():
+            listener(frame, window)
 
     def counters(self) -> dict[str, Any]:
         """The fields of `StreamStats` that are of what was sent."""

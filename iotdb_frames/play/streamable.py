@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from iotdb_frames.display.views import load_view
-from iotdb_frames.options import WriteArgs, hide_url, show_options
+from iotdb_frames.options import StreamWriteArgs, hide_url, show_stream_options
 
 if TYPE_CHECKING:
     from iotdb_frames.client.connection import Connection
@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 class Streamable:
     """A source that can be streamed, by code and by a panel."""
 
-    @show_options
+    @show_stream_options
     def stream(
         self,
         *,
         to: Any,
-        window: Any = None,
-        speed: float | None = None,
-        duration: Any = None,
-        now: bool | None = None,
         connection: Connection | str | None = None,
-        **options: Unpack[WriteArgs],
+        **options: Unpack[StreamWriteArgs],
     ) -> Runner:
         """A `Runner` that sends this source's windows; nothing runs before its start.
 
@@ -38,17 +34,11 @@ class Streamable:
         ----------
         to : a target as of `iotdb_frames.write` (of a fleet of the tree model the prefix of its
             devices), or a sink
-        window : rows per device, or a span of the source's time; None: what comes in a second
-        speed : seconds of the source's time per second; None: as in life, a recording as it says;
-            ``math.inf``: no waiting
-        duration : seconds or a span of the source's time, of which the rows before its end are
-            sent; None: to the source's end
-        now : move the source's times so that its first row is at the moment of the start; after a
-            pause they are again those of the clock. None: no, a recording as it says
         connection : a Connection or a URL; None: see `use`
-        options : see `WriteOptions`. Types are the sensors'; `device` and `tags` the fleet's, of a
-            recording the frame's own as of `iotdb_frames.write`. By default a server that is away
-            is waited for for 5 minutes. A refused window ends the stream, or is collected with
+        options : see `StreamOptions` and, for a target, `WriteOptions`. Types are the sensors';
+            `device` and `tags` the fleet's, of a recording the frame's own as of
+            `iotdb_frames.write`. By default a stream waits 5 minutes for a server that is away. A
+            refused window ends the stream, or is collected with
             ``on_error="collect", dead_letter="file.parquet"``
 
         Raises
@@ -58,28 +48,15 @@ class Streamable:
         connection = hide_url(connection)
         from iotdb_frames.play.target import stream
 
-        return stream(
-            cast("Playable", self),
-            to=to,
-            window=window,
-            speed=speed,
-            duration=duration,
-            now=now,
-            connection=connection,
-            **options,
-        )
+        return stream(cast("Playable", self), to=to, connection=connection, **options)
 
     def panel(
         self,
         *,
         to: Any = "",
-        window: Any = None,
-        speed: float | None = None,
-        duration: Any = None,
-        now: bool = True,
         connection: Connection | str | None = None,
         capacity: int = 10_000,
-        **options: Unpack[WriteArgs],
+        **options: Unpack[StreamWriteArgs],
     ) -> Any:
         """A panel in a notebook: controls, a live chart of what is acknowledged, counters.
 
@@ -88,9 +65,9 @@ class Streamable:
 
         Parameters
         ----------
-        to, window, speed, duration, connection, options : as of `stream`
-        now : the first row is at the moment of Start; after a pause times are the clock's again
+        to, connection : as of `stream`
         capacity : rows that the chart keeps
+        options : as of `stream`; `now` is True unless it says otherwise
 
         Raises
         ------
@@ -98,13 +75,7 @@ class Streamable:
         """
         connection = hide_url(connection)
         return load_view("panel")(
-            self,
-            to=to,
-            window=window,
-            speed=speed,
-            duration=duration,
-            now=now,
-            connection=connection,
-            capacity=capacity,
-            **options,
+            self, to=to, connection=connection, capacity=capacity, **{"now": True, **options}
         )
+
+    panel = show_stream_options(panel, now=True)

@@ -21,12 +21,15 @@ from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import ConnectionLost, FrameError, OptionsError
 from iotdb_frames.options import (
+    STREAM_FIELDS,
     RetryPolicy,
+    StreamArgs,
+    StreamWriteArgs,
     TimeseriesOption,
     TSDataType,
-    WriteArgs,
     WriteOptions,
     hide_url,
+    split_options,
     write_options,
 )
 from iotdb_frames.play.playable import Playable, State, StreamStats
@@ -49,13 +52,9 @@ def stream(
     source: Playable,
     *,
     to: Any,
-    window: Any = None,
-    speed: float | None = None,
-    duration: Any = None,
-    now: bool | None = None,
     connection: Connection | str | None = None,
     clock: Clock = CLOCK,
-    **options: Unpack[WriteArgs],
+    **options: Unpack[StreamWriteArgs],
 ) -> Runner:
     """A source on its way into IoTDB, not yet started; see `SensorSource.stream`.
 
@@ -68,39 +67,23 @@ def stream(
     OptionsError : an invalid option, or not for a stream.
     """
     connection = hide_url(connection)
+    own, rest = split_options(options)
     if isinstance(to, str):
         conn = resolve_connection(connection)
         target = parse_target(to, database=conn.options.database)
-        chosen = write_options({**_own_options(source, target), **options})
-        _check(chosen, options)
-        return TargetRunner(
-            source,
-            WindowWriter(conn, target, chosen),
-            window=window,
-            speed=speed,
-            duration=duration,
-            now=now,
-            clock=clock,
-        )
+        chosen = write_options({**_own_options(source, target), **rest}, also=STREAM_FIELDS)
+        _check(chosen, rest)
+        return TargetRunner(source, WindowWriter(conn, target, chosen), clock=clock, **own)
     if not (hasattr(to, "send") and hasattr(to, "flush")):
         raise OptionsError(
             f"to={to!r} is neither a target nor a sink",
             hint='to="root.plant", to="database.table", or an IoTDBSink',
         )
-    if options or connection is not None:
-        name = next(iter(options), "connection")
+    if rest or connection is not None:
+        name = next(iter(rest), "connection")
         raise OptionsError(f"{name}= goes with a target; the sink has options of its own")
     _check_tags(source, getattr(to, "tags", None))
-    return Runner(
-        source,
-        to.send,
-        window=window,
-        speed=speed,
-        duration=duration,
-        now=now,
-        finish=to.flush,
-        clock=clock,
-    )
+    return Runner(source, to.send, finish=to.flush, clock=clock, **own)
 
 
 def _own_options(source: Any, target: Target) -> dict[str, Any]:
@@ -271,11 +254,18 @@ class WindowWriter:
 class TargetRunner(Runner):
     """A `Runner` that writes into IoTDB.
 
-    Its `stats` count points, retries and rejected rows, too; `report` tells the rest.
+    Its `stats` count points, retries and refused rows, too; `report` tells the rest.
     """
 
-    def __init__(self, source: Playable, writer: WindowWriter, **options: Any) -> None:
-        super().__init__(source, writer.send, finish=writer.close, **options)
+    def __init__(
+        self,
+        source: Playable,
+        writer: WindowWriter,
+        *,
+        clock: Clock,
+        **options: Unpack[StreamArgs],
+    ) -> None:
+        super().__init__(source, writer.send, finish=writer.close, clock=clock, **options)
         self._writer = writer
         writer.source = lambda: self.source
 

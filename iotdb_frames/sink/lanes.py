@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import math
-import os
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread, current_thread
 from typing import TypeVar
@@ -61,7 +60,6 @@ class Outbox:
         self._known = known
         self.pending = pending
         self._on_refused = on_refused
-        self._pid = os.getpid()
         self._is_prepared = False
         self._preparing = Lock()
         self._ending = Lock()
@@ -121,7 +119,7 @@ class Outbox:
                 raise error
 
     def _at_exit(self) -> None:
-        if self._pid != os.getpid():
+        if self.pending.is_forked:
             return
         try:
             self.close(EXIT_LIMIT_S)

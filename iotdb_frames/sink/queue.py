@@ -44,16 +44,6 @@ TAKE_BYTES = 4 << 20
 SAY_EVERY_S = 10.0
 """Seconds, at least, between two log lines on how many rows were dropped."""
 _log = logging.getLogger("iotdb_frames.sink")
-_n_forks = 0
-
-
-def _count_fork() -> None:
-    global _n_forks
-    _n_forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Lane:
@@ -109,7 +99,7 @@ class Pending:
         self._most_taken = max_bytes // (4 * n_lanes)
         self._overflow = overflow
         self.spool = spool
-        self._n_forks = _n_forks
+        self._pid = os.getpid()
         self.lock = RLock()
         self.changed = Condition(self.lock)  # something was answered for, or it is over
         self.lanes = [Lane(i, self.lock) for i in range(n_lanes)]
@@ -130,6 +120,15 @@ class Pending:
     def n_rows(self) -> int:
         """Rows that are not answered for."""
         return self.counters.total.queued
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the one that the sink belongs to."""
+        return os.getpid() != self._pid
+
+    def _entries(self) -> Iterator[Entry]:
+        """All that is not answered for, lane by lane, in order."""
+        return chain(*(lane.entries() for lane in self.lanes))
 
     # --- what is taken ---
 
@@ -203,31 +202,26 @@ class Pending:
             self._deadline = math.inf
 
     def _check_open(self) -> None:
-        if self._n_forks != _n_forks:
+        if self.is_forked:
             raise OptionsError(
                 "this sink belongs to another process", hint="after a fork, open a new one"
             )
         if self.is_closing:
             raise PoolClosed("the sink is closed", hint="open a new one")
-        if self._failure is not None or self._broken is not None:
-            self.raise_failure()
+        self.raise_failure()
 
     def _drop_oldest(self, n_bytes: int) -> bool:
         """Let go of the oldest entries that wait; False where none does."""
         n_rows = 0
-        while n_bytes > 0:
-            waiting = [lane for lane in self.lanes if lane.waiting]
-            if not waiting:
-                break
+        while n_bytes > 0 and (waiting := [lane for lane in self.lanes if lane.waiting]):
             entry = min(waiting, key=lambda lane: lane.waiting[0].number).waiting.popleft()
             n_bytes -= entry.n_bytes
             n_rows += entry.n_rows
             self._forget([entry])
             self.counters.drop(entry)
             self._leave_spool([entry])
-            error = SinkFull(
-                f"{plural(entry.n_rows, 'row')} dropped for newer ones" + self._because()
-            )
+            text = f"{plural(entry.n_rows, 'row')} dropped for newer ones"
+            error = SinkFull(text + self._because())
             for tell in entry.ticket.part_done(error):
                 tell()
         if n_rows:
@@ -300,10 +294,8 @@ class Pending:
             self.make_due()
             last = self._number
             if not self._wait_for(lambda: self._is_done(last), timeout_s):
-                raise TimeoutError(
-                    f"{plural(self.n_rows, 'row')} not acknowledged after {timeout_s} s"
-                    + self._because()
-                )
+                text = f"{plural(self.n_rows, 'row')} not acknowledged after {timeout_s} s"
+                raise TimeoutError(text + self._because())
             self.raise_failure()
 
     def _is_done(self, number: int) -> bool:
@@ -341,14 +333,13 @@ class Pending:
         with self.lock:
             self.is_closing = self.is_over = True
             self._wake_all()
-            self._fail_tickets(
-                PoolClosed("the sink was closed before these rows were acknowledged")
-            )
+            error = PoolClosed("the sink was closed before these rows were acknowledged")
+            self._fail_tickets(error)
             return self.n_rows > 0
 
     def _fail_tickets(self, error: BaseException) -> None:
         """Nobody is to wait for what will not come; the rows count as undelivered."""
-        for entry in chain(*(lane.entries() for lane in self.lanes)):
+        for entry in self._entries():
             for tell in entry.ticket.part_done(error):
                 tell()
         self.changed.notify_all()
@@ -371,12 +362,9 @@ class Pending:
             total = self.counters.total
             if not total.queued and failure is None:
                 return None
-            parts = []
-            if total.queued:
-                parts.append(f"{plural(total.queued, 'row')} not acknowledged{self._because()}")
-            if total.refused:
-                parts.append(f"{plural(total.refused, 'row')} refused")
-            text = " and ".join(parts) or "the sink failed"
+            left = {"not acknowledged": total.queued, "refused": total.refused}
+            text = " and ".join(f"{plural(n, 'row')} {what}" for what, n in left.items() if n)
+            text = (text or "the sink failed") + self._because()
             if failure is not None:
                 text += f"; first failure: {failure}"
             hint = None
@@ -458,4 +446,4 @@ class Pending:
     def device_stats(self) -> pd.DataFrame:
         """Counters of this moment, a row per device."""
         with self.lock:
-            return self.counters.by_device(chain(*(lane.entries() for lane in self.lanes)))
+            return self.counters.by_device(self._entries())

@@ -42,7 +42,7 @@ def test_numbers_are_short(value: float, text: str) -> None:
 def test_what_is_wrong_has_a_tone() -> None:
     """Rejected rows are bad, a backlog and retries make one wait, and nothing else is coloured."""
     shown = {label: tone for label, _, _, tone in tiles(Totals(rejected=1, retries=2), (0, 0))}
-    assert shown["rejected"] == "bad"
+    assert shown["refused"] == "bad"
     assert shown["retries"] == "wait"
     assert not shown["backlog"]
     assert not shown["rows/s"]

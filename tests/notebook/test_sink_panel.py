@@ -52,7 +52,7 @@ def test_it_shows_what_the_sink_counts(notes: Notes, sink: IoTDBSink) -> None:
     wait_until(lambda: panel.view.widget.state["word"] == "closed")
     assert _counters(panel)["acknowledged"] == "57"
     assert [line.name for line in panel.feed.lines.series] == [
-        "acknowledged", "rejected", "waiting"
+        "acknowledged", "refused", "waiting"
     ]  # fmt: skip
     panel.close()
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.play.playable import Pace
+from iotdb_frames.play.pace import Pace
 from iotdb_frames.play.runner import Runner
 from iotdb_frames.simulate import signals as sg
 from iotdb_frames.simulate.faults import Fault

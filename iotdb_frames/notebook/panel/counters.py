@@ -65,7 +65,7 @@ def tiles(totals: Totals, rates: tuple[float, float]) -> list[Tile]:
         ("p99", *_milliseconds(totals.p99_s), ""),
         ("backlog", *_rows(totals.backlog), "wait" if totals.backlog else ""),
         ("retries", number(totals.retries), "", "wait" if totals.retries else ""),
-        ("rejected", *_rows(totals.rejected), "bad" if totals.rejected else ""),
+        ("refused", *_rows(totals.rejected), "bad" if totals.rejected else ""),
         ("acknowledged", *_rows(totals.rows), ""),
     ]
     hit = sorted((totals.faults or {}).items(), key=lambda item: -item[1])

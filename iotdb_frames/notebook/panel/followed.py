@@ -43,7 +43,7 @@ class Followed:
         self._waiting: deque[tuple[pd.DataFrame, Window]] = deque()
         self._lock = Lock()  # collected by the view's thread, and once more at the end
         self._took_s: deque[float] = deque(maxlen=1_000)
-        self._rows = self._points = self._rejected = 0
+        self._rows = self._points = self._refused = 0
         self._source: Any = None
         self._error: BaseException | None = None
         self._end = runner.listen(self._hear)
@@ -76,7 +76,7 @@ class Followed:
                 self._waiting.popleft()
                 if window.error is not None:
                     self._error = window.error
-                    self._rejected += len(frame)
+                    self._refused += len(frame)
                 else:
                     self._take(frame, window.part)
 
@@ -101,7 +101,7 @@ class Followed:
             took_s = np.sort(np.array(self._took_s))
             p50, p99 = (_quantile(took_s, part) for part in (0.5, 0.99))
             points = stats.points - self._points_before if self._is_target else self._points
-            retries, rejected = stats.retries, stats.rejected + self._rejected
+            retries, refused = stats.retries, stats.rejected + self._refused
             if self._sink is not None:
                 counted = self._sink.stats
                 p50, p99 = counted.latency_p50_s, counted.latency_p99_s
@@ -111,7 +111,7 @@ class Followed:
                 points=points,
                 backlog=backlog,
                 retries=retries,
-                rejected=rejected,
+                rejected=refused,
                 p50_s=p50,
                 p99_s=p99,
                 faults=stats.faults,

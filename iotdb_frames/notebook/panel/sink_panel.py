@@ -15,7 +15,7 @@ from iotdb_frames.sink.sink import IoTDBSink
 from iotdb_frames.sink.stats import SinkStats
 
 SAMPLE_S = 0.25
-_UNITS = {"acknowledged": "rows/s", "rejected": "rows/s", "waiting": "rows"}
+_UNITS = {"acknowledged": "rows/s", "refused": "rows/s", "waiting": "rows"}
 
 
 class SinkPanel(LivePanel):
@@ -60,7 +60,7 @@ class SinkPanel(LivePanel):
             passed_s = max(at - before[0], SAMPLE_S)  # the last sample may come early
             row = {
                 "acknowledged": (stats.acknowledged - before[1]) / passed_s,
-                "rejected": (stats.rejected - before[2]) / passed_s,
+                "refused": (stats.rejected - before[2]) / passed_s,
                 "waiting": float(stats.queued),
             }
             moment = pd.Timestamp.now("UTC").tz_localize(None).as_unit("ms")

@@ -16,7 +16,7 @@ from iotdb_frames.notebook.panel.feed import Feed, Floats, Lines, Rows
 
 _COLORS = ("#2a6fdb", "#d9730d", "#1b8a5a", "#9b4dca", "#0b8ba3", "#a8791a", "#c2408f", "#5b6b7f")
 _FAULT = "#d0433b"
-_ONLY_IF_ANY = ("backlog", "retries", "rejected")
+_ONLY_IF_ANY = ("backlog", "retries", "refused")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT, _MAX_POINTS = 760, 110, 380
 

@@ -15,7 +15,8 @@ from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.followed import Followed, keys_of, units_of
 from iotdb_frames.notebook.panel.shown import LivePanel, now, spans_of
 from iotdb_frames.options import hide_url
-from iotdb_frames.play.playable import Playable, StreamStats, checked_speed
+from iotdb_frames.play.pace import checked_speed
+from iotdb_frames.play.playable import Playable, StreamStats
 from iotdb_frames.play.runner import Runner
 from iotdb_frames.play.target import stream
 from iotdb_frames.simulate.source import SensorSource
