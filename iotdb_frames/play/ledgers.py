@@ -14,7 +14,7 @@ def join_ledgers(ledgers: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Parameters
     ----------
-    ledgers : at least one; maybe of several clocks, with devices and without
+    ledgers : at least one; possibly of several clocks, with and without devices
     """
     ledgers = [ledger for ledger in ledgers if len(ledger)] or list(ledgers[-1:])
     if len(ledgers) == 1:
@@ -37,7 +37,7 @@ def join_ledgers(ledgers: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def labels_of(names: Sequence[str | None], counts: Sequence[int]) -> pd.Categorical[Any]:
-    """Each name as often as its count says; None is missing."""
+    """Each name, repeated by its count; None is missing."""
     known = list(dict.fromkeys(name for name in names if name is not None))
     codes = [-1 if name is None else known.index(name) for name in names]
     filled = np.repeat(np.array(codes, dtype=np.int32), counts)

@@ -12,11 +12,11 @@ from iotdb_frames.errors import OptionsError
 class Pace:
     """Stream time by the wall clock: the two are tied at one point, and by the speed.
 
-    Every wall time is given, in seconds; no clock is read. Not thread-safe.
+    Wall times are passed in, in seconds; no clock is read. Not thread-safe.
 
     Attributes
     ----------
-    speed : seconds of stream time a second; inf: stream time is what has been reached
+    speed : seconds of stream time per second; inf: stream time is what has been reached
     """
 
     def __init__(self, *, speed: float) -> None:
@@ -67,7 +67,7 @@ class Pace:
         return self._ran_s + (now - self._wall_s if self._is_ticking else 0.0)
 
     def wait_s(self, now: float, due_s: float) -> float:
-        """Seconds until a stream time; negative: it is over by so many."""
+        """Seconds until a stream time; negative once it has passed."""
         if math.isinf(self.speed):
             return 0.0
         return (due_s - self.stream_at(now)) / self.speed
@@ -82,7 +82,7 @@ class Delay:
 
     Attributes
     ----------
-    due_s : stream time at which the window in hand is due; None: it never is
+    due_s : stream time at which the window in hand is due; None: never
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -109,7 +109,7 @@ class Delay:
         }
 
     def note(self, now: float) -> str | None:
-        """Note that the window in hand was sent; what there is to log, of a stream."""
+        """Note that the window in hand was sent; the format of a log line, if there is news."""
         seen = self.counters(now)
         self._max_s = seen["max_behind_s"]
         if seen["is_behind"] and not self._was_behind:
@@ -126,7 +126,7 @@ def checked_speed(speed: float) -> float:
 
     Raises
     ------
-    OptionsError : it is no number above 0.
+    OptionsError : it is not a number above 0.
     """
     is_number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
     if not is_number or not speed > 0:

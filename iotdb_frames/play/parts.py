@@ -1,4 +1,4 @@
-"""Parts of a source: some of its rows, and which of them a stream sends next."""
+"""Parts of a source: some of its rows, and which a stream sends next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Part:
     ----------
     low, high : they arrive in [low, high); without `high`, from `low` on
     since, before : they were read in [since, before); without `before`, in time to arrive so
-    refused : positions among them of the rows that were refused
+    refused : positions of the refused rows among them
     """
 
     source: Playable
@@ -37,7 +37,7 @@ class Part:
         return (self.before or self.low) if self.high is None else self.high
 
     def rows(self) -> pd.DataFrame:
-        """The rows, in the order in which they arrive; refused ones, too."""
+        """The rows, in the order in which they arrive, with the refused ones."""
         return self.source.rows(self.low, self.high, since=self.since, before=self.before)
 
     def ledger(self) -> pd.DataFrame:
@@ -53,7 +53,7 @@ class Part:
         )
 
     def joined(self, following: Part) -> Part | None:
-        """Both as one; None where they are not one."""
+        """Both as one; None if they cannot be joined."""
         is_next = self.high == following.low and self.since == following.since
         has_refused = self.refused is not None or following.refused is not None
         if self.source is not following.source or not is_next or has_refused:
@@ -81,12 +81,12 @@ class Place:
         self._until_s = until_s
 
     def holds(self, window: Any) -> bool:
-        """Whether a first window is over before the stream is."""
+        """Whether a first window ends before the stream does."""
         following = self.source.next_window(self.position, window)
         return following is None or following[0] <= self._end(math.inf)
 
     def following(self, window: Any, *, until_s: float = math.inf) -> tuple[Part, float] | None:
-        """The next window and the stream time at which it is due; None: there is none.
+        """The next window and the stream time at which it is due; None if there is none.
 
         Parameters
         ----------
@@ -103,12 +103,12 @@ class Place:
         return part, min(due_s, until_s, self._until_s)
 
     def late(self) -> Part:
-        """What was read before the next row, and has not arrived."""
+        """Rows read before the next row that have not arrived."""
         at = self.position
         return Part(source=self.source, low=at, high=None, since=self._since, before=at)
 
     def go_on_with(self, source: Playable, *, at_s: float) -> None:
-        """Go on with the rows of a source from a stream time on; of the same source none twice."""
+        """Go on with a source from a stream time on; no row of the same source comes twice."""
         at = source.first_from(at_s)
         self.position = self._since = max(at, self.position) if source is self.source else at
         self.source = source

@@ -1,4 +1,4 @@
-"""What is streamed and how it goes: the `Playable` protocol, and counters."""
+"""What is streamed, and its counters: the `Playable` protocol, `StreamStats`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Playable(Protocol):
 
     @property
     def default_window(self) -> Any:
-        """The window where none is asked for."""
+        """The window if none is requested."""
 
     def starting_at(self, time: Any) -> Any:
         """The same source with its first row at `time`."""
@@ -29,7 +29,7 @@ class Playable(Protocol):
         """(end position, stream time at which it is complete); None: the source is over."""
 
     def first_from(self, elapsed_s: float) -> int:
-        """The first row not before a stream time; so, how many are before it."""
+        """The first row not before a stream time, and so the number of rows before it."""
 
     def rows(
         self, low: int, high: int | None = None, *, since: int = 0, before: int | None = None
@@ -49,7 +49,7 @@ class Playable(Protocol):
         """
 
     def prepare(self, low: int, high: int) -> None:
-        """Do a share, as large as [low, high) is, of what later rows will need all at once."""
+        """Do a share, in proportion to [low, high), of the work that later rows need at once."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -63,12 +63,12 @@ class StreamStats:
     elapsed_s : seconds run, pauses left out
     stream_s : stream time of the rows sent, in seconds since the source's first row
     rows_per_s : sent, over `elapsed_s`
-    behind_s : how late the window now in hand is, in seconds
-    max_behind_s : the latest that any window was sent
+    behind_s : how late the window in hand is, in seconds
+    max_behind_s : the longest delay of any window
     is_behind : the receiver does not keep up: more than two windows, and a second, late
-    window_s : seconds from window to window, by the clock on the wall
-    send_s, median_send_s, p99_send_s, max_send_s : how long sending took: last, and of the last
-        1,000 windows; into a target, from handing a window over to its last acknowledgement
+    window_s : seconds from window to window, by the wall clock
+    send_s, median_send_s, p99_send_s, max_send_s : how long sending took, of the last window and of
+        the last 1,000; into a target, until its last acknowledgement
     points : cells that are not missing, acknowledged (into a target; else 0)
     retries : requests that were sent again (into a target; else 0)
     rejected : of `rows`, those that the database refused, under ``on_error="collect"``

@@ -1,8 +1,8 @@
 """`Runner`: a source streamed in the background, at its own pace.
 
 Every window is due at a fixed stream time, and stream time is tied to the wall clock (`Pace`). So
-the rate does not drift, however long sending takes: a late window is followed by a shorter wait. A
-window is made before it is due, and sent when its last row is over.
+the rate does not drift, however long sending takes: a shorter wait follows a late window. A window
+is made before it is due, and sent when its last row is due.
 
     ready → running ⇄ paused → stopping → stopped | finished | failed
 
@@ -33,8 +33,8 @@ from iotdb_frames.play.sent import Listener, Sent
 
 _log = logging.getLogger(__name__)
 _OVER: tuple[State, ...] = ("stopped", "finished", "failed")
-_DRAIN_S = 1.0  # how long an interrupt waits for what is on its way
-_TICK_S = 0.2  # a wait without end would not let Ctrl-C through everywhere
+_DRAIN_S = 1.0  # how long an interrupt waits for what is under way
+_TICK_S = 0.2  # a wait without a limit would block Ctrl-C on some platforms
 
 
 class Runner:
@@ -43,7 +43,7 @@ class Runner:
     Parameters
     ----------
     source : a `SensorSource` or a `Replay`
-    send : called with each window that has rows, one at a time, in a thread of the runner
+    send : called with each window that has rows, one at a time, in the runner's thread
     finish : called once after the last window was sent, e.g. a flush; not after a failure
     clock : what the source's time is tied to
     options : see `StreamOptions`
@@ -83,7 +83,7 @@ class Runner:
         self._sent_s = 0.0  # the stream time up to which rows were sent
         self._next_source: Playable | None = None
         self._leaps_from_s: float | None = None  # rows before it are sent before a leap in time
-        self._version = 0  # counts changes: a window made before one is made again
+        self._version = 0  # counts changes: a window made before a change is made again
         self._delay = Delay(self._pace)
         self._sent = Sent(send, clock=clock)
 
@@ -96,7 +96,7 @@ class Runner:
 
     @property
     def receiver(self) -> Any:
-        """The object that the windows go to, e.g. a sink; None where it is a function."""
+        """The object that the windows go to, e.g. a sink; None if it is a function."""
         return getattr(self._sent.send, "__self__", None)
 
     @property
@@ -106,12 +106,12 @@ class Runner:
 
     @property
     def state(self) -> State:
-        """Where in its life the stream is."""
+        """The state of the stream."""
         return self._state
 
     @property
     def error(self) -> BaseException | None:
-        """What ended the stream, if it failed."""
+        """The error that ended the stream, if it failed."""
         return self._error
 
     @property
@@ -134,8 +134,8 @@ class Runner:
         """Which fault hit which of the rows that were acknowledged; as of `SensorSource.ledger`.
 
         It holds over all changes and pauses; `fault_number` counts the faults of the source that
-        was streamed then. Rows of which a ticket of a sink says nothing yet are not in it, and
-        neither are rows that were refused (into a sink: windows of which rows were refused).
+        was streamed then. Rows whose ticket is not done yet are not in it, nor are
+        rows that were refused (into a sink: windows with refused rows).
         """
         ledger = self._sent.ledger()
         return self.source.ledger_of(0, 0) if ledger is None else ledger
@@ -169,7 +169,7 @@ class Runner:
         return self
 
     def pause(self) -> None:
-        """Stop the stream's time; a window being sent is sent. Nothing while not running."""
+        """Stop the stream's time; a window being sent is completed. No effect unless running."""
         with self._changed:
             if self._state == "running":
                 self._pace.hold(self._clock.now())
@@ -177,12 +177,12 @@ class Runner:
                 self._changed.notify_all()
 
     def resume(self, *, skip: bool | None = None) -> None:
-        """Go on where the stream was paused. Nothing while not paused.
+        """Go on where the stream was paused. No effect unless paused.
 
         Parameters
         ----------
-        skip : leave out the rows of the pause, so that times are again those of the clock; None:
-            where the stream began so (`now`)
+        skip : leave out the rows of the pause, so that times match the clock again; None: if the
+            stream began so (`now`)
         """
         with self._changed:
             if self._state != "paused":
@@ -203,13 +203,13 @@ class Runner:
 
         Parameters
         ----------
-        drain : send what is over by now, and rows still on their way; False: only end the
-            sending that is going on, also if an earlier `stop` is still draining
-        timeout_s : wait no longer; the stream then ends in the background
+        drain : send the rows due by now and those still under way; False: only complete the
+            current send, also if an earlier `stop` is still draining
+        timeout_s : wait no longer than this; the stream then ends in the background
 
         Raises
         ------
-        TimeoutError : it is not over after `timeout_s`.
+        TimeoutError : it has not ended within `timeout_s`.
         What `send` raised, if the stream failed.
         """
         with self._changed:
@@ -230,11 +230,11 @@ class Runner:
 
         Raises
         ------
-        TimeoutError : it is not over after `timeout_s`.
+        TimeoutError : it has not ended within `timeout_s`.
         What `send` raised, if the stream failed.
         """
         if current_thread() is self._thread:
-            return self.stats  # asked by `send` itself: it cannot wait for its own end
+            return self.stats  # called by `send` itself, which cannot wait for its own end
         if not self._wait(math.inf if timeout_s is None else timeout_s):
             raise TimeoutError(f"the stream is {self._state} after {timeout_s} s")
         if self._error is not None:
@@ -242,10 +242,10 @@ class Runner:
         return self.stats
 
     def run(self, seconds: Any = None) -> StreamStats:
-        """Stream for so long by the wall clock (None: to the end), and wait.
+        """Stream for this time by the wall clock (None: to the end), and wait.
 
-        On Ctrl-C the stream is stopped, and drained for a second; then, or on a second Ctrl-C,
-        what is on its way is given up, and KeyboardInterrupt goes on.
+        On Ctrl-C the stream is stopped, and drained for a second; then, or on another Ctrl-C, what
+        is under way is given up, and KeyboardInterrupt goes on.
         """
         limit_s = checked_limit_s(seconds, "seconds")
         try:
@@ -261,7 +261,7 @@ class Runner:
     def give_up(self) -> None:
         """End the stream within seconds, whatever the receiver does; for an interrupt.
 
-        It is stopped and drained for a second; then, or on Ctrl-C, what is on its way is given up.
+        It is stopped and drained for a second; then, or on Ctrl-C, what is under way is given up.
         What went wrong is in `error`.
         """
         try:
@@ -281,12 +281,12 @@ class Runner:
         ----------
         window, speed : as of the runner
         **source : another `source`, or parameters of this one (`SensorSource.replace`):
-            ``rate_hz=``, ``faults=``, ``sensors=``. Rows on their way under the old ones are sent
+            ``rate_hz=``, ``faults=``, ``sensors=``. Rows under way with the old ones are sent
             at once.
 
         Raises
         ------
-        OptionsError : what the parameters' own checks refuse; then nothing is changed.
+        OptionsError : an invalid parameter; then nothing is changed.
         """
         if self._state in _OVER:
             raise OptionsError(f"this stream is {self._state}: nothing is left to change")
@@ -316,10 +316,10 @@ class Runner:
         return load_view("panel")(self, capacity=capacity)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell `listener` of every window that was handed over, until what is returned is called.
+        """Call `listener` with every window that was handed over, until the result is called.
 
-        It is called in the stream's thread, between two windows: it should only take note. Who
-        listens sees `stats`: that the receiver does not keep up is no warning in the log then.
+        It is called in the stream's thread, between two windows, and should return quickly. While
+        someone listens, the log has no warning that the receiver does not keep up: see `stats`.
         """
         return self._sent.listen(listener)
 
@@ -418,7 +418,7 @@ class Runner:
         self._sent.hand_over(part, frame)
         with self._changed:
             self._place.position = part.end
-            self._sent_s = max(self._sent_s, due_s)  # a leap may have been asked for meanwhile
+            self._sent_s = max(self._sent_s, due_s)  # a leap may have been requested meanwhile
             self._pace.reach(due_s)
             news = self._delay.note(self._clock.now())
         if news is not None:

@@ -1,4 +1,4 @@
-"""What was handed over of a stream, and what of it was acknowledged: the truth about its faults."""
+"""What a stream handed over, and what of it was acknowledged, with its faults."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Window:
     Attributes
     ----------
     part : its rows
-    given : what the receiver gave for it: a sink's ticket, an `Answer`, or anything
-    took_s : seconds that handing it over took
-    faults : rows of it that were hit, by kind
+    given : what the receiver returned: a sink's ticket, an `Answer`, or anything
+    took_s : seconds that sending it took
+    faults : number of its rows that were hit, by kind
     """
 
     part: Part
@@ -34,25 +34,25 @@ class Window:
 
     @property
     def is_done(self) -> bool:
-        """Whether its fate is known."""
+        """Whether it is known what happened to it."""
         return bool(getattr(self.given, "is_done", True))
 
     @property
     def error(self) -> BaseException | None:
-        """Why rows of it were refused, where it is not known which ones."""
+        """Why rows of it were refused, if it is not known which ones."""
         error: BaseException | None = getattr(self.given, "error", None)
         return error
 
 
 Listener = Callable[[pd.DataFrame, Window], None]
-"""Told of a window that was handed over: its rows, and what became of them."""
+"""Gets the rows of a window that was handed over, and what happened to them."""
 
 
 class Sent:
     """The windows that a stream handed over, and which of them were acknowledged.
 
-    Of these, those next to each other are kept as one, whatever was changed between others, so that
-    a long stream costs no memory. Windows of which a sink refused rows are not among them.
+    Acknowledged windows next to each other are kept as one, so that a long stream needs no memory.
+    Windows with rows that a sink refused are not among them.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ class Sent:
 
     @property
     def has_listeners(self) -> bool:
-        """Whether anybody is told of the windows."""
+        """Whether anyone listens."""
         return bool(self._listeners)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell `listener` of every window, until what is returned is called."""
+        """Call `listener` with every window, until the result is called."""
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
@@ -93,7 +93,7 @@ class Sent:
 
         Parameters
         ----------
-        frame : its rows, where they are made already
+        frame : its rows, if they are made already
         """
         frame = part.rows() if frame is None else frame
         n_rows = len(frame)
@@ -120,7 +120,7 @@ class Sent:
             listener(frame, window)
 
     def counters(self) -> dict[str, Any]:
-        """The fields of `StreamStats` that are of what was sent."""
+        """The fields of `StreamStats` about what was sent."""
         with self._lock:
             self._settle()
             took_s = sorted(self._took_s) or [0.0]
@@ -138,7 +138,7 @@ class Sent:
             }
 
     def ledger(self) -> pd.DataFrame | None:
-        """The ledger of what was acknowledged, as of `SensorSource.ledger`; None: nothing was."""
+        """The ledger of what was acknowledged, as `SensorSource.ledger`; None if nothing was."""
         with self._lock:
             self._settle()
             parts = [*self._parts, *(window.part for window in self._early())]
@@ -157,5 +157,5 @@ class Sent:
                 self._parts.append(window.part)
 
     def _early(self) -> Iterator[Window]:
-        """Those that were acknowledged before an earlier one."""
+        """Windows that were acknowledged before an earlier one."""
         return (window for window in self._waiting if window.is_done and window.error is None)

@@ -1,8 +1,8 @@
 """A source streamed into IoTDB or into a sink: `SensorSource.stream`, `Replay.stream`.
 
-Into a target, windows go through the one write path (`writes/`), one after the other: a
-window counts as sent when all of it is acknowledged, so that the runner's times are what the
-database takes, and being behind is known at once.
+Into a target, windows go through the one write path (`writes/`), one after the other. A window
+counts as sent when all of it is acknowledged, so that the runner measures the database, and notices
+at once when it does not keep up.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from iotdb_frames.writes.sender import Sender
 Types = Mapping[str, TSDataType]
 
 PATIENT = RetryPolicy(longest_wait_s=2.0, total_s=300.0)
-"""A stream waits for a server that restarts; rows of that time are made later, not kept."""
+"""A stream waits for a server that restarts; rows due meanwhile are made later."""
 
-_GRACE_S = 2.0  # an undrained stop waits so long for the window in hand, then gives it up
+_GRACE_S = 2.0  # how long a stop without draining waits for the window in hand
 
 
 def stream(
@@ -56,7 +56,7 @@ def stream(
     clock: Clock = CLOCK,
     **options: Unpack[StreamWriteArgs],
 ) -> Runner:
-    """A source on its way into IoTDB, not yet started; see `SensorSource.stream`.
+    """A source streamed into IoTDB, not yet started; see `SensorSource.stream`.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def stream(
 
     Raises
     ------
-    OptionsError : an invalid option, or not for a stream.
+    OptionsError : an invalid option, or one that a stream cannot have.
     """
     connection = hide_url(connection)
     own, rest = split_options(options)
@@ -87,7 +87,7 @@ def stream(
 
 
 def _own_options(source: Any, target: Target) -> dict[str, Any]:
-    """How the windows of a source are laid out, and what suits a stream."""
+    """The options that a source's windows and a stream need."""
     own: dict[str, Any] = {"progress": False, "retry": PATIENT}
     tags = getattr(source, "tags", ())
     if tags and target.model == "tree":
@@ -103,7 +103,7 @@ def _own_options(source: Any, target: Target) -> dict[str, Any]:
 
 
 def _check_tags(source: Any, tags: Sequence[str] | None) -> None:
-    """Devices that a sink does not tell apart would overwrite each other."""
+    """Check that the sink distinguishes all devices, or they would overwrite each other."""
     if tags is None:
         return
     own = getattr(source, "tags", ()) or ("device",) * getattr(source, "has_devices", False)
@@ -131,11 +131,11 @@ def _check(chosen: WriteOptions, given: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What became of a window.
+    """What happened to a window.
 
     Attributes
     ----------
-    refused : positions of the rows that were refused, under ``on_error="collect"``; None: none
+    refused : positions of the refused rows under ``on_error="collect"``; None: none
     """
 
     refused: npt.NDArray[np.intp] | None
@@ -150,8 +150,8 @@ class WindowWriter:
 
     Attributes
     ----------
-    report : what became of all windows so far; None before `open`
-    source : gives what is streamed; its ``schema`` types the columns that the options do not
+    report : what happened to all windows so far; None before `open`
+    source : returns what is streamed; its ``schema`` types the columns that the options do not
     """
 
     def __init__(self, connection: Connection, target: Target, options: WriteOptions) -> None:
@@ -209,7 +209,7 @@ class WindowWriter:
         except FrameError as exc:
             if self._options.on_error == "raise" or not self._writer.report.rows_in:
                 raise
-            # What fits at first, and then no more, was changed on the server: the stream goes on.
+            # What fit at first and no longer does was changed on the server: the stream goes on.
             self._writer.refuse(frame, exc)
             return Answer(np.arange(len(frame)))
         is_refused = self._writer.send(planned, frame)
@@ -220,7 +220,7 @@ class WindowWriter:
         return Answer(np.flatnonzero(is_refused) if is_refused.any() else None)
 
     def close(self, error: BaseException | None = None) -> None:
-        """End what is open; an error gets the report of what was written before it."""
+        """Close what is open; an error gets the report of what was written before it."""
         if self.report is None:
             return
         self._sender.close()
@@ -228,7 +228,7 @@ class WindowWriter:
             self._writer.close(error)
 
     def give_up(self, thread: threading.Thread) -> None:
-        """Give up the window in hand, of which `thread` waits for an answer or for the schema."""
+        """Give up the window in hand, whose answer or schema `thread` waits for."""
         end_wait(thread)
         self._sender.give_up(grace_s=0)
 
@@ -241,7 +241,7 @@ class WindowWriter:
                 return options
         types: Types = getattr(source, "schema", {})
         series: dict[Hashable, TimeseriesOption] = dict(self._options.series)
-        for name in frame.columns.intersection(list(types)):  # a change may take a sensor away
+        for name in frame.columns.intersection(list(types)):  # a change may remove a sensor
             wish = series.get(name, TimeseriesOption())
             if wish.data_type is None:
                 wish = replace(wish, data_type=types[name])
@@ -271,7 +271,7 @@ class TargetRunner(Runner):
 
     @property
     def report(self) -> WriteReport | None:
-        """What became of all windows so far; None before the start."""
+        """What happened to all windows so far; None before the start."""
         return self._writer.report
 
     @property
@@ -299,7 +299,7 @@ class TargetRunner(Runner):
     def stop(self, *, drain: bool = True, timeout_s: float | None = None) -> StreamStats:
         """End the stream and wait for it; see `Runner.stop`.
 
-        Without `drain`, a window that the server does not answer for is given up.
+        Without `drain`, a window that the server does not answer is given up.
         """
         if not drain:
             limit_s = _GRACE_S if timeout_s is None else min(timeout_s, _GRACE_S)

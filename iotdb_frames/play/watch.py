@@ -1,4 +1,4 @@
-"""What is in the database, followed in a notebook."""
+"""Data in the database, followed in a notebook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def watch(
 
     Parameters
     ----------
-    target : as of `read`; it may not be there yet
+    target : as of `read`; it need not exist yet
     every : seconds, or a span, from one query to the next
     last : how far back from the newest row it begins
     columns : as of `read`; None: all. Numbers and booleans are drawn

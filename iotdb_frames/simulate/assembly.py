@@ -40,7 +40,7 @@ class DeviceRows:
 
 
 def pieces_of(ticks: Ints, *, at: int) -> list[Piece]:
-    """Where rows come from: (block, rows in the block, rows in the frame), a piece a block run.
+    """Where rows come from: (block, rows in the block, rows in the frame), one per run of a block.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def build_frame(
 
     Parameters
     ----------
-    keys : the columns that say which device a row is of, and their value for each group
-    sensors : one a column, in order
+    keys : the columns that identify a row's device, and their value for each group
+    sensors : one per column, in order
     is_clean : cells without faults
     """
     counts = [len(group.ticks) for group in groups]
@@ -123,7 +123,7 @@ def to_index(times: Ints, clock: SampleClock) -> pd.DatetimeIndex:
 
 
 def merge_repeated(frame: pd.DataFrame, *, devices: Ints) -> pd.DataFrame:
-    """Rows of one device and time merged as the server does: per column the last that is there.
+    """Rows of one device and time, merged as the server does: per column the last value present.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def build_ledger(
 
     Parameters
     ----------
-    before : the tick at which what had not arrived was delivered all the same; None: never
+    before : the tick at which late rows were delivered all the same; None: never
     """
     counts = [len(h.ticks) for h in hits]
     ticks = _joined([h.ticks for h in hits])

@@ -27,21 +27,21 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 4096
-"""Rows a block: the unit in which values are generated, whatever the window."""
+"""Rows per block: the unit in which values are generated, whatever the window."""
 
 _NS = TICKS_PER_S["ns"]
 
 
 def first_step_from(seconds: float, *, per_s: Fraction) -> int:
-    """The first of evenly spaced steps that is not before a moment; so, how many are before it.
+    """The first of evenly spaced steps not before a moment, and so the number before it.
 
-    Seconds in binary are not exact: ``n / per_s`` is step n, whether it is above or below it. What
-    is within half a nanosecond, or the last digit of `seconds`, counts as the same.
+    Binary seconds are not exact: ``n / per_s`` is step n, whether it is rounded up or down. What
+    is within half a nanosecond, or the last digit of `seconds`, counts as equal.
 
     Parameters
     ----------
     seconds : the moment, since step 0
-    per_s : steps a second
+    per_s : steps per second
     """
     nanos = round(seconds * _NS)
     return _first_step(nanos - Fraction(1, 2) - Fraction(abs(nanos), 1 << 52), per_s)
@@ -58,7 +58,7 @@ class SampleClock:
     Parameters
     ----------
     start : time of tick 0, in units since 1970 (UTC)
-    period : units a tick, exact
+    period : units per tick, exact
     unit : "ms", "us" or "ns"
     """
 
@@ -68,7 +68,7 @@ class SampleClock:
 
     @classmethod
     def at_rate(cls, rate_hz: float, *, start: Any, unit: str) -> SampleClock:
-        """A clock of `rate_hz` ticks a second; rates below 1 are taken by their period.
+        """A clock of `rate_hz` ticks per second; rates below 1 are taken by their period.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class SampleClock:
             rate = math.nan
         if not (math.isfinite(rate) and rate > 0):
             raise OptionsError(
-                f"rate_hz={rate_hz!r} must be more than 0", hint="rows a second, e.g. rate_hz=10"
+                f"rate_hz={rate_hz!r} must be more than 0", hint="rows per second, e.g. rate_hz=10"
             )
         if rate >= 1:
             period_s = 1 / Fraction(rate).limit_denominator(10**6)
@@ -100,12 +100,12 @@ class SampleClock:
 
     @property
     def units_per_s(self) -> int:
-        """Units a second."""
+        """Units per second."""
         return TICKS_PER_S[self.unit]
 
     @cached_property
     def period_s(self) -> float:
-        """Seconds a tick."""
+        """Seconds per tick."""
         return float(self.period / self.units_per_s)
 
     @property

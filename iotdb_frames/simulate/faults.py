@@ -186,7 +186,7 @@ class Fault:
         return cls(kind, probability=probability, severity=severity)
 
     def plan(self, clock: SampleClock, n_ticks: int | None) -> FaultPlan:
-        """This fault on a clock, in rows.
+        """This fault in rows of a clock.
 
         Raises
         ------
@@ -224,8 +224,8 @@ class FaultPlan:
 
     Attributes
     ----------
-    begin : first row that it can hit
-    length : rows an episode; None: without end
+    begin : the first row that it can hit
+    length : rows per episode; None: endless
     severity : in the unit of its kind
     """
 
@@ -261,9 +261,9 @@ def as_faults(faults: Any) -> tuple[Fault, ...]:
 
 
 def check_overlaps(plans: Iterable[FaultPlan], *, where: str) -> None:
-    """Refuse faults that are sure to act at the same time on one thing and hide each other.
+    """Refuse faults that certainly act on one thing at the same time and hide each other.
 
-    Faults at random may meet; then the later in the order of the tables wins.
+    Random faults may coincide; then the later one in the order of the tables wins.
 
     Parameters
     ----------

@@ -35,11 +35,11 @@ def replay(
     Parameters
     ----------
     data : a frame, or a Parquet file of one
-    time : the column of the times; None: the index. With a zone they are taken to UTC; without
-        one they are UTC
+    time : the column of the times; None: the index. Times with a zone are converted to UTC;
+        those without are UTC
     speed : how much faster than recorded it is streamed; 2 halves the gaps
     now_shift : when streaming starts, all times are moved so that the first row is now
-    loop : start again at the end, without end or so many times; each time the times go on, one
+    loop : start again at the end, endlessly or this many times; each time the times go on, one
         usual step after the last row
 
     Returns
@@ -107,7 +107,7 @@ class Replay(Streamable):
 
     @property
     def default_window(self) -> Any:
-        """A second, or all rows of a recording that is shorter."""
+        """A second, or all rows of a shorter recording."""
         is_short = self._n_loops is not None and self._length_s < 1
         return len(self._frame) if is_short else "1s"
 
@@ -154,7 +154,7 @@ class Replay(Streamable):
         return self.rows(at, at + n)
 
     def windows(self, size: Any) -> Iterator[pd.DataFrame]:
-        """All windows, without end if the recording loops so."""
+        """All windows, endless if the recording loops endlessly."""
         self._check_window(size)
         return self._windows(size)
 
@@ -185,13 +185,13 @@ class Replay(Streamable):
         return self._first_from(over), over / self._units_per_s
 
     def first_from(self, elapsed_s: float) -> int:
-        """The first row not before `elapsed_s` seconds of the recording; so, the rows before it."""
+        """The first row not before `elapsed_s` of the recording, and so the number before it."""
         return self._first_from(self._units_from(elapsed_s))
 
     def rows(
         self, low: int, high: int | None = None, *, since: int = 0, before: int | None = None
     ) -> pd.DataFrame:
-        """Rows [low, high), through the loops, of [since, before); none of a recording is late."""
+        """Rows [low, high) of [since, before), through the loops; none is ever late."""
         low = max(low, since)
         ends = [end for end in (high, before, self.n_rows) if end is not None]
         high = max(low, min(ends))
@@ -205,16 +205,16 @@ class Replay(Streamable):
         return pd.concat(parts)
 
     def count_faults(self, low: int, high: int | None = None, **which: Any) -> dict[str, int]:  # noqa: ARG002, as of any source
-        """Nothing: what is broken in a recording is not known."""
+        """Empty: the faults of a recording are not known."""
         return {}
 
     def ledger_of(self, low: int, high: int | None = None, **which: Any) -> pd.DataFrame:  # noqa: ARG002, as of any source
-        """No rows, as above."""
+        """No rows, for the same reason."""
         clock = SampleClock(start=0, period=Fraction(1), unit="ms")
         return build_ledger((), kinds=(), clock=clock, has_devices=False)
 
     def prepare(self, low: int, high: int) -> None:
-        """Nothing: all rows are there."""
+        """Do nothing: all rows exist."""
 
     # --- inside ---
 
@@ -232,7 +232,7 @@ class Replay(Streamable):
         return loop * self._cycle + int(self._elapsed[row])
 
     def _units_from(self, seconds: float) -> int:
-        """Units that are before `seconds`."""
+        """The number of units before `seconds`."""
         return first_step_from(seconds, per_s=Fraction(self._units_per_s))
 
     def _first_from(self, units: int) -> int:

@@ -66,8 +66,8 @@ class Sensor:
     Parameters
     ----------
     name : its column
-    signal : what it reads: a signal, the name of one ("sine"), a number, a function of time
-    unit : of its values, for people; e.g. "°C"
+    signal : its readings: a signal, the name of one ("sine"), a number, a function of time
+    unit : of its values, for display; e.g. "°C"
     data_type : IoTDB's type, or its name; None takes what suits the signal: DOUBLE, INT64,
         BOOLEAN, STRING or TIMESTAMP
 
@@ -116,7 +116,7 @@ class Device:
 
     Parameters
     ----------
-    name : below the prefix of the target (tree model); in the table model only a name for people
+    name : below the prefix of the target (tree model); in the table model for display only
     sensors : its sensors
     tags : tag columns and their values (table model); empty in the tree model
     """
@@ -136,7 +136,7 @@ def as_sensors(sensors: Any) -> tuple[Sensor, ...]:
 
     Raises
     ------
-    OptionsError : none, two of one name, or a name that is taken.
+    OptionsError : no sensor, two of one name, or a reserved name.
     """
     if sensors is None:
         sensors = 1
@@ -163,7 +163,7 @@ def as_sensors(sensors: Any) -> tuple[Sensor, ...]:
 
 
 def empty_cells(data_type: TSDataType, n_rows: int) -> Values:
-    """Room for the stored cells of one column, shape (n_rows,)."""
+    """An array for the stored cells of one column, shape (n_rows,)."""
     return np.empty(n_rows, dtype=_STORED_AS[data_type])
 
 
@@ -175,8 +175,8 @@ def store(
     Parameters
     ----------
     values : what the signal gave, shape (n,)
-    saturate : values beyond an integer's range become its limit, as in a real sensor whose fault
-        drives it there; else they are refused
+    saturate : values beyond an integer's range become its limit, as when a fault drives a real
+        sensor there; else they are refused
 
     Raises
     ------
@@ -222,7 +222,7 @@ def _to_integers(whole: Values, sensor: Sensor, saturate: bool) -> Values:
     if whole.dtype == dtype:
         return whole
     limits = np.iinfo(dtype)
-    # 2^63 - 1 is no double: the largest double below 2^63 is the limit of an INT64.
+    # 2^63 - 1 is not a double: the largest double below 2^63 is the limit of an INT64.
     high = np.nextafter(2.0**63, 0) if dtype is np.int64 else float(limits.max)
     is_out = (whole < limits.min) | (whole > high)
     if is_out.any():

@@ -4,9 +4,9 @@ A source is a value: its frames depend on its parameters and the rows asked for,
 else. No clock is read. Row (tick) `k` is read at ``start + k / rate_hz``; without delivery faults
 it also arrives then, and window, frame and database hold the same rows.
 
-Frames of a source without devices have one column a sensor. With devices they have the tag columns
-(table model) or the column ``device`` (tree model) first, as categories, and the rows of a window
-are grouped by device, because that is how they are written fastest.
+Frames of a source without devices have one column per sensor. With devices, the tag columns (table
+model) or the column ``device`` (tree model) come first, as categories, and the rows of a window are
+grouped by device, because that is how they are written fastest.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ Span = int | str | Any
 class SensorSource(Streamable):
     """Simulated sensors.
 
-    With no arguments: one uniform random DOUBLE in [0, 1) a second, as ``s1``.
+    Without arguments: one uniform random DOUBLE in [0, 1) per second, as ``s1``.
 
     Parameters
     ----------
     sensors : a list of `Sensor` or of signal-less names, ``{name: signal}``, or how many
-    rate_hz : rows a second, of every sensor
+    rate_hz : rows per second, of every sensor
     seed : the same seed gives the same data, whatever the windows
     start : time of the first row; naive is UTC
     duration : seconds or a span after which the source ends: its rows are those before; None: it
@@ -124,14 +124,14 @@ class SensorSource(Streamable):
 
     @property
     def points_per_s(self) -> float:
-        """Cells a second."""
+        """Cells per second."""
         return self.rate_hz * sum(len(device.sensors) for device in self.devices)
 
     def replace(self, **changes: Any) -> SensorSource:
         """The same source with other parameters; row `k` stays row `k`.
 
-        Readings of sensors that stay as they are go on as they were; others are as if they had
-        always been so.
+        Unchanged sensors go on with their readings; changed ones read as if they had always been
+        so.
         """
         known = ("sensors", "rate_hz", "seed", "start", "duration", "faults", "devices")
         for name in changes:
@@ -158,7 +158,7 @@ class SensorSource(Streamable):
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(SensorSource, **self._parameters()), ()  # not what has locks: it is computed
+        return partial(SensorSource, **self._parameters()), ()  # without computed state and locks
 
     def __repr__(self) -> str:
         n = len(self.sensors)
@@ -177,10 +177,10 @@ class SensorSource(Streamable):
     # --- frames ---
 
     def frame(self, start: Any = None, end: Any = None, *, clean: bool = False) -> pd.DataFrame:
-        """What the database holds in the end, of the rows read in [start, end).
+        """What the database finally holds of the rows read in [start, end).
 
         All rows, ascending in time (per device); rows that carry the same time are merged as the
-        server does: per column the last to arrive that is there.
+        server does: per column the last value to arrive that is not missing.
 
         Parameters
         ----------
@@ -225,9 +225,9 @@ class SensorSource(Streamable):
         return self.rows(at, at + self._window_ticks(n, "window"))
 
     def windows(self, size: Span, *, every: Span | None = None) -> Iterator[pd.DataFrame]:
-        """Windows from the start on, without end if the source has none.
+        """Windows from the start on, endless if the source is.
 
-        The last may be shorter. Rows still on their way when the source ends come as one more.
+        The last may be shorter. Rows still under way when the source ends come as one more.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class SensorSource(Streamable):
 
         Columns
         -------
-        time : when the row was read, by a right clock
+        time : when the row was read, by a correct clock
         device : of a fleet
         sensor : missing for faults of the delivery
         fault, fault_number : its kind, and which of `faults` it is
@@ -275,7 +275,7 @@ class SensorSource(Streamable):
 
     @property
     def default_window(self) -> int:
-        """What comes in a second, and a row at least."""
+        """The rows of a second, and at least one."""
         return self._up_to_end(self.clock.first_tick_from(1.0))
 
     def starting_at(self, time: Any) -> SensorSource:
@@ -297,7 +297,7 @@ class SensorSource(Streamable):
         return end, float(end * self.clock.period / self.clock.units_per_s)
 
     def first_from(self, elapsed_s: float) -> int:
-        """The first tick not before `elapsed_s` seconds; so, the ticks before it."""
+        """The first tick not before `elapsed_s`, and so the number of ticks before it."""
         return self._up_to_end(self.clock.first_tick_from(elapsed_s))
 
     def _up_to_end(self, position: int) -> int:
@@ -320,7 +320,7 @@ class SensorSource(Streamable):
         return self._build(groups, is_clean=False)
 
     def late(self, position: int, *, since: int = 0) -> pd.DataFrame:
-        """Rows read in ticks [since, position) that have not arrived before `position`."""
+        """Rows read in ticks [since, position) that arrive at `position` or later."""
         return self.rows(position, since=since, before=position)
 
     def count_faults(self, low: int, high: int | None = None, **which: Any) -> dict[str, int]:

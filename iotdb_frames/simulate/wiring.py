@@ -1,4 +1,4 @@
-"""Which fault goes to which sensor, and whether the parts of a source fit each other."""
+"""Which fault hits which sensor, and whether the parts of a source fit together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
 
 def columns_of(devices: Sequence[Device]) -> tuple[Sensor, ...]:
-    """One sensor a column, in the order in which they first come.
+    """One sensor per column, in order of first occurrence.
 
     Raises
     ------
@@ -46,14 +46,14 @@ def tags_of(devices: Sequence[Device], sensors: Sequence[Sensor]) -> tuple[str, 
 
     Raises
     ------
-    OptionsError : devices of different tags, or of the same values; a name that is taken.
+    OptionsError : devices with different tags, or with equal values; a reserved name.
     """
     tags = tuple(devices[0].tags)
     for device in devices:
         if tuple(device.tags) != tags:
             raise OptionsError(f"device {device.name!r} has other tags than {devices[0].name!r}")
     if tags and len({tuple(device.tags.values()) for device in devices}) < len(devices):
-        raise OptionsError("two devices have the same tags: their rows could not be told apart")
+        raise OptionsError("two devices have the same tags: their rows could not be distinguished")
     taken = {sensor.name for sensor in sensors} & {*(tags or ("device",))}
     if taken and (tags or devices[0].name):
         raise OptionsError(f"a sensor and a key column are both called {taken.pop()!r}")
@@ -63,7 +63,7 @@ def tags_of(devices: Sequence[Device], sensors: Sequence[Sensor]) -> tuple[str, 
 def check_targets(
     faults: Sequence[Fault], *, devices: Sequence[Device], sensors: Sequence[Sensor]
 ) -> None:
-    """Refuse faults of sensors and devices that are not there, or that they cannot hit.
+    """Refuse faults of unknown sensors and devices, or of those that they cannot hit.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def wire(
     deliveries: list[PlannedFault] = []
     of_sensor: dict[str, list[PlannedFault]] = {sensor.name: [] for sensor in device.sensors}
     for number, plan in enumerate(plans):
-        # Streams are named by kind and count, so that other faults can come and go beside one.
+        # Streams are named by kind and count, so that other faults can be added or removed.
         address = (device.name, "fault", plan.kind, nth[plan.kind])
         nth[plan.kind] += 1
         if plan.fault.devices is not None and device.name not in plan.fault.devices:
@@ -111,7 +111,7 @@ def wire(
                 of_sensor[sensor.name].append(PlannedFault(number, plan, draws))
     where = f"device {device.name!r}" if device.name else "the source"
     delivery = Delivery(clock, _in_order(deliveries, where=where))
-    # Late rows are of blocks long past: keep those that a window can hold at once.
+    # Late rows belong to past blocks: keep those that one window can contain.
     n_recent = 1 if delivery.is_plain else min(2 + delivery.max_late // BLOCK, 12)
     streams = {
         sensor.name: SensorStream(
@@ -125,7 +125,7 @@ def wire(
 
 
 def adopt_readings(streams: Sequence[DeviceStream], earlier: Sequence[DeviceStream]) -> None:
-    """Let sensors that are the same as before go on from the states already computed.
+    """Have unchanged sensors go on from the states already computed.
 
     Only for streams on one clock and seed.
     """

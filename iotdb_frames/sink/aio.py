@@ -1,4 +1,4 @@
-"""The sink in coroutines: the same core, and nothing that blocks the loop."""
+"""The sink for coroutines: the same core, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AsyncSink:
         return self
 
     async def send(self, event: Any) -> Ticket:
-        """As `IoTDBSink.send`; where that would block, other coroutines go on."""
+        """As `IoTDBSink.send`; while it would block, other coroutines run."""
         pending = self._sink._pending
         ticket, entries = self._sink._entries_of(event, pending)
         while not pending.offer(entries, may_block=False):

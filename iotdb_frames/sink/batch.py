@@ -1,4 +1,4 @@
-"""A share of a lane's entries on its way: made into columns, planned and encoded step by step."""
+"""Some of a lane's entries, being sent: made into columns, planned and encoded step by step."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 Again = Callable[[Callable[[], Any]], Any]
-"""Gives what a call gives; calls again while the server cannot answer it."""
+"""Returns what a call returns; repeats it while the server cannot answer."""
 
 
 class Batch:
-    """Entries of one lane, on their way. Their rows are numbered in the order they came.
+    """Entries of one lane that are being sent. Their rows are numbered in the order they came.
 
-    is_lost : a request of it was never answered for, and will not be
-    is_unkept : refused rows of it are nowhere else
-    lossy : how many values of a column lost precision, by its name
+    is_lost : one of its requests was never answered, and will not be
+    is_unkept : some of its refused rows could not be kept elsewhere
+    lossy : number of values that lost precision, by column
     """
 
     def __init__(self, entries: list[Entry], known: Known) -> None:
@@ -60,12 +60,12 @@ class Batch:
         self._reasons: list[IoTDBFramesError] = []
 
     def part_begins(self) -> None:
-        """A request goes to the sender."""
+        """Note that a request goes to the sender."""
         with self._lock:
             self._n_parts += 1
 
     def part_ends(self) -> bool:
-        """A request is answered for, or there is no further one; whether that was the last."""
+        """Note that a request is answered, or that no more follow; whether it was the last."""
         with self._lock:
             self._n_parts -= 1
             return not self._n_parts
@@ -81,7 +81,7 @@ class Batch:
 
         Raises
         ------
-        ServerError : one that may succeed later, where `again` gave up.
+        ServerError : one that may succeed later, if `again` gave up.
         """
         some = list(self._to_rows())
         self._gathered = gather(some, again(lambda: self._known.key_of(some)))
@@ -122,7 +122,7 @@ class Batch:
                 self.refuse(numbers[which], made)
 
     def _plan(self, rows: Rows) -> Iterator[Request]:
-        """The requests of rows; what can't be sent is refused, and keeps back nothing else."""
+        """The requests of rows; what cannot be sent is refused, and holds back nothing else."""
         try:
             plan = self._known.plan(rows)
         except FrameError as exc:
@@ -156,10 +156,10 @@ class Batch:
         return (replace(r, rows=which[r.rows], halve=None) for r in requests)
 
     def in_place_of(self, rows: Rows, request: Request, error: ServerError) -> Sequence[Request]:
-        """What to send in place of a refused request: its devices apart, or a new plan of it.
+        """What to send instead of a refused request: its devices one by one, or a new plan.
 
-        Rows out of their time to live are told from the others by halves. A device is planned anew
-        where the server has it otherwise than it was known.
+        Rows beyond their time to live are found by halving. A device is planned anew if the
+        server's schema differs from the one known.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class Batch:
         )
 
     def tallies(self, now: float) -> Mapping[Device, Tally]:
-        """What became of its rows, by device."""
+        """What happened to its rows, by device."""
         place: dict[Device, int] = {}
         codes = np.zeros(len(self._owners), np.int64)
         for at in self._unfit:

@@ -1,7 +1,7 @@
-"""What the events of a sink become: columns that a serializer gave, as rows on their way.
+"""From events to rows: columns that a serializer returned, with their Arrow types.
 
 Single rows wait as they are, and become columns all at once. Values are typed as strictly as those
-of an object column: what does not belong together is never cast, it is told apart.
+of an object column: values of different kinds are never cast, but separated.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def to_source(values: Any, label: Hashable) -> Source:
         try:
             return from_arrow(pa.array(values, from_pandas=True), label)
         except (pa.ArrowException, OverflowError, UnicodeError):
-            pass  # the slow way says which value, and why
+            pass  # the slow way reports which value, and why
     array = to_arrow(from_numpy(np.fromiter(values, object, len(values)), label))
     if kind_of(array.type) not in TABLE:
         raise refuse(label, array.type, REFUSED.get(kind_of(array.type), "convert it"))
@@ -170,8 +170,8 @@ def rows_of_device(
 ) -> Iterator[tuple[Rows | FrameError, np.ndarray]]:
     """Single rows of one device as columns, with the positions (int, shape (n,)) of what is given.
 
-    As a rule they are given at once. Rows whose values are of another kind than those of the
-    others come apart, and those that cannot be columns at all are given with the reason.
+    Usually all at once. Rows whose values are of another kind than those of the others come
+    separately, and rows that cannot become columns at all come with the reason.
 
     Parameters
     ----------

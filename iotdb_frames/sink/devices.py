@@ -1,7 +1,7 @@
-"""What tells the devices of a sink apart: a path of the tree model, or the tags of a table.
+"""What identifies the devices of a sink: a path of the tree model, or the tags of a table.
 
 Rows keep their order, and are counted, per device. A device is one value: a normal path, or the
-texts of a table's tags in the order of the options, None where a row has no such tag.
+texts of a table's tags in the order of the options, None if a row lacks that tag.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from iotdb_frames.writes.plan.layout import as_text, dictionary_codes
 
 
 class Devices(Protocol):
-    """How a sink tells devices apart.
+    """How a sink identifies devices.
 
-    home : what its rows in a spool are for; another sink does not take them
+    home : what its rows in a spool are for; a sink with another home does not take them
     """
 
     home: tuple[str, ...]
@@ -62,7 +62,7 @@ class PathDevices:
 
         Raises
         ------
-        OptionsError : no path, or a relative one and there is no storage group.
+        OptionsError : not a valid path, or a relative one without a storage group.
         """
         name = str(device)
         path = self._paths.get(name)
@@ -116,7 +116,7 @@ class TagDevices:
         self._tags = tuple(tags)
 
     def of_row(self, device: Any) -> Device:
-        """As `Devices.of_row`, of one text, or missing value, a tag.
+        """As `Devices.of_row`, of one text, or missing value, per tag.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class TagDevices:
         )
 
     def of_rows(self, device: Any) -> tuple[tuple[Device, ...], np.ndarray]:
-        """As `Devices.of_rows`, of one column a tag; None where no row has it.
+        """As `Devices.of_rows`, of one column per tag; None if no row has it.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class TagDevices:
         return tuple(devices), NO_CODES if codes is None or len(devices) < 2 else codes
 
     def columns(self, devices: Sequence[Device], codes: np.ndarray) -> dict[str, pa.Array]:
-        """One column a tag."""
+        """One column per tag."""
         return {
             tag: _column([device[i] for device in devices], codes)
             for i, tag in enumerate(self._tags)

@@ -1,4 +1,4 @@
-"""An append-only file of records, each of which can be read whatever became of the others.
+"""An append-only file of records, each of which can be read whatever happened to the others.
 
 ::
 
@@ -6,11 +6,11 @@
     head    magic(7) version(1) marker(8) crc32 of these(4)
     record  marker(8) number(4) length(8) crc32 of the payload(4) crc32 of these(4) payload(length)
 
-Integers are little-endian. The marker is a random one of each file, so that no payload can hold it
+Integers are little-endian. The marker is random in each file, so that no payload can contain it
 on purpose: where a record is damaged, the next one begins at the next marker whose own checksum is
 right, and its number says how many were lost. What is missing at the end of the file, as after a
 crash in the middle of a write, or is nothing but zeros, as after a loss of power, was never whole
-and is no damage.
+and does not count as damage.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class Reading:
 
         Parameters
         ----------
-        skip : numbers of records that nobody wants
+        skip : numbers of records to leave out
 
         Raises
         ------
-        OptionsError : no journal, or one of another version.
+        OptionsError : not a journal, or one of another version.
         OSError : it cannot be read.
         """
         marker = marker_of(self._path)
@@ -158,11 +158,11 @@ class _Record(NamedTuple):
 
 
 def marker_of(path: Path) -> bytes | None:
-    """The marker of a file; None where a crash left it without a whole head, and so empty.
+    """The marker of a file; None if a crash left it without a whole head, and so empty.
 
     Raises
     ------
-    OptionsError : no journal, or one of another version.
+    OptionsError : not a journal, or one of another version.
     OSError : it cannot be read.
     """
     with path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""What a sink writes to: created up front, compared with what the server has, planned.
+"""What a sink writes to: created up front, compared with the server's schema, planned.
 
-Here are the series of devices; a table is in `table`.
+This module has the series of devices; tables are in `table`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DATABASE_EXISTS = {501, 503}
 
 @lru_cache(1024)
 def wire_names(measurements: tuple[str, ...]) -> tuple[str, ...]:
-    """Measurements as the server wants them."""
+    """Measurements as the server writes them."""
     return tuple(map(quote_path_node, measurements))
 
 
@@ -69,7 +69,7 @@ class Known(ABC):
 
     @property
     def rules(self) -> Rules:
-        """How cells are made; asks the server its precision the first time."""
+        """How cells are made; asks the server for its precision the first time."""
         if self._rules is None:
             self._rules = Rules(
                 precision=self._connection.server.precision,
@@ -84,7 +84,7 @@ class Known(ABC):
 
     @abstractmethod
     def key_of(self, some: Sequence[Rows], /) -> KeyOf:
-        """What says which devices of some rows can be planned together."""
+        """The function that says which devices of some rows can be planned together."""
 
     @abstractmethod
     def plan(self, rows: Rows) -> WritePlan:
@@ -107,7 +107,7 @@ class Known(ABC):
         return plan_layout(found, options, self.rules, existing, is_stream=True)
 
     def _warn(self, notes: Iterable[str]) -> None:
-        """Log what the user should know, each once."""
+        """Log each note once."""
         for note in notes:
             if note not in self._told:
                 self._told.add(note)
@@ -130,7 +130,7 @@ class KnownSeries(Known):
 
         Raises
         ------
-        ColumnTypeError : a series is there with another type.
+        ColumnTypeError : a series exists with another type.
         ServerError : the server cannot be reached, or refuses.
         """
         _ = self.rules
@@ -197,12 +197,12 @@ class KnownSeries(Known):
         *,
         wishes: dict[Hashable, TimeseriesOption] | None = None,
     ) -> WritePlan:
-        """The plan of a frame, after what it finds missing was made.
+        """The plan of a frame, after creating what is missing.
 
         Parameters
         ----------
-        wishes : what is asked for, by label, of series that exist, too; None: the options', of
-            those that do not
+        wishes : the requested options, by label, also of series that exist; None: those of the
+            sink, of series that do not exist
         """
 
         def plan_with(existing: Existing) -> WritePlan:
@@ -225,7 +225,7 @@ class KnownSeries(Known):
     def _new(
         self, found: Layout, types: Types | None, existing: Existing
     ) -> dict[Hashable, TimeseriesOption]:
-        """What is asked for the series that are not there, by label."""
+        """The requested options of the series that do not exist, by label."""
         wishes: dict[Hashable, TimeseriesOption] = {}
         for part in found.parts:
             device = part.device or (found.device.paths[0] if found.device is not None else "")

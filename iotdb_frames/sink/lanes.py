@@ -1,8 +1,8 @@
-"""The core of a sink: a thread a lane that prepares what is due, and a sender that sends it.
+"""The core of a sink: one thread per lane, which prepares what is due, and one sender.
 
-While a lane's sender is busy with one request, its thread prepares the next. What the server
-cannot take now, a lane tries again until it can, and nothing of that lane goes before it; so no
-lane holds up another, and a device's rows keep their order.
+While one request of a lane is sent, its thread prepares the next. A lane retries what the server
+cannot take now until it can, and sends nothing else before it; so no lane holds up another, and a
+device's rows keep their order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 OnRefused = Callable[[pa.Table, IoTDBFramesError], None]
 
 EXIT_LIMIT_S = 10.0
-"""So long the end of the interpreter waits for what is still on its way."""
+"""How long the end of the interpreter waits for what is still being sent."""
 _FOREVER = RetryPolicy(longest_wait_s=2.0, total_s=math.inf)
 _log = logging.getLogger("iotdb_frames.sink")
 
@@ -45,7 +45,7 @@ class Outbox:
     ----------
     connection, known : the sink's own
     pending : what to deliver
-    on_refused : given refused rows, and why; None: the sink's next call raises it
+    on_refused : gets refused rows and the reason; None: the sink's next call raises it
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Outbox:
         Raises
         ------
         ServerError : it cannot be reached (with a spool, rows wait until it can), or refuses.
-        ColumnTypeError : a series of the options is there with another type.
+        ColumnTypeError : a series of the options exists with another type.
         """
         try:
             self._prepare()
@@ -95,7 +95,7 @@ class Outbox:
             _log.warning("rows wait in the spool: %s", exc)
         for thread in self._threads:
             thread.start()
-        # Only now: what was registered before, as the end of a connection, comes after it.
+        # Only now: exit handlers registered before, e.g. of a connection, then run after it.
         atexit.register(self._at_exit)
 
     def _prepare(self) -> None:
@@ -105,11 +105,11 @@ class Outbox:
                 self._is_prepared = True
 
     def close(self, timeout_s: float | None) -> None:
-        """Drain for at most so long, then end.
+        """Drain for at most `timeout_s`, then end.
 
         Raises
         ------
-        PartialWriteError : rows are undelivered, or were refused and nobody was told.
+        PartialWriteError : rows are undelivered, or were refused and that was not reported.
         """
         if not self._is_ended:
             self.pending.drain(timeout_s)
@@ -138,7 +138,7 @@ class Outbox:
         for thread in self._threads:
             if thread is not current_thread():
                 thread.join(1.0)
-        # A thread that waits for an answer of the server ends with it, or with the process.
+        # A thread that waits for the server ends with the answer, or with the process.
         self._sender.close(timeout_s=0.5 if is_left else 5.0)
         self._connection.close()
         if self.pending.spool is not None:
@@ -165,7 +165,7 @@ class Outbox:
         return Batch(entries, self._known)
 
     def _again(self, call: Callable[[], T]) -> T:
-        """What a call of the server gives, however long it is away."""
+        """What a call to the server returns, however long the server is away."""
         return call_with_retry(
             call,
             policy=_FOREVER,
@@ -219,7 +219,7 @@ class Outbox:
         self.pending.finish(lane, batch, failure)
 
     def _hand_over_refused(self, batch: Batch) -> Exception | None:
-        """Refused rows to whom it may concern; the first error, where it is to be raised."""
+        """Hand over refused rows; the first error, if it is to be raised."""
         first: Exception | None = None
         for table, error in batch.refused():
             _log.error("%s refused: %s", plural(table.num_rows, "row"), error)

@@ -132,7 +132,7 @@ class IoTDBOptions:
             if names.count(name) > 1:
                 raise OptionsError(f"column {name!r} of the table is named more than once")
         try:
-            # What the events' columns have to keep to.
+            # The rules that the columns of events have to follow.
             nothing = {name: from_arrow(pa.nulls(0), name) for name in names}
             table_part(nothing, labels.tags, labels.attributes)
         except FrameError as exc:
@@ -167,14 +167,14 @@ class IoTDBOptions:
 
         Raises
         ------
-        OptionsError : no path, or a relative one and there is no storage group.
+        OptionsError : not a valid path, or a relative one without a storage group.
         """
         if self.storage_group is None or path.startswith("root."):
             return normal_path(path)
         return normal_path(path, under=self.storage_group)
 
     def connect(self, *, pool_size: int) -> Connection:
-        """A connection of the sink's own; its sender tries again, not the connection."""
+        """A connection of the sink's own; its sender retries, not the connection."""
         options: dict[str, Any] = {"pool_size": pool_size, "retry": RetryPolicy(attempts=1)}
         if self.user is not None:
             options["user"] = self.user

@@ -1,11 +1,11 @@
 """What a sink has not delivered yet: all of its state, behind one lock.
 
-Entries wait in lanes, a device always in one. A lane is due when enough rows are there, when the
-timer is over, or when somebody waits; then its entries are taken as batches, in order, and leave
-memory when a batch is answered for.
+Entries wait in lanes, a device always in the same one. A lane is due when enough rows are there,
+when the interval is over, or when someone waits; then its entries are taken as batches, in order,
+and leave memory when the server has answered for the batch.
 
-Rules: the lock is never held while planning, encoding, sending or calling a user's code. It can be
-taken again by its own thread, for the collector of garbage closes a sink in whichever it runs.
+Rules: the lock is never held while planning, encoding, sending or calling a user's code. It is
+reentrant, because the garbage collector may close a sink in any thread.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from iotdb_frames.sink.tickets import Entry
 Overflow = Literal["block", "raise", "drop_oldest"]
 
 TAKE_BYTES = 4 << 20
-"""Of what waits in a lane, so much is prepared at once: while it is sent, the next is prepared."""
+"""How much of a lane is prepared at once: while it is sent, the next batch is prepared."""
 SAY_EVERY_S = 10.0
-"""Seconds, at least, between two log lines on how many rows were dropped."""
+"""Least number of seconds between two log lines about dropped rows."""
 _log = logging.getLogger("iotdb_frames.sink")
 
 
@@ -71,11 +71,11 @@ class Pending:
 
     Parameters
     ----------
-    n_lanes : connections that send side by side
-    batch_size : rows that are collected before they go
-    interval_s : they go after so long in any case
-    max_bytes : memory, about, of all of them
-    overflow : what happens over that
+    n_lanes : connections that send in parallel
+    batch_size : rows that are collected before they are sent
+    interval_s : after this time they are sent in any case
+    max_bytes : approximate memory of all of them
+    overflow : what happens beyond that
     spool : where rows are kept across a crash
     clock : measures the interval, and every wait with a limit
     """
@@ -95,7 +95,7 @@ class Pending:
         self._batch_size = batch_size
         self._interval_s = interval_s
         self._max_bytes = max_bytes
-        # What is taken can no longer be let go of: leave most of the room to what waits.
+        # What is taken can no longer be dropped: leave most of the room to what waits.
         self._most_taken = max_bytes // (4 * n_lanes)
         self._overflow = overflow
         self.spool = spool
@@ -133,13 +133,13 @@ class Pending:
     # --- what is taken ---
 
     def offer(self, entries: Sequence[Entry], *, may_block: bool = True) -> bool:
-        """Take entries of one send; False where they would have to wait and may not.
+        """Take the entries of one `send`; False if they would have to wait and may not.
 
         Raises
         ------
         SinkFull : under ``overflow="raise"``; nothing was taken.
         PoolClosed : it is closed.
-        IoTDBFramesError : a failure that nobody was told of yet; nothing was taken.
+        IoTDBFramesError : a failure that was not reported yet; nothing was taken.
         """
         n_bytes = sum([entry.n_bytes for entry in entries])
         with self.lock:
@@ -189,10 +189,10 @@ class Pending:
             self.make_due()
         elif self._deadline == math.inf and entries:
             self._deadline = self._clock.now() + self._interval_s
-            self._wake_all()  # whichever is not busy then sees to the deadline
+            self._wake_all()  # whichever lane is idle then watches the deadline
 
     def make_due(self) -> None:
-        """Let everything that waits go."""
+        """Have everything that waits sent."""
         with self.lock:
             for lane in self.lanes:
                 if lane.waiting:
@@ -211,7 +211,7 @@ class Pending:
         self.raise_failure()
 
     def _drop_oldest(self, n_bytes: int) -> bool:
-        """Let go of the oldest entries that wait; False where none does."""
+        """Drop the entries that have waited longest; False if none waits."""
         n_rows = 0
         while n_bytes > 0 and (waiting := [lane for lane in self.lanes if lane.waiting]):
             entry = min(waiting, key=lambda lane: lane.waiting[0].number).waiting.popleft()
@@ -248,7 +248,7 @@ class Pending:
     # --- failures ---
 
     def raise_failure(self) -> None:
-        """Raise what nobody was told of yet."""
+        """Raise a failure that was not reported yet."""
         if self._broken is not None:
             raise self._broken
         if self._failure is not None:
@@ -258,19 +258,19 @@ class Pending:
             raise failure
 
     def told(self, error: BaseException) -> None:
-        """Somebody was told of an error."""
+        """Note that an error was reported."""
         with self.lock:
             if self._failure is error:
                 self._failure = None
 
     def break_down(self, exc: BaseException) -> None:
-        """Nothing will ever be delivered again."""
+        """End all delivery."""
         with self.lock:
             self._broken = self._broken or exc
             self._fail_tickets(exc)
 
     def has_trouble(self, exc: ServerError) -> None:
-        """Something has to be tried again; said once, until something succeeds."""
+        """Note that a request has to be retried; logged once, until one succeeds."""
         with self.lock:
             is_new, self._trouble = self._trouble is None, exc
             n_rows = self.n_rows
@@ -280,15 +280,15 @@ class Pending:
     def _because(self) -> str:
         return f"; last trouble: {self._trouble.message}" if self._trouble is not None else ""
 
-    # --- those who wait ---
+    # --- waiting ---
 
     def flush(self, timeout_s: float | None) -> None:
-        """Wait until everything offered so far is answered for.
+        """Wait until the server has answered for everything offered so far.
 
         Raises
         ------
-        TimeoutError : it is not after `timeout_s`.
-        IoTDBFramesError : the first failure that nobody was told of yet.
+        TimeoutError : not within `timeout_s`.
+        IoTDBFramesError : the first failure that was not reported yet.
         """
         with self.lock:
             self.make_due()
@@ -305,7 +305,7 @@ class Pending:
         return all(entry is None or entry.number > number for entry in firsts)
 
     def _wait_for(self, is_true: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Wait, with the lock held, until something is true, at most for so long."""
+        """Wait, with the lock held, until a condition is true; False after `timeout_s`."""
         until = math.inf if timeout_s is None else self._clock.now() + timeout_s
         while not is_true():
             left_s = until - self._clock.now()
@@ -315,13 +315,13 @@ class Pending:
         return True
 
     def wait_for_room(self) -> None:
-        """Wait until something was answered for, or for a second."""
+        """Wait until the server has answered for something, for at most a second."""
         with self.lock:
             if self._bytes and not self.is_closing:
                 self._clock.wait(self.changed, 1.0)
 
     def drain(self, timeout_s: float | None) -> None:
-        """Take nothing more, and wait until all is answered for, at most so long."""
+        """Take nothing more, and wait until all is answered for, at most `timeout_s`."""
         with self.lock:
             self.is_closing = True
             self.make_due()
@@ -329,7 +329,7 @@ class Pending:
             self._wait_for(lambda: not self.n_rows or self._broken is not None, timeout_s)
 
     def end(self) -> bool:
-        """Nothing more is prepared; whether anything is left."""
+        """Prepare nothing more; whether anything is left."""
         with self.lock:
             self.is_closing = self.is_over = True
             self._wake_all()
@@ -338,7 +338,7 @@ class Pending:
             return self.n_rows > 0
 
     def _fail_tickets(self, error: BaseException) -> None:
-        """Nobody is to wait for what will not come; the rows count as undelivered."""
+        """Fail the tickets of what will not be sent; its rows count as undelivered."""
         for entry in self._entries():
             for tell in entry.ticket.part_done(error):
                 tell()
@@ -356,7 +356,7 @@ class Pending:
             lane.work.notify()
 
     def undelivered(self) -> PartialWriteError | None:
-        """What is to be said of rows that were not delivered, once."""
+        """The error about rows that were not delivered; None the next time."""
         with self.lock:
             failure, self._failure = self._broken or self._failure, None
             total = self.counters.total
@@ -377,10 +377,10 @@ class Pending:
             error.report = self.counters.report()
             return error
 
-    # --- those who prepare ---
+    # --- what lanes take ---
 
     def take_batch(self, lane: Lane, make: Callable[[list[Entry]], Batch]) -> Batch | None:
-        """What waits in a lane, up to a limit, as soon as it is due; None at the end."""
+        """The next entries of a lane, up to a limit, once they are due; None at the end."""
         with self.lock:
             while not self.is_over and not (lane.is_due and lane.waiting):
                 if self.is_orphan and not self.n_rows:
@@ -416,7 +416,7 @@ class Pending:
             self.counters.retry(n_requests, devices)
 
     def finish(self, lane: Lane, batch: Batch, failure: BaseException | None) -> None:
-        """A batch is answered for: its entries leave memory, their tickets are told."""
+        """Account for a batch: its entries leave memory, their tickets are done."""
         tallies = batch.tallies(self._clock.now())
         # What was refused and could be kept nowhere else stays, for the next start.
         kept = [e for e in batch.entries if e.error is None or not batch.is_unkept]

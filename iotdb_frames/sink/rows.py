@@ -100,7 +100,7 @@ class Rows:
         )
 
     def table(self, rows: np.ndarray, columns_of: ColumnsOf) -> pa.Table:
-        """Some rows as a person may look at them: device or tags, time, measurements."""
+        """Some rows, readable: device or tags, time, measurements."""
         named = columns_of(self.devices, self.row_devices()[rows])
         arrays = {label: column.dictionary_decode() for label, column in named.items()}
         for name, source in [(TIME, self.times), *self.columns.items()]:
@@ -156,7 +156,7 @@ def gather(some: Sequence[Rows], key_of: KeyOf) -> list[Rows]:
 
 
 def _same_key(rows: Rows, key_of: KeyOf) -> list[tuple[Rows, Hashable]]:
-    """Rows in parts whose devices are alike, as a rule one."""
+    """Rows in parts whose devices are alike; usually one part."""
     keys = [key_of(device, rows.names) for device in rows.devices]
     kinds = list(dict.fromkeys(keys))
     if len(kinds) == 1:

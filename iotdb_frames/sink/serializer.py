@@ -31,13 +31,13 @@ E_contra = TypeVar("E_contra", contravariant=True)
 class DeviceColumns(NamedTuple):
     """Rows of one device, or of several that have the same columns.
 
-    device : path, absolute or below the sink's storage group; or a sequence of them, one a row
+    device : path, absolute or below the sink's storage group; or a sequence of them, one per row
     columns : ``{measurement: value}`` is one row, and ``{measurement: values}`` with a sequence of
         times are columns; or a DataFrame, or a pyarrow Table or RecordBatch. None is a missing
         value, and skipped
     time : a datetime, ISO 8601 text or a number of `time_unit` since 1970; None means now, and of a
         DataFrame its index. A sequence of them (list, array, index) makes `columns` columns
-    types : IoTDB type of measurements that the server does not have yet; of others its own counts
+    types : IoTDB type of measurements that the server does not have yet; others keep theirs
     time_unit : "s", "ms", "us" or "ns": what numbers count
     """
 
@@ -98,15 +98,15 @@ class Events:
         self._unit = time_unit or "ms"
 
     def _pop_device(self, columns: dict[str, Any], what: str, /) -> Any:
-        """Take the device out of a row, or of columns; raises where there is none."""
+        """Take the device out of a row, or of columns; raises if there is none."""
         raise NotImplementedError
 
     def serialize(self, event: Any) -> DeviceColumns | Iterable[DeviceColumns] | None:
-        """The columns of an event of any of the kinds above.
+        """The columns of an event.
 
         Raises
         ------
-        FrameError : nothing of the kinds above, or no device or time in it.
+        FrameError : an unknown kind of event, or one without a device or time.
         """
         if isinstance(event, dict):
             return self._map(event)
@@ -144,7 +144,7 @@ class Events:
         return len(events[0]) > 1 and len(set(map(tuple, events))) == 1
 
     def _same_keys(self, events: Sequence[Mapping[str, Any]]) -> DeviceColumns:
-        """Rows that all have the same keys are columns: no loop but those of C."""
+        """Rows that all have the same keys become columns, with loops in C only."""
         names = list(events[0])
         columns = dict(zip(names, zip(*map(itemgetter(*names), events), strict=True), strict=True))
         device = self._pop_device(columns, "event")
@@ -185,8 +185,8 @@ class DefaultIoTSerializationSchema(Events):
 
     - The connector's map of texts: ``{"device": "root.sg.d1", "timestamp": "1581861293000",
       "measurements": "s1,s2", "types": "DOUBLE,INT32", "values": "36.5,7"}``. Lists in place of
-      the comma-separated texts let values hold commas. A missing timestamp means now; None, and
-      outside TEXT and STRING an empty text or ``null``, is no value.
+      the comma-separated texts let values hold commas. A missing timestamp means now. None is
+      a missing value, and so is an empty text or ``null``, but for TEXT and STRING.
     - A row: ``{"device": "root.sg.d1", "timestamp": …, "s1": 36.5, "s2": 7}``, or a list of them.
     - A DataFrame with a time index (or a column ``timestamp`` or ``time``) and, where `device` is
       not given, a column ``device``; the same as a pyarrow Table or RecordBatch, or anything with

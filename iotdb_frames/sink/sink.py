@@ -50,18 +50,18 @@ from iotdb_frames.writes.dead_letter import LetterDirectory
 
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
-"""So long `close` waits after an exception left the ``with`` block."""
+"""How long `close` waits after an exception has left the ``with`` block."""
 _TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
 
 
 class IoTDBSink:
     """Takes events, collects them, and writes them into IoTDB; a context manager.
 
-    Nothing leaves memory before the server acknowledged it. Rows go out by device, in the order
-    they were sent; what the server cannot take now is tried again until it can, or until `close`.
-    Of a table a device is a combination of its tags. Its events are mappings, lists of them,
-    DataFrames and Arrow data, with the tags as columns; an attribute that an event lacks stays as
-    it is.
+    Rows stay in memory until the server has acknowledged them. They go out by device, in the order
+    in which they were sent; what the server cannot take now is retried until it can, or until
+    `close`. In a table a device is a combination of its tags. Its events are mappings, lists of
+    them, DataFrames and Arrow data, with the tags as columns; an attribute that an event lacks
+    stays unchanged.
 
     Parameters
     ----------
@@ -69,21 +69,21 @@ class IoTDBSink:
     serializer : turns an event into columns of devices, or into what a table's sink takes; see
         `IoTSerializationSchema`
     batch_size : rows that are collected before they go; 1 sends at once
-    flush_interval_s : no row waits longer to be sent
-    session_pool_size : connections that send side by side; a device always uses the same
-    max_pending : memory, about, of the rows that are not acknowledged: ``"64MiB"`` or bytes
-    overflow : over that, "block" waits in `send`, "raise" refuses the event, "drop_oldest" lets go
-        of the rows that wait longest, counts them and tells their tickets
-    on_error : what becomes of rows that are refused. "raise": the next `send`, `flush` or `close`
-        raises it, and others go on. "collect": they go into `dead_letter`, and so do events that
-        cannot be serialised, which `send` else raises. A callable gets (pyarrow Table of the rows,
-        error) in a thread of the sink, or in that of `send`
+    flush_interval_s : the longest that a row waits to be sent
+    session_pool_size : connections that send in parallel; a device always uses the same one
+    max_pending : approximate memory of the rows not acknowledged yet: ``"64MiB"`` or bytes
+    overflow : beyond that, "block" waits in `send`, "raise" refuses the event, "drop_oldest" drops
+        the rows that have waited longest, counts them and fails their tickets
+    on_error : what happens to refused rows. "raise": the next `send`, `flush` or `close` raises
+        the error, and all other rows go on. "collect": they go into `dead_letter`, as do events
+        that cannot be serialized, for which `send` raises otherwise. A callable gets (pyarrow Table
+        of the rows, error) in a thread of the sink, or in that of `send`
     dead_letter : directory for Parquet files of refused rows
     coerce : "safe" refuses values and times that the server could not store exactly; "lossy" may
         lose precision, e.g. of microseconds on a server of milliseconds
     spool : directory in which rows are kept until they are acknowledged, across a crash of this
         process; they go out at the next start before all new rows
-    clock : measures the interval and the waits; a test may turn it
+    clock : measures the interval and the waits; a test may advance it
 
     Raises
     ------
@@ -141,16 +141,16 @@ class IoTDBSink:
     # --- the Flink connector's builder spelling ---
 
     def with_batch_size(self, batch_size: int) -> Self:
-        """Collect so many rows before they go."""
+        """Collect this many rows before they are sent."""
         self._batch_size = self._at_least_one(batch_size, "batch_size")
         return self
 
     def with_flush_interval_ms(self, flush_interval_ms: float) -> Self:
-        """Let no row wait longer."""
+        """Set the longest that a row waits."""
         return self._with_flush_interval_s(flush_interval_ms / 1000)
 
     def with_session_pool_size(self, session_pool_size: int) -> Self:
-        """Send on so many connections side by side."""
+        """Send on this many connections in parallel."""
         self._n_lanes = self._at_least_one(session_pool_size, "session_pool_size")
         return self
 
@@ -173,15 +173,15 @@ class IoTDBSink:
     # --- its life ---
 
     def open(self) -> Self:
-        """Connect and create what is missing, before the first `send` would; nothing if it is open.
+        """Connect and create what is missing, as the first `send` would; no effect if it is open.
 
         Raises
         ------
-        ConnectionLost : nobody there. With a spool it is no error: rows wait until somebody is.
+        ConnectionLost : no server there. With a spool this is not an error: rows wait for it.
         AuthenticationError, PermissionDenied, QueryError : the server refuses.
-        ColumnTypeError : a series, or a column, of the options is there with another type.
+        ColumnTypeError : a series, or a column, of the options exists with another type.
         FrameError, OptionsError : the table's tags are not those of the options.
-        IoTDBFramesError : rows in the spool are damaged. The sink is open, and sends the others; it
+        IoTDBFramesError : rows in the spool are damaged. The sink is open and sends the others; it
             is raised once.
         """
         with self._opening:
@@ -194,7 +194,7 @@ class IoTDBSink:
         return self
 
     def _start(self) -> tuple[Outbox, IoTDBFramesError | None]:
-        """What delivers, and what it found damaged."""
+        """The outbox, and what is damaged in the spool."""
         if callable(self._on_error):
             self._on_refused = self._on_error
         elif self._dead_letter is not None:
@@ -238,11 +238,11 @@ class IoTDBSink:
         return box, damage
 
     def close(self, timeout_s: float | None = CLOSE_LIMIT_S) -> None:
-        """Send what waits, for at most so long, and end; nothing if it is closed.
+        """Send what waits, for at most `timeout_s`, and end; no effect if it is closed.
 
         Raises
         ------
-        PartialWriteError : rows are not delivered; it says how many. `.report` counts them.
+        PartialWriteError : some rows are not delivered. `.report` counts them.
         """
         self._is_closed = True
         if self._box is not None:
@@ -252,7 +252,7 @@ class IoTDBSink:
         try:
             return self.open()
         except IoTDBFramesError as exc:
-            self.__exit__(type(exc), exc, None)  # a damaged spool leaves it open
+            self.__exit__(type(exc), exc, None)  # a damaged spool leaves the sink open
             raise
 
     def __exit__(
@@ -289,7 +289,7 @@ class IoTDBSink:
 
     @property
     def state(self) -> Literal["new", "open", "closed"]:
-        """Where in its life it is."""
+        """Whether it was opened, or closed."""
         return "closed" if self._is_closed else "new" if self._box is None else "open"
 
     @property
@@ -301,23 +301,23 @@ class IoTDBSink:
     def __repr__(self) -> str:
         return f"<IoTDBSink, {self.state}, batch_size={self._batch_size}>"
 
-    # --- what it is for ---
+    # --- sending ---
 
     def send(self, event: Any) -> Ticket:
-        """Take an event; returns before it is stored, with the ticket that knows when it is.
+        """Take an event; returns before it is stored, with a ticket that knows when it is.
 
         Parameters
         ----------
-        event : what the serializer takes. A mapping is copied, a DataFrame may be changed after
-            (under pandas 2 it is copied, too), Arrow data never changes
+        event : what the serializer takes. Mappings and DataFrames may be changed afterwards; Arrow
+            data never changes
 
         Raises
         ------
         FrameError, ColumnTypeError, TimeIndexError, or what the serializer raises : nothing of the
             event was taken. Where refused rows are collected, the event is one of them instead.
-        SinkFull : too much waits; nothing was taken.
+        SinkFull : too much is waiting; nothing was taken.
         PoolClosed : the sink is closed.
-        What became of earlier rows under ``on_error="raise"``: nothing of this event was taken.
+        The error of earlier rows under ``on_error="raise"``: nothing of this event was taken.
         """
         pending = self._pending
         ticket, entries = self._entries_of(event, pending)
@@ -326,14 +326,14 @@ class IoTDBSink:
 
     @property
     def _pending(self) -> Pending:
-        """What is not delivered yet; opens the sink."""
+        """What is not delivered yet; opens the sink if necessary."""
         if self._box is None:
             self.open()
         assert self._box is not None
         return self._box.pending
 
     def _entries_of(self, event: Any, pending: Pending) -> tuple[Ticket, list[Entry]]:
-        """The entries that an event becomes, under one ticket; what cannot be is refused."""
+        """The entries of an event, under one ticket; what cannot be serialized is refused."""
         ticket = Ticket(pending.changed, pending.told)
         serialize = partial(self._serialized, ticket=ticket, pending=pending)
         try:
@@ -407,7 +407,7 @@ class IoTDBSink:
         """A device and its lane: the same in every process and at any time."""
         try:
             found = self._device_lanes.get(device)
-        except TypeError:  # a list, which is the name of nothing
+        except TypeError:  # a list cannot name a device
             found = None
         if found is None:
             made = self._devices.of_row(device)
@@ -422,8 +422,8 @@ class IoTDBSink:
 
         Raises
         ------
-        TimeoutError : it is not after `timeout_s`; the rows stay on their way.
-        IoTDBFramesError : the first failure that nobody was told of yet.
+        TimeoutError : not within `timeout_s`; the rows are still being sent.
+        IoTDBFramesError : the first failure that was not reported yet.
         """
         if self._box is not None:
             self._box.pending.flush(timeout_s)
@@ -434,7 +434,7 @@ class IoTDBSink:
         return self._pending.stats()
 
     def device_stats(self) -> pd.DataFrame:
-        """The same counters by device, a row each; of a table by its tags."""
+        """The same counters, one row per device; of a table, per combination of tags."""
         counted = self._pending.device_stats()
         return counted.set_axis(self._devices.index(list(counted.index))).sort_index()
 

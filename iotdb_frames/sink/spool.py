@@ -4,8 +4,8 @@ A segment ``00000001.batches`` is a `journal` whose records are Arrow IPC stream
 batch: the rows of one entry, its first column the times, the metadata of its schema their devices
 (paths, or the tags of a table that it names).
 ``00000001.acks`` beside it is a journal of the numbers (int32, little-endian) of the batches that
-are done. A segment whose batches are all done is deleted. What a crash cut off at the end of a
-segment was never promised; a batch that is damaged otherwise is left out and told of, and its
+are done. A segment whose batches are all done is deleted. Of what a crash cut off at the end of a
+segment, `send` never returned. A batch that is damaged otherwise is left out and reported, and its
 segment is kept beside as ``00000001.batches.damaged``.
 
 The log outlives the crash of its process. Of a machine that loses power it keeps what the operating
@@ -60,7 +60,7 @@ class _Segment:
         self.say_done()
 
     def say_done(self) -> None:
-        """Write what is done; what cannot be written now goes with the next."""
+        """Write what is done; what cannot be written now is written with the next."""
         if not self._unsaid:
             return
         if self._acks is None:
@@ -70,7 +70,7 @@ class _Segment:
         self._unsaid = []
 
     def read_done(self) -> tuple[set[int], bool]:
-        """The batches that are done, and whether all that was said of it can be read."""
+        """The batches that are done, and whether all acknowledgements can be read."""
         done: set[int] = set()
         is_whole = True
         if self.acks_path.exists():
@@ -109,7 +109,7 @@ class _Segment:
 
 
 class Place:
-    """Where rows are in the log; done with when so many entries are that they were divided into."""
+    """Where rows are in the log; done when all entries that they were divided into are."""
 
     __slots__ = ("n_entries", "number", "segment")
 
@@ -134,7 +134,7 @@ class Spool:
 
     Attributes
     ----------
-    n_damaged : batches that `replay` left out, for they are damaged
+    n_damaged : damaged batches, which `replay` left out
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, home: tuple[str, ...] = ()) -> None:
@@ -246,10 +246,10 @@ class Spool:
         if segment.put_aside():
             self._damage += found
         else:
-            _log.warning("as was told before: damaged are %s", " and ".join(found))
+            _log.warning("damaged, as reported before: %s", " and ".join(found))
 
     def damage(self) -> IoTDBFramesError | None:
-        """What `replay` found damaged that nobody was told of yet."""
+        """The damage found by `replay` that was not reported yet."""
         if not self._damage:
             return None
         what, self._damage = " and ".join(self._damage), []
@@ -300,7 +300,7 @@ class Spool:
 
         Raises
         ------
-        IoTDBFramesError : it could not be noted now; it will be with the next.
+        IoTDBFramesError : it could not be written now; it will be with the next.
         """
         by_segment: dict[_Segment, list[int]] = {}
         failure: OSError | None = None
@@ -379,7 +379,7 @@ def to_stream(rows: Rows, *, home: tuple[str, ...] = ()) -> bytes:
 
 
 def _from_stream(data: bytes) -> tuple[Rows, tuple[str, ...]] | None:
-    """The rows and their home; None where it holds none."""
+    """The rows and their home; None if it cannot be read."""
     try:
         table = pa.ipc.open_stream(data).read_all()
         about = json.loads(table.schema.metadata[b"iotdb"])

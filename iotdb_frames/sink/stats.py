@@ -28,9 +28,9 @@ def latency_bucket(seconds: np.ndarray) -> np.ndarray:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows by what became of them, of a sink or of one device; `retries` counts requests.
+    """Rows by what happened to them, of a sink or of one device; `retries` counts requests.
 
-    Of the acknowledged ones `empty` have missing values only, and leave nothing behind.
+    Of the acknowledged rows, `empty` have missing values only: nothing of them is stored.
     """
 
     queued: int = 0
@@ -42,14 +42,14 @@ class Tally:
     latencies: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Count what another counted, too."""
+        """Add the counts of another."""
         self.acknowledged += other.acknowledged
         self.empty += other.empty
         self.refused += other.refused
         self.latencies.update(other.latencies)
 
     def quantile_s(self, share: float) -> float:
-        """The latency that a share of the rows did not exceed, in seconds; NaN without rows."""
+        """The latency, in seconds, that this share of the rows did not exceed; NaN without rows."""
         if not self.latencies:
             return float("nan")
         buckets = np.array(sorted(self.latencies))
@@ -75,17 +75,17 @@ class Tally:
 class SinkStats(Shown):
     """A moment of a sink.
 
-    queued, queued_bytes : rows that wait or are on their way, and their memory, about
+    queued, queued_bytes : rows that wait or are being sent, and their approximate memory
     acknowledged : rows the server has stored
-    empty : those of them that have missing values only: nothing is stored
+    empty : those of them with missing values only, of which nothing is stored
     retried : requests that were sent again
     rejected : rows that were refused, by the server or before
-    dropped : rows that had to go under ``overflow="drop_oldest"``
+    dropped : rows dropped under ``overflow="drop_oldest"``
     replayed : rows that an earlier process left in the spool
-    damaged : batches of rows that it left there and that cannot be read
-    lossy : how many values of a column lost precision under ``coerce="lossy"``, by its name
-    latency_p50_s, latency_p99_s : from `send` to the acknowledgement, of rows, to 10 %; NaN where
-        nothing is acknowledged yet
+    damaged : batches left there that cannot be read
+    lossy : number of values that lost precision under ``coerce="lossy"``, by column
+    latency_p50_s, latency_p99_s : from `send` to the acknowledgement of a row, accurate to 10 %;
+        NaN if nothing is acknowledged yet
     """
 
     queued: int
@@ -142,7 +142,7 @@ class Counters:
         return self._by_device.setdefault(device, Tally())
 
     def add(self, tallies: Mapping[Device, Tally], lossy: Mapping[str, int]) -> None:
-        """Count what became of a batch."""
+        """Count what happened to a batch."""
         self.lossy.update(lossy)
         for device, tally in tallies.items():
             self.of(device).add(tally)
@@ -155,13 +155,13 @@ class Counters:
             self.of(device).retries += n_requests
 
     def drop(self, entry: Entry) -> None:
-        """Count rows that had to go."""
+        """Count dropped rows."""
         self.total.dropped += entry.n_rows
         for device, n_rows in entry.rows_by_device():
             self.of(device).dropped += n_rows
 
     def stats(self, queued_bytes: int) -> SinkStats:
-        """A moment of them."""
+        """Their current values."""
         return SinkStats(
             queued_bytes=queued_bytes,
             replayed=self.replayed,
@@ -171,7 +171,7 @@ class Counters:
         )
 
     def by_device(self, waiting: Iterable[Entry]) -> pd.DataFrame:
-        """One row per device, which is its label."""
+        """One row per device, with the device as its label."""
         queued: Counter[Device] = Counter()
         for entry in waiting:
             queued.update(dict(entry.rows_by_device()))

@@ -37,7 +37,7 @@ class TableEvents(Events):
     Parameters
     ----------
     options : name the tags and attributes; a row may lack any of them
-    inner : a user's own, which gives such events; None: they come as they are
+    inner : a user's own serializer, which returns such events; None: they come as they are
 
     Raises
     ------
@@ -55,12 +55,12 @@ class TableEvents(Events):
         self._inner = inner
 
     def serialize(self, event: Any) -> Any:
-        """The columns of an event; their device is one value, or column, a tag.
+        """The columns of an event; their device is one value, or column, per tag.
 
         Raises
         ------
         OptionsError : a `DeviceColumns`.
-        FrameError : nothing of the kinds above, or no field in it.
+        FrameError : an unknown kind of event, or one without a field.
         """
         if self._inner is not None:
             event = self._inner.serialize(event)
@@ -143,7 +143,7 @@ class KnownTable(Known):
         Raises
         ------
         OptionsError : the table has tags that the options do not name.
-        FrameError, ColumnTypeError : a column is there as something else.
+        FrameError, ColumnTypeError : a column exists as something else.
         ServerError : the server cannot be reached, or refuses.
         """
         _ = self.rules
@@ -193,12 +193,12 @@ class KnownTable(Known):
     def _create(
         self, found: Layout, wishes: Mapping[Hashable, TimeseriesOption] | None = None
     ) -> WritePlan:
-        """The plan of a frame, after what it finds missing was made.
+        """The plan of a frame, after creating what is missing.
 
         Parameters
         ----------
-        wishes : what is asked for, by label, of columns that exist, too; None: the options', of
-            those that do not
+        wishes : the requested options, by label, also of columns that exist; None: those of the
+            sink, of columns that do not exist
         """
 
         def planned() -> WritePlan:

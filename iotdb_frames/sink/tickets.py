@@ -1,4 +1,4 @@
-"""What became of a `send`: its ticket, and the entries that wait under it."""
+"""What happened to a `send`: its ticket, and the entries that wait under it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from iotdb_frames.sink.spool import Place
 class Ticket:
     """The receipt of a `send`; in a coroutine ``await ticket`` waits as `wait` does.
 
-    n_rows : rows that it stands for
+    n_rows : rows that it is for
     """
 
     __slots__ = ("_callbacks", "_changed", "_error", "_left", "_on_told", "n_rows")
@@ -44,7 +44,7 @@ class Ticket:
 
     @property
     def is_done(self) -> bool:
-        """Whether its fate is known: acknowledged, refused or dropped."""
+        """Whether it is known what happened to all of its rows."""
         return not self._left
 
     @property
@@ -57,7 +57,7 @@ class Ticket:
 
         Raises
         ------
-        TimeoutError : it has not after `timeout_s`; the rows stay on their way.
+        TimeoutError : not within `timeout_s`; the rows are still being sent.
         IoTDBFramesError : why rows were refused, or dropped.
         """
         with self._changed:
@@ -94,17 +94,17 @@ class Ticket:
         self._raise_error()
 
     def stand_for(self, entries: Sequence[Entry]) -> None:
-        """Stand for these entries, before anybody else sees it."""
+        """Take these entries, before anyone else sees the ticket."""
         self._left = len(entries)
         self.n_rows += sum([entry.n_rows for entry in entries])
 
     def refuse(self, n_rows: int, error: BaseException) -> None:
-        """Stand for rows that were refused, before anybody else sees it."""
+        """Take rows that were refused, before anyone else sees the ticket."""
         self.n_rows += n_rows
         self._error = self._error or error
 
     def part_done(self, error: BaseException | None) -> tuple[Callable[[], None], ...]:
-        """Note the end of a part, with the lock held; who is to be told, without it."""
+        """Note the end of a part, with the lock held; returns what to call without the lock."""
         if not self._left:
             return ()  # its sink ended before
         self._left -= 1
@@ -121,8 +121,8 @@ class Entry:
 
     rows : one row of one device waits as it is, to become columns with others
     lane : the lane of its devices
-    n_rows, n_bytes : rows, and their memory, about
-    at : when they were sent, in seconds of the monotonic clock
+    n_rows, n_bytes : rows, and their approximate memory
+    at : when they were sent, in seconds on the monotonic clock
     number : counts entries, in the order they came
     packed : its rows for the spool, until they are there
     place : in the spool

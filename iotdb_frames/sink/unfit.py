@@ -1,4 +1,4 @@
-"""Events that cannot be serialised, as rows of a dead letter."""
+"""Events that cannot be serialized, as rows of a dead letter."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from iotdb_frames.writes.refused import rows_of
 def without_unfit(
     event: Any, exc: Exception, serialize: Callable[[Any], list[Entry]]
 ) -> tuple[list[Entry], list[tuple[pa.Table, IoTDBFramesError]]]:
-    """What is left of an event that cannot be serialised, and what is refused of it, with reasons.
+    """What is left of an event that cannot be serialized, and what is refused, with reasons.
 
-    Of a list each event is tried alone.
+    Each event of a list is tried alone.
 
     Parameters
     ----------
-    exc : why all of it cannot be
-    serialize : raises where it cannot
+    exc : why the whole event cannot be serialized
+    serialize : raises if it cannot
     """
     if type(event) is not list or len(event) < 2:
         return [], [(event_table(event), _as_ours(exc))]
@@ -50,11 +50,11 @@ def _as_ours(exc: Exception) -> IoTDBFramesError:
 
 
 def event_table(event: Any) -> pa.Table:
-    """An event as rows: a frame's own columns, else one column ``event`` of Python's texts."""
+    """An event as rows: a frame's own columns, else one column ``event`` of reprs."""
     if isinstance(event, pd.DataFrame | pa.Table | pa.RecordBatch):
         try:
             return rows_of(event, np.arange(len(event)))
-        except (FrameError, pa.ArrowException):  # columns that are none
+        except (FrameError, pa.ArrowException):  # invalid columns
             frame = event if isinstance(event, pd.DataFrame) else event.to_pandas()
             index = [] if isinstance(frame.index, pd.RangeIndex) else [frame.index]
             columns = [frame.iloc[:, i] for i in range(frame.shape[1])]

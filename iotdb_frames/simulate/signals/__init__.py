@@ -1,10 +1,11 @@
-"""Signals: what a sensor reads while nothing is broken.
+"""Signals: what a sensor reads without faults.
 
     wave = sine(period_s=60, amplitude=5, offset=20) + white_noise(std=0.2)
     wave = (wave * 1.8 + 32).clip(low=0).round(digits=1)
 
-Arithmetic takes signals and numbers. Each random leaf draws from a stream of its own, named by the
-sensor and the leaf's place in the expression; `common` names it otherwise, so that sensors share.
+Arithmetic takes signals and numbers. Each random leaf draws from its own stream, named by the
+sensor and the leaf's place in the expression; `common` gives it another name, so that sensors share
+it.
 `t` is in seconds since the source's start, unless a parameter says otherwise.
 """
 
@@ -63,12 +64,12 @@ __all__ = [
 
 
 def constant(value: bool | int | float | str = 0.0) -> Signal:
-    """The same value always."""
+    """A constant value."""
     return Constant(value)
 
 
 def uniform(*, low: float = 0.0, high: float = 1.0) -> Signal:
-    """Independent values, evenly spread over [low, high)."""
+    """Independent values, uniform over [low, high)."""
     return Uniform(low, high)
 
 

@@ -89,7 +89,7 @@ def counter(
 
     Parameters
     ----------
-    rate_per_s : events a second
+    rate_per_s : events per second
     random : events come at random (Poisson), not evenly
     reset_at : the count goes on from 0 when it reaches this
     reset_probability : chance a row that the count falls to 0 (a reboot)
@@ -178,7 +178,7 @@ class RedNoise(Signal):
 
 
 def correlated(signal: Signal, block: Block, phi: float) -> Floats:
-    """Values of mean 0 and variance 1, of which neighbours have the correlation `phi`."""
+    """Values of mean 0 and variance 1 whose neighbours have the correlation `phi`."""
     x = block.generator().standard_normal(BLOCK + 1)
     before = block.recall(signal, first=float(x[BLOCK]))  # stationary from the first row on
     values = x[:BLOCK]
@@ -190,7 +190,7 @@ def correlated(signal: Signal, block: Block, phi: float) -> Floats:
 
 
 def filter_ar1(x: Floats, phi: float) -> None:
-    """In place ``x[k] += phi * x[k-1]``, each after the one before, in log2(n) vector steps.
+    """In place ``x[k] += phi * x[k-1]``, one after the other, in log2(n) vector steps.
 
     After the step of distance d, x[k] holds the weighted sum of the 2d inputs up to k. The order
     of additions depends on n only, so a block gives the same bits each time and everywhere.

@@ -1,4 +1,4 @@
-"""Signals without memory: each value is known from its time, or drawn by its row."""
+"""Signals without memory: each value follows from its time, or is drawn by its row."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Function(Signal):
     def checked(cls, f: Callable[[Floats], Any]) -> Function:
         if not callable(f):
             raise OptionsError(f"function: {f!r} cannot be called")
-        # Asked once for its type, on times it will be asked again.
+        # Called once to learn its type, with times that it will get again.
         values = np.asarray(f(np.array([0.0, 1.0])))
         kind = "O" if values.dtype == object else values.dtype.kind
         if kind == "O" and all(isinstance(value, str) for value in values.ravel()):
@@ -183,7 +183,7 @@ class Function(Signal):
         if values.shape != shape:
             raise OptionsError(
                 f"function: {self._called} gave shape {values.shape} for times of shape {shape}",
-                hint="return one value a time, e.g. np.full_like(t, 3.0)",
+                hint="return one value per time, e.g. np.full_like(t, 3.0)",
             )
 
     def evaluate(self, block: Block) -> Values:
