@@ -431,6 +431,17 @@ def test_a_bad_measurement_keeps_back_only_its_rows(
     }
 
 
+@pytest.mark.parametrize("values", [[1, "x", 2.5], [1j, 2j, 3j]])
+def test_a_frame_without_a_type_is_refused_by_send(options: IoTDBOptions, values: Any) -> None:
+    """A column that has no IoTDB type raises in `send`, and the sink goes on."""
+    good = window(3, a=np.arange(3.0)).assign(device="d1")
+    with IoTDBSink(options) as sink:
+        with pytest.raises(ColumnTypeError, match="column 'a'"):
+            sink.send(good.assign(a=np.array(values, object if values[0] == 1 else complex)))
+        sink.send(good).wait(60)
+        assert (sink.stats.acknowledged, sink.stats.rejected) == (3, 0)
+
+
 def test_failures_are_raised_once(options: IoTDBOptions) -> None:
     """Without another place for it, the next call raises a refusal and takes nothing, once."""
     row = {"device": "d1", "timestamp": T0, "a": 1.0}
