@@ -352,7 +352,7 @@ def test_doctor_fetches_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("IOTDB_FRAMES_CACHE", str(tmp_path / "cache"))
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    assert re.search(r"- IoTDB +\S+ is not fetched yet", result.output)
+    assert re.search(r"- IoTDB +\S+ is not downloaded yet", result.output)
     assert not (tmp_path / "cache").exists()
 
 
@@ -362,14 +362,14 @@ def test_demo_writes_and_reads_twice(own_server: Path) -> None:
     for _ in range(2):
         result = CliRunner().invoke(app, ["demo", "--url", f"local://{own_server}"])
         assert result.exit_code == 0, result.output
-        assert "38,498 points are there" in result.output
+        assert "38,498 points are stored" in result.output
         assert f'iotf.use("local://{own_server}")' in result.output
     written = load_demo()
     frame = iotf.read("root.demo.buoy", connection=f"local://{own_server}")
     # what the demo says to type next
     pd.testing.assert_frame_equal(frame[written.columns], written, check_freq=False)
     assert local_status(own_server).is_running
-    for text in ("Stopped", "No server runs on"):
+    for text in ("Stopped", "No server is running on"):
         result = CliRunner().invoke(app, ["stop", "--data-dir", str(own_server)])
         assert result.exit_code == 0
         assert text in result.output
@@ -393,7 +393,7 @@ def test_served_server_ends_with_its_terminal(own_server: Path, number: signal.S
         assert iotf.connect(f"local://{own_server}").version in lines[0]
         (jvm,) = psutil.Process(process.pid).children()
         second = CliRunner().invoke(app, ["serve", "--data-dir", str(own_server)])
-        failed(second, "runs on", "already")
+        failed(second, "already running on")
         process.send_signal(number)
         assert process.wait(timeout=60) == (0 if number == signal.SIGINT else 128 + number)
     psutil.wait_procs([jvm], timeout=30)

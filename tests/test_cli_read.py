@@ -131,7 +131,7 @@ def test_what_is_there_stays(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((SQL, "--out", "rows.xlsx"), "the ending says the format"),
+        ((SQL, "--out", "rows.xlsx"), "the file must end with"),
         ((SQL, "--out", "nowhere/rows.csv"), "No such file"),
         (("SELECT FROM root.cliread.d", "--out", "a.csv"), "SELECT FROM"),
         (("FLUSH", "--out", "a.csv"), "is not a query"),

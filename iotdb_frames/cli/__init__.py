@@ -1,4 +1,4 @@
-"""``iotdb-frames``: the same calls from a shell."""
+"""``iotdb-frames``: the package's calls from a shell."""
 
 from iotdb_frames.cli.app import app, main
 

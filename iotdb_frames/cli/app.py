@@ -21,14 +21,14 @@ from iotdb_frames.cli.write import write
 
 
 class _Commands(TyperGroup):
-    """Commands whose errors are shown, not thrown."""
+    """Commands whose errors are shown, not raised."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as exc:
-            # What typer raises for its own use (a usage error, an exit) carries an exit code; its
-            # classes are click's in some versions and its own in others.
+            # typer's own exceptions (a usage error, an exit) have an exit code; their classes are
+            # click's in some versions and its own in others.
             if hasattr(exc, "exit_code") or isinstance(exc, typer.Abort):
                 raise
             if ctx.params.get("traceback") or isinstance(exc, BrokenPipeError):
@@ -55,7 +55,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where in the code an error comes from.")
+        bool, typer.Option("--traceback", help="Show the Python traceback of an error.")
     ] = False,
     version: Annotated[
         bool,
@@ -66,9 +66,9 @@ def options(
 ) -> None:
     """Pandas frames into Apache IoTDB and back.
 
-    Where to: --url, else the environment's IOTDB_URL, else the profile in your configuration file,
-    else iotdb://127.0.0.1:6667. The URL local: is a server of your own, started on first use. A
-    password comes from IOTDB_PASSWORD or is asked for.
+    The server is that of --url, else of the environment's IOTDB_URL, else of the profile in your
+    configuration file, else iotdb://127.0.0.1:6667. The URL local: is a server of your own, started
+    on first use. The password is taken from IOTDB_PASSWORD, or prompted for.
     """
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        # Of a reader that goes (``| head``) typer and rich make an error; it has what it wanted.
+        # typer and rich make an error of a reader that stops reading (``| head``), which is none.
         if not isinstance(end.__context__, BrokenPipeError):
             raise
         streams.let_go(sys.__stdout__)

@@ -1,4 +1,4 @@
-"""``backfill``: files into IoTDB, as often stopped and resumed as it takes."""
+"""``backfill``: files into IoTDB, stopped and resumed as often as necessary."""
 
 from __future__ import annotations
 
@@ -41,36 +41,34 @@ def backfill(
         typer.Option(
             "--manifest",
             "-m",
-            help="SQLite file that keeps what became of each unit. The same one again resumes.",
+            help="SQLite file that records the state of each unit. The same file again resumes.",
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
     url: screen.Url = None,
     resume: Annotated[
-        bool, _job("--resume", help="Go on with the manifest's job, as it was asked for.")
+        bool, _job("--resume", help="Continue the manifest's job with its original options.")
     ] = False,
     status: Annotated[
-        bool, _job("--status", help="Show how far the manifest's job is. Nothing is sent.")
+        bool, _job("--status", help="Show the progress of the manifest's job. Nothing is sent.")
     ] = False,
     retry_failed: Annotated[
         bool, _job("--retry-failed", help="Try failed files and units again.")
     ] = False,
     again: Annotated[
-        bool, _job("--again", help="Write a file that was changed since once more, all of it.")
+        bool, _job("--again", help="Write files that have changed since again, completely.")
     ] = False,
     verify: Annotated[
-        str, _job(help="count, values (read all of it back and compare) or none.")
+        str, _job(help="count, values (read everything back and compare) or none.")
     ] = "count",
     durable: Annotated[
-        bool, _job("--durable", help="Refuse a server that does not sync what it acknowledges.")
+        bool, _job("--durable", help="Refuse a server that acknowledges rows before syncing them.")
     ] = False,
     dry_run: Annotated[
         bool, _job("--dry-run", help="Show what would be done. Nothing is sent.")
     ] = False,
-    time: Annotated[
-        str | None, columns.column(help="The times. Without it they are looked for.")
-    ] = None,
+    time: columns.Time = None,
     time_unit: columns.TimeUnit = None,
     device: columns.Device = None,
     tag: columns.Tag = None,
@@ -78,15 +76,15 @@ def backfill(
     type: columns.Type = None,  # noqa: A002 - the option is called --type
     column: Annotated[
         list[str] | None,
-        columns.column(help="Take only this one, and what else is named. Repeat it."),
+        columns.column(help="Take only this one and others that are named. Repeatable."),
     ] = None,
     file_column: Annotated[
-        str | None, columns.column(metavar="NAME", help="Add a column that holds each file's name.")
+        str | None, columns.column(metavar="NAME", help="Add a column with each file's name.")
     ] = None,
     filter: Annotated[  # noqa: A002 - the option is called --filter
         list[str] | None,
         columns.column(
-            metavar="CONDITION", help='Rows to take, as in "temp > 20". Repeat it: and.'
+            metavar="CONDITION", help='Rows to take, e.g. "temp > 20". Repeatable, joined by and.'
         ),
     ] = None,
     format: columns.Format = None,  # noqa: A002 - the option is called --format
@@ -108,18 +106,18 @@ def backfill(
     dead_letter: Annotated[
         Path | None,
         columns.how(
-            help="Parquet file for rows that do not fit. Without it the first one ends the run.",
+            help="Parquet file for rows that do not fit. Without it, the first one ends the run.",
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
     workers: columns.Workers = 1,
-    memory: Annotated[str, columns.how(help="Data held at a time, about.")] = "256MiB",
+    memory: Annotated[str, columns.how(help="Approximate amount of data in memory.")] = "256MiB",
 ) -> None:
-    """Write folders of files. Stopped at any instant, the same command goes on where it stopped.
+    """Write folders of files. If stopped at any time, the same command continues from there.
 
-    The manifest knows of each unit of a file whether it was sent, acknowledged and verified.
-    `--resume` and `--status` need nothing but `--manifest`.
+    The manifest records for each unit of a file whether it was sent, acknowledged and verified.
+    `--resume` and `--status` need only `--manifest`.
     """
     import iotdb_frames as iotf
 
@@ -127,7 +125,7 @@ def backfill(
         if sources or target:
             raise OptionsError(
                 "--resume and --status take sources and target from the manifest",
-                hint="leave them out; the whole command again resumes, too",
+                hint="omit them; repeating the whole command resumes, too",
             )
         job = iotf.BackfillJob(_needed(manifest, "--manifest"))
         if status:
@@ -197,12 +195,12 @@ def backfill(
 
 
 def _end(call: Any, manifest: Path | None) -> None:
-    """Run a job to its end, and show that."""
+    """Run a job to its end, and show its report."""
     try:
         report: BackfillReport = call()
     except KeyboardInterrupt:
         screen.say(
-            f"Interrupted. iotdb-frames backfill --manifest {manifest} --resume goes on.",
+            f"Interrupted. Continue with iotdb-frames backfill --manifest {manifest} --resume",
             style="red",
         )
         raise
@@ -218,7 +216,7 @@ def _needed(value: Any, name: str) -> Any:
 
 
 def _condition(text: str) -> tuple[str, str, Any]:
-    """(column, operator, value) of ``temp > 20``; what is no number is a text."""
+    """(column, operator, value) of ``temp > 20``; a value that is not a number is text."""
     signs = "|".join(map(re.escape, _OPERATORS))
     match = re.fullmatch(rf"\s*(.+?)\s*({signs})\s*(.*?)\s*", text)
     if match is None:

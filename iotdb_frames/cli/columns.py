@@ -1,4 +1,4 @@
-"""Options that `write` and `backfill` have in common."""
+"""Options that `write` and `backfill` share."""
 
 from __future__ import annotations
 
@@ -14,47 +14,46 @@ from iotdb_frames.options import TSDataType, as_enum
 column = partial(
     typer.Option, rich_help_panel="What the columns are", show_default=False, metavar="COLUMN"
 )
-csv = partial(
-    typer.Option, rich_help_panel="CSV files: found out where not said", show_default=False
-)
+csv = partial(typer.Option, rich_help_panel="CSV files (detected unless given)", show_default=False)
 how = partial(typer.Option, rich_help_panel="How it is written")
 
+Time = Annotated[str | None, column(help="The times. Without it, they are detected.")]
 TimeUnit = Annotated[
-    str | None, column(metavar="UNIT", help="s, ms, us or ns, where times are integers.")
+    str | None, column(metavar="UNIT", help="s, ms, us or ns, if times are integers.")
 ]
 Device = Annotated[str | None, column(help="Names each row's device (tree model).")]
-Tag = Annotated[list[str] | None, column(help="A tag (table model). Repeat it.")]
-Attribute = Annotated[list[str] | None, column(help="An attribute (table model). Repeat it.")]
+Tag = Annotated[list[str] | None, column(help="A tag (table model). Repeatable.")]
+Attribute = Annotated[list[str] | None, column(help="An attribute (table model). Repeatable.")]
 Type = Annotated[
     list[str] | None,
-    column(metavar="COLUMN=TYPE", help="Its type, as in temp=DOUBLE. Repeat it."),
+    column(metavar="COLUMN=TYPE", help="A column's type, e.g. temp=DOUBLE. Repeatable."),
 ]
 Format = Annotated[
     str | None, column(metavar="FORMAT", help="parquet, csv, ipc, stream, orc or json.")
 ]
-Encoding = Annotated[str | None, csv(help="Such as utf-8 or cp1252.")]
-Delimiter = Annotated[str | None, csv(help="Between cells; tab, or space for any run.")]
-Decimal = Annotated[str | None, csv(help="Point or comma, as a sign.")]
+Encoding = Annotated[str | None, csv(help="E.g. utf-8 or cp1252.")]
+Delimiter = Annotated[str | None, csv(help="Separates cells; tab, or space for any run of them.")]
+Decimal = Annotated[str | None, csv(help='Decimal mark, "." or ",".')]
 SkipLines = Annotated[int | None, csv(help="Lines above the header.", min=0)]
-TimeFormat = Annotated[str | None, csv(help='Such as "%d.%m.%Y %H:%M".')]
+TimeFormat = Annotated[str | None, csv(help='E.g. "%d.%m.%Y %H:%M".')]
 DayFirst = Annotated[bool | None, csv("--day-first/--month-first", help="What 01/02/2024 means.")]
 Null = Annotated[
-    list[str] | None, csv(metavar="TEXT", help="A text for a missing value. Repeat it.")
+    list[str] | None, csv(metavar="TEXT", help="A text that marks a missing value. Repeatable.")
 ]
 Sentinel = Annotated[
     list[str] | None,
-    csv(metavar="COLUMN=NUMBER", help="A number for a missing value there. Repeat it."),
+    csv(metavar="COLUMN=NUMBER", help="A number that marks a missing value. Repeatable."),
 ]
 Sentinels = Annotated[
     bool, csv("--sentinels/--no-sentinels", help="Whether -200, 9999 … may be missing values.")
 ]
 Csv = Annotated[
     list[str] | None,
-    csv(metavar="NAME=VALUE", help="What else csv= takes, as in header=false. Repeat it."),
+    csv(metavar="NAME=VALUE", help="Any other option of csv=, e.g. header=false. Repeatable."),
 ]
-Aligned = Annotated[bool, how(help="Whether a new device is aligned.")]
-Create = Annotated[bool, how(help="Whether to create what is missing.")]
-Chunk = Annotated[str, how(help="Size of a request, or its rows.")]
+Aligned = Annotated[bool, how(help="Whether new devices are aligned.")]
+Create = Annotated[bool, how(help="Whether to create missing series or tables.")]
+Chunk = Annotated[str, how(help="Size of a request, or its number of rows.")]
 KeepNan = Annotated[bool, how("--keep-nan", help="NaN is a value, not a missing one.")]
 Lossy = Annotated[bool, how("--lossy", help="Casts may lose precision, never range.")]
 Workers = Annotated[int, how(help="Connections to send on.", min=1)]
@@ -79,7 +78,7 @@ def csv_dialect(
     sentinels: bool,
     **given: Any,
 ) -> dict[str, Any]:
-    """What is said of a CSV file, as `CsvDialect` takes it."""
+    """The CSV options that were given, as `CsvDialect` takes them."""
     given["delimiter"] = {"tab": "\t", "space": " "}.get(delimiter or "", delimiter)
     given["sentinels"] = _sentinels(sentinel or []) if sentinel or not sentinels else None
     said = {name: value for name, value in given.items() if value is not None}

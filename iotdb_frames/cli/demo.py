@@ -1,4 +1,4 @@
-"""``demo``: a real data set into a real IoTDB, and a summary of it back."""
+"""``demo``: write a real data set to a real IoTDB, and read a summary back."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def demo(
         Engine | None, typer.Option(help="Stream a simulated fleet through this engine instead.")
     ] = None,
 ) -> None:
-    """Write a real data set into a real IoTDB and read a summary back.
+    """Write a real data set to a real IoTDB and read a summary back.
 
-    The server is your own: fetched and started where it is not yet, and left running for what you
-    type next. It ends after half an hour without use, or by iotdb-frames stop; the data stays.
+    The server is your own: downloaded and started if necessary, and left running for your next
+    commands. It ends after half an hour without use, or with iotdb-frames stop; the data stays.
     """
     assert url is not None  # it has a default
     if engine is not None:
@@ -60,7 +60,7 @@ def demo(
     with iotf.connect(url) as connection:
         screen.step("Server", f"IoTDB {connection.version} at {connection.options.url}")
         screen.more(f"the URL {url}, ready after {duration(time.perf_counter() - started)}")
-        screen.step("Data", "what a weather buoy off Boston measured in 45 days, every ten minutes")
+        screen.step("Data", "measurements of a weather buoy off Boston: 45 days, every ten minutes")
         screen.more(
             f"{frame.shape[0]:,} rows × {frame.shape[1]} columns, "
             f"{frame.size - frame.count().sum():,} cells missing (NOAA, station 44013)"
@@ -72,27 +72,27 @@ def demo(
             f"{rate(report.points_per_s, 'points')}"
         )
         stored = _count(connection)
-        screen.step("Read", f"{stored:,} points are there; week by week, summed up by the server:")
+        screen.step("Read", f"{stored:,} points are stored; a weekly summary by the server:")
         screen.show("", *_lines(_summary(connection, frame)), "")
     if stored != report.points:
-        screen.say("✗ these are not the points that were written", style="red")
+        screen.say("✗ the stored points differ from those written", style="red")
         raise typer.Exit(1)
     screen.show(
-        f"What to type next, in {_short(sys.executable)}:",
+        f"Next, type in {_short(sys.executable)}:",
         "",
         "    import iotdb_frames as iotf",
         f'    iotf.use("{url}")',
         f'    df = iotf.read("{TARGET}")        # the frame that was written',
-        '    df.iotdb.write("root.mine.first")      # or one of yours, with a DatetimeIndex',
+        '    df.iotdb.write("root.mine.first")      # or your own, with a DatetimeIndex',
         "",
     )
     if url.startswith("local:"):
         me = "iotdb-frames" if shutil.which("iotdb-frames") else _short(sys.argv[0])
-        screen.show(f"The server stays for that. {me} stop ends it; its data stays.")
+        screen.show(f"The server keeps running. {me} stop ends it; its data stays.")
 
 
 def _short(path: str) -> str:
-    """A path as it is typed here."""
+    """The shorter of a path and the same relative to the current directory."""
     with suppress(ValueError):  # on another drive
         path = min(path, os.path.relpath(path), key=len)
     return path

@@ -1,4 +1,4 @@
-"""``doctor``: what is installed, found and reachable, and what to do where something is not."""
+"""``doctor``: what is installed, found and reachable, and how to fix what is not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MARKS = {"ok": ("✓", "green"), "absent": ("-", "yellow"), "broken": ("✗", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked for, what was found, and what to do about it.
+    """One line: what was checked, what was found, and what to do about it.
 
-    state : "ok"; "absent": only needed for some things; "broken": what was asked for does not work
+    state : "ok"; "absent": only some features need it; "broken": something required does not work
     """
 
     what: str
@@ -34,14 +34,14 @@ class Finding:
 
     @classmethod
     def from_error(cls, what: str, error: IoTDBFramesError, state: str = "broken") -> Finding:
-        """What an error says."""
+        """A finding from an error."""
         return cls(what, error.message, "absent" if state == "absent" else "broken", error.hint)
 
 
 def doctor(url: screen.Url = None) -> None:
-    """Show what is installed, found and reachable, and what to do where something is not.
+    """Show what is installed, found and reachable, and how to fix what is not.
 
-    Starts nothing, fetches nothing and writes nothing.
+    Starts, downloads and writes nothing.
     """
     findings = [*_packages(), *_extras(), *_java(), *_iotdb(), *_local(), *_address(url)]
     width = max(len(f.what) for f in findings)
@@ -72,7 +72,7 @@ def _extras() -> Iterator[Finding]:
         if missing:
             yield Finding(
                 what,
-                f"no {', '.join(missing)}: needed for {purpose}",
+                f"no {', '.join(missing)}: required for {purpose}",
                 "absent",
                 f'pip install "iotdb-frames[{extra}]"',
             )
@@ -81,7 +81,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def packages_of(extra: str) -> list[str]:
-    """The packages an extra installs, as the installed metadata names them."""
+    """The packages that an extra installs, from the installed metadata."""
     return [
         match[1]
         for text in metadata.requires("iotdb-frames") or ()
@@ -112,9 +112,9 @@ def _iotdb() -> Iterator[Finding]:
     if found is None:
         yield Finding(
             "IoTDB",
-            f"{DEFAULT_VERSION} is not fetched yet",
+            f"{DEFAULT_VERSION} is not downloaded yet",
             "absent",
-            "the first local server fetches it (186 MB); or set IOTDB_HOME to one you have",
+            "the first local server downloads it (186 MB); or set IOTDB_HOME to one you have",
         )
     else:
         yield Finding("IoTDB", f"{found.version}, {found.home}")
@@ -129,14 +129,14 @@ def _local() -> Iterator[Finding]:
         yield Finding.from_error("local:", exc, "absent")
         return
     if not status.is_running:
-        yield Finding("local:", "does not run; its first use starts it")
+        yield Finding("local:", "not running; its first use starts it")
         return
-    found = f"IoTDB {status.version} runs at {status.url}, data in {status.directory}"
+    found = f"IoTDB {status.version} is running at {status.url}, data in {status.directory}"
     yield Finding("local:", found)
 
 
 def _address(url: str | None) -> Iterator[Finding]:
-    """Whether a call that names no connection (or this URL) would reach a server."""
+    """Whether a call without a connection (or with this URL) would reach a server."""
     import iotdb_frames as iotf
     from iotdb_frames.options import default_url
 
@@ -148,13 +148,13 @@ def _address(url: str | None) -> Iterator[Finding]:
 
             directory = asked.partition("?")[0].removeprefix("local:").removeprefix("//")
             if not local_status(directory or None).is_running:
-                yield Finding(shown, "does not run; its first use starts it")
+                yield Finding(shown, "not running; its first use starts it")
                 return
         with iotf.connect(asked, connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S) as connection:
             version, precision = connection.version, connection.server.precision
             yield Finding(shown, f"IoTDB {version}, times in {precision}, {connection.options.url}")
     except IoTDBFramesError as exc:
-        # Nobody asked for the default address, so nobody there is no fault.
+        # The default address was not asked for, so a missing server there is not an error.
         yield Finding.from_error(
             "server" if url is None else "--url", exc, "absent" if _nobody_asked(url) else "broken"
         )

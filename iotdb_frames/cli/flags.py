@@ -1,4 +1,4 @@
-"""Options as the shell writes them, in hints that Python would be given otherwise."""
+"""Hints with options as shell flags instead of Python arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from iotdb_frames.errors import Choice, Hint
 
 _OF_CSV = ("encoding", "delimiter", "decimal", "skip_lines", "time_format")
-"""Options of a CSV file that have a flag of their own; ``--csv`` takes all others."""
+"""CSV options that have a flag of their own; ``--csv`` takes all others."""
 _NAMES = {"connection": "url", "tags": "tag", "attributes": "attribute", "columns": "column"}
 _MANY = ("tags", "attributes", "columns")
 
@@ -45,7 +45,7 @@ def _flags_of(name: str, value: Any) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text as most shells take it."""
+    """A text, quoted for most shells."""
     if re.fullmatch(r"[\w%:/-]+", text):
         return text
     return quote(text) if re.search(r'["$`\\]', text) else f'"{text}"'
@@ -62,7 +62,7 @@ def _csv_flag(name: str, value: Any) -> str:
 
 
 def csv_options(pairs: list[str]) -> dict[str, Any]:
-    """What ``--csv NAME=VALUE`` says: a value is JSON, and a text where it is not."""
+    """Options from ``--csv NAME=VALUE``; a value that is not JSON is text."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")

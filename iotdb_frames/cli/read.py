@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GROUP_BYTES = 64 << 20
-"""Rows are collected to this size before they are written: a row group of a Parquet file."""
+"""Rows are written once they reach this size: a row group of a Parquet file."""
 
 
 class _Writer(Protocol):
@@ -27,7 +27,7 @@ class _Writer(Protocol):
         """Append rows."""
 
     def close(self) -> None:
-        """Write what ends the file."""
+        """Write the end of the file."""
 
 
 def read(
@@ -54,31 +54,31 @@ def read(
     model: Annotated[
         str | None,
         typer.Option(
-            help="tree or table. Without it, table where the URL names a database, else tree.",
+            help="tree or table. Without it, table if the URL names a database, else tree.",
             show_default=False,
         ),
     ] = None,
     tz: Annotated[
-        str, typer.Option(help="Zone of the times in the file. The instants are the same in all.")
+        str, typer.Option(help="Time zone of the file's times. The instants stay the same.")
     ] = "UTC",
     precision: Annotated[
         str,
         typer.Option(help="Of a TsFile's times, which it does not say itself: ms, us or ns."),
     ] = "ms",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file, where there is one.")
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
 ) -> None:
-    """Read a query's result into a file, in little memory.
+    """Read a query's result into a file, using little memory.
 
-    The file appears under its name when all rows are in it; a read that fails leaves none. A BLOB
-    is written as hexadecimal digits to CSV.
+    The file appears once all rows are in it; a read that fails leaves no file. In CSV, a BLOB is
+    written as hexadecimal digits.
     """
     import iotdb_frames as iotf
 
     open_writer = _format(out) if out not in (None, "-") else _Csv
     if out not in (None, "-") and Path(str(out)).exists() and not overwrite:
-        raise OptionsError(f"{out} is there already", hint="another name, or --overwrite")
+        raise OptionsError(f"{out} already exists", hint="choose another name, or --overwrite")
     if sql.lower().endswith(".tsfile"):
         _read_file(sql, out, open_writer, tz=tz, precision=precision)
         return
@@ -132,7 +132,7 @@ def _copy_to(
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole, and else goes away.
+    """A file that gets its name once it is complete, and is removed otherwise.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
             raise
         raise IoTDBFramesError(
             f"{path} cannot be written: {exc.strerror or exc}",
-            hint="make room, or name a file elsewhere: --out",
+            hint="free some space, or choose another place with --out",
         ) from exc
     finally:
         with suppress(FileNotFoundError):
@@ -164,11 +164,16 @@ def _copy(
     tz: str,
     label: str,
 ) -> int:
-    """All rows into the stream; how many there were."""
+    """Write all rows to the stream; return their number."""
+    import pyarrow as pa
 
     from iotdb_frames.display.progress import measure_rows
 
-    wanted = _with_zone(schema, tz)
+    # Times are UTC ticks, and say so, whatever zone they are shown in.
+    wanted = pa.schema(
+        pa.field(f.name, pa.timestamp(f.type.unit, tz) if pa.types.is_timestamp(f.type) else f.type)
+        for f in schema
+    )
     writer = open_writer(stream, wanted)
     meter = measure_rows("auto", 0, label=label)
     held: list[pa.RecordBatch] = []
@@ -191,16 +196,6 @@ def _copy(
     return n_rows
 
 
-def _with_zone(schema: pa.Schema, tz: str) -> pa.Schema:
-    """The schema of the file: times are UTC ticks and say so, whatever zone they are shown in."""
-    import pyarrow as pa
-
-    return pa.schema(
-        pa.field(f.name, pa.timestamp(f.type.unit, tz) if pa.types.is_timestamp(f.type) else f.type)
-        for f in schema
-    )
-
-
 def _table(batches: list[pa.RecordBatch], wanted: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
@@ -216,8 +211,8 @@ def _format(out: str) -> Callable[[IO[bytes], pa.Schema], _Writer]:
         if name.endswith(ending):
             return open_writer
     raise OptionsError(
-        f"--out {out!r}: the ending says the format, one of {', '.join(_FORMATS)}",
-        hint="- is CSV on standard output",
+        f"--out {out!r}: the file must end with one of {', '.join(_FORMATS)}",
+        hint="--out - writes CSV to standard output",
     )
 
 
@@ -227,9 +222,9 @@ def _open_parquet(stream: IO[bytes], schema: pa.Schema) -> _Writer:
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise FrameError(
-            f"a Parquet file cannot have two columns called {repeated[0]!r}",
+            f"a Parquet file cannot have two columns named {repeated[0]!r}",
             column=repeated[0],
-            hint="name them: SELECT … AS …",
+            hint="rename one: SELECT … AS …",
         )
     return pq.ParquetWriter(stream, schema, compression="zstd")  # type: ignore[no-any-return]
 
@@ -241,7 +236,7 @@ def _open_arrow(stream: IO[bytes], schema: pa.Schema) -> _Writer:
 
 
 class _Csv:
-    """Text in quotes, nothing where a value is missing, a BLOB as hexadecimal digits."""
+    """Text in quotes, nothing for a missing value, a BLOB as hexadecimal digits."""
 
     def __init__(self, stream: Any, schema: pa.Schema) -> None:
         import pyarrow as pa
@@ -270,7 +265,7 @@ class _Csv:
 
 
 def _to_hex(blobs: pa.Array) -> pa.Array:
-    """Two digits a byte: all bytes at once, cut at offsets that are twice as large."""
+    """Two digits per byte: all bytes at once, with doubled offsets."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

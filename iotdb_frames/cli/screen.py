@@ -1,4 +1,4 @@
-"""What the shell shows: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
 class Screen(Console):
-    """A console whose reader may go (``| head``): the command then goes on to its own end.
+    """A console whose reader may stop reading (``| head``); the command still runs to its end.
 
-    One is made each time: it looks at the streams once, and tests exchange them.
+    A new one is made each time, for it looks up the streams once, and tests replace them.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
@@ -37,12 +37,12 @@ class Screen(Console):
 
 
 def show(*lines: str | Text, style: str = "") -> None:
-    """Print lines as they are: nothing in them is taken for markup, nothing is wrapped."""
+    """Print lines as they are, without markup or wrapping."""
     _print(Screen(), lines, style)
 
 
 def say(*lines: str | Text, style: str = "") -> None:
-    """The same on standard error, for what is no result."""
+    """The same on standard error, for anything but results."""
     _print(Screen(stderr=True), lines, style)
 
 
@@ -69,12 +69,12 @@ def show_card(card: Card) -> None:
 
 
 def show_error(error: BaseException) -> None:
-    """Print what went wrong: a red line, the hint, and what is known of the consequences."""
+    """Print an error: a red line, the hint, and the consequences as far as they are known."""
     if not isinstance(error, IoTDBFramesError):
         what = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         say(f"✗ {' '.join(what.split())}", style="red")
         if not isinstance(error, OSError):
-            say("  Hint: this should not happen; iotdb-frames --traceback … shows where it did")
+            say("  Hint: this is a bug; iotdb-frames --traceback … shows where it occurred")
         return
     say(f"✗ {' '.join(error.message.split())}", style="red")
     if error.hint:
@@ -83,15 +83,16 @@ def show_error(error: BaseException) -> None:
         say(*error.report.card().text().splitlines()[1:])
     log_tail = getattr(error, "log_tail", "")
     if log_tail:
-        say("  Its log ends:", *(f"  {line}" for line in log_tail.splitlines()[-12:]), style="dim")
+        lines = (f"  {line}" for line in log_tail.splitlines()[-12:])
+        say("  The last lines of its log:", *lines, style="dim")
 
 
 def _without_password(url: str | None) -> str | None:
     login = (url or "").partition("//")[2].split("/", 1)[0].rpartition("@")[0]
     if ":" in login:
         raise OptionsError(
-            "a password in a command line shows in the process list",
-            hint="leave it out and be asked for it, or set IOTDB_PASSWORD",
+            "a password on the command line is visible in the process list",
+            hint="omit it to be prompted for it, or set IOTDB_PASSWORD",
         )
     return url
 

@@ -14,7 +14,7 @@ from iotdb_frames.cli import screen
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Where its data is; without it, that of the URL local:.",
+        help="Directory of its data. Without it, that of the URL local:.",
         file_okay=False,
         show_default=False,
     ),
@@ -24,15 +24,17 @@ DataDir = Annotated[
 def serve(
     data_dir: DataDir = None,
     port: Annotated[
-        int | None, typer.Option(help="On 127.0.0.1; without it, a free one.", show_default=False)
+        int | None, typer.Option(help="On 127.0.0.1. Without it, a free one.", show_default=False)
     ] = None,
     durable: Annotated[
-        bool, typer.Option("--durable", help="Acknowledge a write when it is on the disk.")
+        bool, typer.Option("--durable", help="Acknowledge a write only once it is on disk.")
     ] = False,
-    heap: Annotated[str, typer.Option(help="Most memory of its heap.")] = "1GiB",
+    heap: Annotated[str, typer.Option(help="Largest size of its heap.")] = "1GiB",
 ) -> None:
     """Run the server that local: names in this terminal, until Ctrl-C. Its data stays."""
     from iotdb_frames.server import serve_local
+
+    same = "" if data_dir is None else f" --data-dir {data_dir}"
 
     def on_ready(server: Any) -> None:
         url = "local:" if data_dir is None else f"local://{server.data_dir}"
@@ -43,13 +45,13 @@ def serve(
                     ("in Python", f'iotf.use("{url}")'),
                     ("other clients", f"user root, password in {server.data_dir / 'password'}"),
                     ("data", server.data_dir),
-                    ("end", "Ctrl-C here, or iotdb-frames stop" + _same(data_dir)),
+                    ("end", "Ctrl-C here, or iotdb-frames stop" + same),
                 ]
             ),
         )
 
     def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)  # as Ctrl-C does: the server is closed in order
+        raise SystemExit(128 + number)  # like Ctrl-C, so that the server is closed cleanly
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -68,8 +70,4 @@ def stop(data_dir: DataDir = None) -> None:
     if stop_local(data_dir):
         screen.show(f"Stopped. Its data stays in {place}")
     else:
-        screen.show(f"No server runs on {place}")
-
-
-def _same(data_dir: Path | None) -> str:
-    return "" if data_dir is None else f" --data-dir {data_dir}"
+        screen.show(f"No server is running on {place}")

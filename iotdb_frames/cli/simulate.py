@@ -1,4 +1,4 @@
-"""``simulate``: a fleet of machines that write into IoTDB, broken on purpose where asked."""
+"""``simulate``: a fleet of machines that write to IoTDB, with faults on request."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def simulate(
         typer.Option("--target", "-t", help="root.plant (devices go below it), or database.table."),
     ],
     url: screen.Url = None,
-    devices: Annotated[int, _source(help="Machines, no two alike.", min=1)] = 10,
-    rate: Annotated[float, _source(help="Rows a second of each.")] = 1.0,
+    devices: Annotated[int, _source(help="Number of machines, no two alike.", min=1)] = 10,
+    rate: Annotated[float, _source(help="Rows per second of each machine.")] = 1.0,
     fault: Annotated[
         list[str] | None,
         _source(
             metavar="KIND:PROBABILITY[:SEVERITY]",
-            help="As in spike:0.01, of each row. Repeat it.",
+            help="E.g. spike:0.01; the probability is per row. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -45,31 +45,31 @@ def simulate(
     duration: Annotated[
         str | None,
         _source(
-            help="Seconds, or a span as in 10min. Without it, until Ctrl-C.", show_default=False
+            help="Seconds, or a span, e.g. 10min. Without it, until Ctrl-C.", show_default=False
         ),
     ] = None,
     window: Annotated[
         str | None,
         _stream(
-            help="Sent at once: rows of each machine, or a span. Without it, a second.",
+            help="Amount sent at once: rows per machine, or a span. Without it, one second.",
             show_default=False,
         ),
     ] = None,
     speed: Annotated[
-        float, _stream(help="Seconds of the simulation a second; inf: as fast as it goes.")
+        float, _stream(help="Simulated seconds per second; inf: as fast as possible.")
     ] = 1.0,
     dead_letter: Annotated[
         str | None,
         _stream(
             metavar="FILE",
-            help="Parquet file for refused rows. Without it the first one ends the stream.",
+            help="Parquet file for refused rows. Without it, the first one ends the stream.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Stream simulated machines into IoTDB, and show how it goes.
+    """Stream simulated machines to IoTDB, and show the progress.
 
-    Each is a press: temperature, pressure, vibration, state, cycles. Faults: spike, stuck,
+    Each machine is a press: temperature, pressure, vibration, state, cycles. Faults: spike, stuck,
     dropout, drift, bias, variance, delay, straggler, late_batch, offline, duplicate, jitter, skew.
     """
     import pandas as pd
@@ -110,21 +110,21 @@ def simulate(
 
 
 def _span(text: str | None) -> float | str | None:
-    """A number of seconds where the text is one."""
+    """A number of seconds if the text is one, else the text."""
     with suppress(TypeError, ValueError):
-        return float(text)  # type: ignore[arg-type] # None is no number either
+        return float(text)  # type: ignore[arg-type] # None is not a number either
     return text
 
 
 def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
-    """Run a stream under a live table; Ctrl-C ends it, and a second one at once."""
+    """Run a stream with a live table; Ctrl-C ends it, and a second Ctrl-C ends it at once."""
     from rich.live import Live
 
     def draw() -> Table:
         return table(runner.stats, title=title, rows_per_s=rows_per_s)
 
     runner.start()
-    # Where nobody looks (a pipe, a file) only the final state is printed.
+    # To a pipe or a file, only the final state is printed.
     console = screen.Screen()
     with Live(draw(), console=console, auto_refresh=False) as live:
         try:
@@ -132,24 +132,20 @@ def _watch(runner: Runner, *, title: str, rows_per_s: float) -> StreamStats:
                 live.update(draw(), refresh=console.is_terminal)
                 time.sleep(1 / _LOOKS_A_S)
         except KeyboardInterrupt:
-            runner.give_up()  # what went wrong is told after the table
-        stats = _result(runner)
+            runner.give_up()  # errors are shown after the table
+        with suppress(Exception):
+            runner.wait()
+        stats = runner.stats
         live.update(table(stats, title=title, rows_per_s=rows_per_s), refresh=console.is_terminal)
     return stats
 
 
-def _result(runner: Runner) -> StreamStats:
-    with suppress(Exception):
-        runner.wait()
-    return runner.stats
-
-
 def table(stats: StreamStats, *, title: str, rows_per_s: float) -> Table:
-    """How a stream goes, as a table.
+    """The progress of a stream, as a table.
 
     Parameters
     ----------
-    rows_per_s : that should come, faults of the delivery left out
+    rows_per_s : the expected rate, without delivery faults
     """
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Standard output and error as they are elsewhere: any encoding, and a reader that may go."""
+"""Standard output and error in any encoding, and with a reader that may stop reading."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from typing import Any
 
 _SPELLED = {"✓": "+", "✗": "x", "×": "x", "→": "->", "…": "...", "—": "-", "−": "-", "°": "deg "}
-"""What stands for the characters that we write ourselves where an encoding has none of them."""
+"""Replacements of our own non-ASCII characters, for encodings that lack them."""
 
 
 def spell_out() -> None:
-    """Let no text fail on the encodings of standard output and error: what they lack is spelled."""
+    """Replace characters that the encodings of standard output and error lack."""
     codecs.register_error("iotdb_frames.spelled", _spelled)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -27,9 +27,9 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def let_go(stream: Any) -> None:
-    """Write to nowhere from now on, as nobody reads the stream; what is done there goes on.
+    """Discard further output of a stream that has no reader any more.
 
-    Python would end with an error when it closes the stream with what is still in its buffer.
+    Otherwise Python would end with an error when it flushes the buffer on closing the stream.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

@@ -24,9 +24,7 @@ def write(
         str, typer.Option("--target", "-t", help="root.plant.press1, or database.table.")
     ],
     url: screen.Url = None,
-    time: Annotated[
-        str | None, columns.column(help="The times. Without it they are looked for.")
-    ] = None,
+    time: columns.Time = None,
     time_unit: columns.TimeUnit = None,
     device: columns.Device = None,
     tag: columns.Tag = None,
@@ -48,16 +46,16 @@ def write(
     chunk: columns.Chunk = "4MiB",
     keep_nan: columns.KeepNan = False,
     duplicates: Annotated[
-        str, columns.how(help="Rows of one (device, time): merge, last, first, raise.")
+        str, columns.how(help="Rows of the same device and time: merge, last, first, raise.")
     ] = "merge",
     replace: Annotated[
-        bool, columns.how("--replace", help="Delete the columns in the file's time range first.")
+        bool, columns.how("--replace", help="First delete the columns in the file's time range.")
     ] = False,
     lossy: columns.Lossy = False,
     dead_letter: Annotated[
         Path | None,
         columns.how(
-            help="Parquet file for refused rows. Without it the first one ends the write.",
+            help="Parquet file for refused rows. Without it, the first one ends the write.",
             dir_okay=False,
             show_default=False,
         ),
@@ -67,10 +65,11 @@ def write(
         bool, columns.how("--dry-run", help="Show what would be done. Nothing is sent.")
     ] = False,
 ) -> None:
-    """Write a file. `backfill` reads it the same way, takes many of them, and resumes.
+    """Write a file. `backfill` reads files the same way, takes many of them, and resumes.
 
-    A file below 64 MB is checked whole before the first byte is sent. A larger one goes piece by
-    piece, in little memory; with --replace, or --duplicates other than merge, it is read whole.
+    A file below 64 MB is checked completely before the first byte is sent. A larger one is sent in
+    pieces, using little memory; with --replace, or --duplicates other than merge, all of it is read
+    first.
     """
     from iotdb_frames.client.connection import resolve_connection
     from iotdb_frames.codec.names import parse_target

@@ -1,4 +1,4 @@
-"""A real IoTDB on this machine, from `pip` alone: found or fetched, started, surely stopped."""
+"""A real IoTDB on this machine, from `pip` alone: downloaded, started and reliably stopped."""
 
 from iotdb_frames.server.local import LocalServer
 from iotdb_frames.server.shared import (

@@ -1,7 +1,7 @@
-"""What a local server is started with: its properties, its log set-up and the java command line.
+"""A local server's configuration: its properties, its logging and the java command line.
 
-IoTDB's own scripts size their heaps for a server of its own (5.8 and 9.6 GB were seen); a laptop
-spares a tenth of that. Source: conf/ and sbin/ of IoTDB 2.0.10, tried on a live one.
+IoTDB's own scripts size the heaps for a dedicated machine (5.8 and 9.6 GB were seen); a laptop can
+spare a tenth of that. Source: conf/ and sbin/ of IoTDB 2.0.10, tried on a live one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PORT_NAMES = (
 )
 
 SchemaLog = Literal["simple", "ratis"]
-"""How a server logs its schema: in a plain file for each database, or in a Raft log of one member,
-whose buffers take 10 MB for each. IoTDB cannot change it later."""
+"""How a server logs its schema: in a plain file per database, or in a Raft log with one member,
+whose buffers take 10 MB per database. IoTDB cannot change it later."""
 
 _FIXED = {
     "cluster_name": "iotdb-frames",
@@ -37,16 +37,16 @@ _FIXED = {
     "dn_rpc_address": "127.0.0.1",
     "schema_replication_factor": "1",
     "data_replication_factor": "1",
-    # one region a database, and its leader known within a tenth of a second: the first insert
-    # into a new server comes after 3.1 s and not after 4.1
+    # One region per database, whose leader is known within 0.1 s: the first insert into a new
+    # server succeeds after 3.1 s instead of 4.1 s.
     "series_slot_num": "1",
     "default_data_region_group_num_per_database": "1",
     "heartbeat_interval_in_ms": "100",
     "dn_join_cluster_retry_interval_ms": "100",
     "wal_buffer_size_in_byte": str(1 << 20),
     # A query is refused (719) by an estimate of its memory: a page per series, a buffer per sort.
-    # With small ones, and half of the memory for queries given to their operators, 3,000 columns
-    # and a handful of clients fit a heap of 1 GiB. Consensus and pipes have nothing to do here.
+    # With small ones, and half of the query memory given to operators, 3,000 columns and a few
+    # clients fit into a heap of 1 GiB. Consensus and pipes are hardly used here.
     "page_size_in_byte": str(16 << 10),
     "sort_buffer_size_in_bytes": str(8 << 20),
     "datanode_memory_proportion": "6:8:2:1:1:2",
@@ -56,7 +56,7 @@ _FIXED = {
     "cn_selector_thread_nums_of_client_manager": "1",
     "dn_selector_thread_nums_of_client_manager": "1",
     "load_active_listening_enable": "false",
-    # by default a server turns read-only when 5 % of the disk are left, which is 50 GB of a laptop
+    # By default a server turns read-only when 5 % of the disk are left, 50 GB of a 1 TB disk.
     "disk_space_warning_threshold": "0.001",
 }
 
@@ -66,7 +66,7 @@ _SCHEMA_LOGS: Mapping[SchemaLog, Mapping[str, str]] = {
             "org.apache.iotdb.consensus.simple.SimpleConsensus"
         )
     },
-    # What the server logs of new series in one request must fit the buffer.
+    # The log entry of all new series of a request must fit into the buffer.
     "ratis": {"schema_region_ratis_log_appender_buffer_size_max": str(8 << 20)},
 }
 
@@ -97,10 +97,10 @@ _OPENED = ("util.concurrent", "lang", "util", "nio", "io", "net")
 
 
 def free_ports(n_ports: int, *, avoid: Collection[int] = ()) -> tuple[int, ...]:
-    """Loopback ports that nobody listens on now, each a different one and none of `avoid`.
+    """Distinct loopback ports that are free now, and not in `avoid`.
 
-    From below the range that systems take ports of outgoing connections from, so that they are
-    still free at the next start.
+    They are below the range that systems use for outgoing connections, so that they are still free
+    at the next start.
     """
     found: set[int] = set()
     for _ in range(1000):
@@ -113,9 +113,9 @@ def free_ports(n_ports: int, *, avoid: Collection[int] = ()) -> tuple[int, ...]:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on a loopback port."""
+    """Whether no process listens on a loopback port."""
     with socket.socket() as sock:
-        if os.name != "nt":  # there it means something else; here it lets a port in TIME_WAIT be
+        if os.name != "nt":  # on Windows it means something else; here it permits TIME_WAIT
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(("127.0.0.1", port))
@@ -168,8 +168,8 @@ def java_command(
 ) -> list[str]:
     """The command line of a JVM that runs both nodes on the data in `directory`.
 
-    keeps_data : close the data in order when the owner is gone, rather than end at once
-    node : run this one only
+    keeps_data : close the data cleanly when the owner is gone, instead of ending at once
+    node : run only this one
     """
     conf, logs = directory / "conf", directory / "logs"
     command = [
@@ -187,7 +187,7 @@ def java_command(
         f"-Djava.io.tmpdir={directory / 'tmp'}",
         f"-Dlogback.configurationFile={conf / 'logback.xml'}",
     ]
-    if java.major >= 24:  # Netty, LZ4 and Zstd load native code: no warning about it on stderr
+    if java.major >= 24:  # without warnings on stderr that Netty, LZ4 and Zstd load native code
         command += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
     for name, place in (("HOME", directory), ("DATA_HOME", directory), ("CONF", conf)):
         command += [f"-DIOTDB_{name}={place}", f"-DCONFIGNODE_{name}={place}"]

@@ -1,9 +1,9 @@
-"""A server's directory: who uses it, what it was made with, its ports and its password.
+"""A server's directory: its lock, its fixed settings, its ports and its password.
 
-lock                 held as long as a server runs on it
-iotdb-frames.json    version, precision, ports and schema log; some IoTDB cannot change later
+lock                 held while a server runs on it
+iotdb-frames.json    version, precision, ports and schema log; some cannot be changed later
 password             of `root`; mode 0600
-conf/ logs/ tmp/     written anew at each start, but for the logs
+conf/ logs/ tmp/     rewritten at each start, except the logs
 data/                IoTDB's own
 """
 
@@ -28,7 +28,7 @@ from iotdb_frames.server.processes import ProcessIdentity
 LEAST_FREE_BYTES = 256 << 20
 _PREDECESSOR_LIMIT_S = 5.0
 _NO_DATA = {"lock", "start.lock", "keeper.log"}
-INITIAL_PASSWORD = "root"  # noqa: S105 - of every new IoTDB, replaced before anyone gets to know it
+INITIAL_PASSWORD = "root"  # noqa: S105 - of every new IoTDB, replaced before it is used
 _PREFIX = "iotdb-frames-"
 
 
@@ -37,11 +37,11 @@ class DataDir:
 
     Parameters
     ----------
-    path : of the directory, made where it is not there; None makes a temporary one
+    path : of the directory, created if it does not exist; None creates a temporary one
 
     Raises
     ------
-    LaunchError : not writable, no room on the disk, in use, or not one of ours.
+    LaunchError : not writable, disk full, in use, or not made by a local server.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -61,7 +61,7 @@ class DataDir:
         except OSError as exc:
             raise LaunchError(
                 f"the data directory cannot be used: {exc}",
-                hint="name a directory that you may write to",
+                hint="choose a directory that you can write to",
             ) from exc
         try:
             self._check()
@@ -81,13 +81,13 @@ class DataDir:
         elif {entry.name for entry in self.path.iterdir()} - _NO_DATA:
             raise LaunchError(
                 f"{self.path} is not empty and was not made by a local server",
-                hint="name an empty or a new directory",
+                hint="choose an empty or new directory",
             )
         free = shutil.disk_usage(self.path).free
         if free < LEAST_FREE_BYTES:
             raise LaunchError(
                 f"only {free >> 20} MiB are free on the disk of {self.path}",
-                hint=f"make room for {LEAST_FREE_BYTES >> 20} MiB, or name another directory",
+                hint=f"free {LEAST_FREE_BYTES >> 20} MiB, or choose another directory",
             )
 
     def settle(
@@ -104,13 +104,13 @@ class DataDir:
 
         Returns
         -------
-        port by name of its setting
+        port by setting name
         """
         made = self.meta
         if made and _as_numbers(made["version"]) > _as_numbers(version):
             raise LaunchError(
-                f"the data in {self.path} is of IoTDB {made['version']}, newer than {version}",
-                hint=f"start version {made['version']} or newer on it",
+                f"the data in {self.path} is from IoTDB {made['version']}, newer than {version}",
+                hint=f"start it with version {made['version']} or newer",
             )
         if made and made["timestamp_precision"] != timestamp_precision:
             raise LaunchError(
@@ -122,8 +122,13 @@ class DataDir:
         else:
             chosen = free_ports(len(PORT_NAMES), avoid=() if port is None else (port,))
             ports = dict(zip(PORT_NAMES, chosen, strict=True))
-        self._await_predecessor()
-        # clients find the server anew at each start, but its nodes know each other by port forever
+        if "process" in self.meta:
+            # A JVM whose owner was killed closes its data by itself. It first writes out what is in
+            # memory, which is what matters, and then takes 6 to 39 s to shut down.
+            before = ProcessIdentity(**self.meta["process"])
+            if not before.wait_gone(timeout_s=_PREDECESSOR_LIMIT_S):
+                before.kill()
+        # Clients look up the port at each start, but the nodes know each other by port forever.
         others = {name: n for name, n in ports.items() if name != "dn_rpc_port"}
         if port is not None or not is_free(ports["dn_rpc_port"]):
             ports["dn_rpc_port"] = free_ports(1, avoid=others.values())[0] if port is None else port
@@ -131,8 +136,8 @@ class DataDir:
         taken += [n for n in others.values() if n == port]
         if taken:
             raise LaunchError(
-                f"port {taken[0]} on 127.0.0.1 is taken by another program",
-                hint="leave `port` out and a free one is chosen"
+                f"port {taken[0]} on 127.0.0.1 is used by another program",
+                hint="omit `port`, and a free one is chosen"
                 if port in taken
                 else f"the data in {self.path} is bound to it; end that program and start again",
             )
@@ -147,34 +152,26 @@ class DataDir:
         return ports
 
     def remember_process(self, pid: int) -> None:
-        """Note who runs on the data, for the next start to wait for."""
+        """Record the process that runs on the data, so that the next start waits for its end."""
         self._write_meta(**{**self.meta, "process": vars(ProcessIdentity.of(pid))})
-
-    def _await_predecessor(self) -> None:
-        # a JVM whose owner was killed closes its data by itself; the part that matters, writing out
-        # what it holds, comes first, and then it says goodbye to itself for 6 to 39 s
-        if "process" in self.meta:
-            before = ProcessIdentity(**self.meta["process"])
-            if not before.wait_gone(timeout_s=_PREDECESSOR_LIMIT_S):
-                before.kill()
 
     def _write_meta(self, **meta: Any) -> None:
         self.meta = meta
         write_private(self.path / "iotdb-frames.json", json.dumps(meta, indent=2))
 
     def forget_ports(self) -> None:
-        """Choose other ports at the next start; only while no data was made with these."""
+        """Choose other ports at the next start; only while there is no data with these."""
         self.meta = {}
         shutil.rmtree(self.path / "data", ignore_errors=True)
 
     @property
     def timestamp_precision(self) -> str:
-        """What the data was made with; "ms" where there is none yet."""
+        """Of the data; "ms" if there is none yet."""
         return str(self.meta.get("timestamp_precision", "ms"))
 
     @property
     def schema_log(self) -> SchemaLog:
-        """How the data logs its schema; directories older than this note do so by "ratis"."""
+        """How the data logs its schema; directories without this entry use "ratis"."""
         return "simple" if self.meta.get("schema_log") == "simple" else "ratis"
 
     @property
@@ -183,14 +180,14 @@ class DataDir:
         return (self.path / "data").exists()
 
     def password(self) -> Secret:
-        """The password of `root`, made up and written down before the server is told."""
+        """The password of `root`, generated and saved before it is set on the server."""
         file = self.path / "password"
         if not file.exists():
             write_private(file, secrets.token_hex(12))
         return Secret(file.read_text("ascii").strip())
 
     def close(self) -> None:
-        """Let the directory go; a temporary one is deleted."""
+        """Release the directory; a temporary one is deleted."""
         if self.is_temporary:
             for _ in range(20):  # a killed JVM's last writes
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -201,7 +198,7 @@ class DataDir:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     with suppress(FileNotFoundError):
         part.unlink()

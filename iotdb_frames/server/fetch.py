@@ -1,8 +1,8 @@
 """Download IoTDB's zip artifacts, check them, unpack them.
 
-`jgo` knows where Maven artifacts are; this module adds what an unattended download of 186 MB needs:
-the size said before and a bar during it, a checksum that counts, and an unpacking that cannot leave
-its folder.
+`jgo` resolves Maven artifacts; this module adds what an unattended download of 186 MB needs: its
+size beforehand and a progress bar, a checksum that is enforced, and unpacking that cannot leave its
+folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHA256 = {
     ),
     "iotdb-server-2.0.10.zip": ("5d4a333c91e63c102097c7a8755f0c990c6b95fe640d759b3d714751a28cf79a"),
 }
-"""Of the files this package was tested with."""
+"""Of the files that this package was tested with."""
 
 MAX_UNZIPPED_BYTES = 2 << 30
 _OFFLINE_HINT = (
@@ -36,8 +36,8 @@ _OFFLINE_HINT = (
     "with a mirror, set IOTDB_FRAMES_MAVEN_MIRROR to its URL"
 )
 _TLS_HINT = (
-    "this network signs connections with a certificate of its own: set REQUESTS_CA_BUNDLE to the "
-    "file of its CA, or set IOTDB_HOME to an unpacked IoTDB"
+    "if this network re-signs TLS connections, set REQUESTS_CA_BUNDLE to the file of its CA; "
+    "or set IOTDB_HOME to an unpacked IoTDB"
 )
 
 
@@ -47,18 +47,18 @@ def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
     Parameters
     ----------
     artifact, version : e.g. ``iotdb-server``, ``2.0.10``
-    into : directory for it, laid out as a Maven repository; a checked file that is there is taken
+    into : directory for it, laid out as a Maven repository; a valid file in it is used
 
     Raises
     ------
-    LaunchError : not found, no network, or not the file it should be.
+    LaunchError : not found, no network, or a wrong checksum.
     MissingExtraError : `jgo` is not installed.
     """
     try:
         import jgo.maven
         import requests
     except ImportError as exc:
-        raise missing_extra("server", "fetching IoTDB") from exc
+        raise missing_extra("server", "downloading IoTDB") from exc
     resolver = jgo.maven.PythonResolver(progress_callback=_progress)
     context = jgo.maven.MavenContext(
         resolver=resolver, repo_cache=into, remote_repos=_repositories(), timeout=30
@@ -68,24 +68,24 @@ def fetch_zip(artifact: str, version: str, *, into: Path) -> Path:
         is_right = _checksum(component, f"{artifact}-{version}.zip")
         zip_artifact = component.artifact(packaging="zip")
         file = into.joinpath(*GROUP.split("."), artifact, version, f"{artifact}-{version}.zip")
-        if file.exists() and is_right(file):  # whole, from a run that failed later
+        if file.exists() and is_right(file):  # from a run that failed later
             return file
         file.unlink(missing_ok=True)
         file = zip_artifact.resolve()
     except (requests.RequestException, RuntimeError, OSError) as exc:
         if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
-            raise  # of the disk, not of the network
+            raise  # a disk error, not a network error
+        reason = (str(exc).splitlines() or [type(exc).__name__])[0][:300]
         raise LaunchError(
-            f"{artifact} {version} could not be downloaded: {_first_line(exc)}",
+            f"{artifact} {version} could not be downloaded: {reason}",
             hint=_TLS_HINT if isinstance(exc, requests.exceptions.SSLError) else _OFFLINE_HINT,
         ) from exc
     if not is_right(file):
         n_bytes = file.stat().st_size
         file.unlink()
         raise LaunchError(
-            f"the download of {file.name} ({n_bytes:,} bytes) is not the file it should be: "
-            "its checksum is another",
-            hint="try again; if it happens again, a proxy or mirror on the way changes files",
+            f"the download of {file.name} ({n_bytes:,} bytes) has a wrong checksum",
+            hint="try again; if it persists, a proxy or mirror on the way alters files",
         )
     return file
 
@@ -95,14 +95,16 @@ def unzip(archive: Path, *, into: Path) -> None:
 
     Raises
     ------
-    LaunchError : the archive holds one of these, or is not a zip file.
+    LaunchError : the archive contains one of these, or is not a zip file.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
             for member in members:
                 if _is_unsafe(member):
-                    raise LaunchError(f"{archive.name} holds an unsafe path: {member.filename!r}")
+                    raise LaunchError(
+                        f"{archive.name} contains an unsafe path: {member.filename!r}"
+                    )
             if sum(member.file_size for member in members) > MAX_UNZIPPED_BYTES:
                 raise LaunchError(
                     f"{archive.name} unpacks to more than {MAX_UNZIPPED_BYTES:,} bytes"
@@ -135,7 +137,7 @@ def _is_unsafe(member: zipfile.ZipInfo) -> bool:
 
 
 def _checksum(component: Any, name: str) -> Callable[[Path], bool]:
-    """What tells the right file: our pinned SHA-256, else the repository's own checksum."""
+    """A check of the file: our pinned SHA-256, otherwise the repository's checksum."""
     if name in SHA256:
         return lambda file: _digest(file, "sha256") == SHA256[name]
     for kind in ("sha512", "sha1"):
@@ -145,7 +147,7 @@ def _checksum(component: Any, name: str) -> Callable[[Path], bool]:
             continue
         expected = text.split()[0].lower() if text.split() else ""
         return lambda file, kind=kind, expected=expected: _digest(file, kind) == expected  # type: ignore[misc]
-    raise RuntimeError("the repository has no such version, or no checksum of it")
+    raise RuntimeError("the repository has no such version, or no checksum for it")
 
 
 def _digest(file: Path, kind: str) -> str:
@@ -154,7 +156,7 @@ def _digest(file: Path, kind: str) -> str:
 
 
 def _repositories() -> dict[str, str] | None:
-    """Where to ask; None leaves it to jgo."""
+    """Maven repositories to use; None: jgo's default."""
     mirror = os.environ.get("IOTDB_FRAMES_MAVEN_MIRROR") or _maven_mirror()
     if mirror:
         return {"mirror": mirror.rstrip("/")}
@@ -164,7 +166,7 @@ def _repositories() -> dict[str, str] | None:
 
 
 def _maven_mirror() -> str | None:
-    """The mirror that Maven's user settings name for its default repository."""
+    """The mirror of the default repository in Maven's user settings."""
     try:
         settings = ElementTree.parse(Path.home() / ".m2" / "settings.xml")  # noqa: S314 - the user's own file
     except (OSError, ElementTree.ParseError, RuntimeError):
@@ -181,12 +183,8 @@ def _maven_mirror() -> str | None:
 def _progress(name: str, n_bytes: int) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
-    sys.stderr.write(f"Fetching {name}, {n_bytes / 1e6:.0f} MB, kept for later\n")
+    sys.stderr.write(f"Downloading {name} ({n_bytes / 1e6:.0f} MB), once\n")
     with tqdm(
         total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5, leave=False
     ) as bar:
         yield bar.update
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0][:300]

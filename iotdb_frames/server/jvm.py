@@ -1,4 +1,4 @@
-"""One JVM as a child process, ended for certain."""
+"""A JVM as a child process that reliably ends with its parent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 class Jvm:
-    """A running JVM whose standard input is a pipe from here: it ends when that closes.
+    """A running JVM whose standard input is a pipe from this process: it ends when that closes.
 
     Parameters
     ----------
     command : its command line
-    directory : its working directory; ``logs/jvm.log`` there takes what it prints
+    directory : its working directory; its output goes to ``logs/jvm.log`` there
 
     Raises
     ------
@@ -26,7 +26,7 @@ class Jvm:
         own_session = (
             {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
             if os.name == "nt"
-            # what it writes is its owner's, its settings too when it writes them anew
+            # its files are private, including the settings it rewrites
             else {"start_new_session": True, "umask": 0o077}
         )
         with (directory / "logs" / "jvm.log").open("wb") as log:
@@ -36,7 +36,7 @@ class Jvm:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # paths in any script are read as UTF-8, and errors are said in English
+                # paths are read as UTF-8, and errors are in English
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
                 **own_session,
             )
@@ -52,7 +52,7 @@ class Jvm:
         return self._process.poll()
 
     def terminate(self, *, timeout_s: float) -> bool:
-        """Ask it to end in order; whether it did within `timeout_s` seconds."""
+        """Ask it to shut down; whether it did within `timeout_s` seconds."""
         self._process.terminate()
         try:
             self._process.wait(timeout_s)
@@ -61,7 +61,7 @@ class Jvm:
         return True
 
     def kill(self) -> None:
-        """End it now, as a crash would."""
+        """End it at once, as a crash would."""
         self._process.kill()
         self._process.wait()
         with suppress(OSError):

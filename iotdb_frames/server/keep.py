@@ -1,4 +1,4 @@
-"""The keeper's side of a shared server: start it, watch it, end it when nobody uses it."""
+"""The keeper of a shared server: it starts the server, watches it, and ends it when unused."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _POLL_S, _CLIENTS_POLL_S = 0.25, 15.0
 
 
 def keep(place: Path) -> None:
-    """The keeper: run a server on `place` until nobody uses it or its state file is removed.
+    """Run a server on `place` until it is unused or its state file is removed.
 
-    Prints one line of JSON once the server is ready, or why it is not.
+    Prints one line of JSON: once the server is ready, or why it could not start.
     """
     try:
         server = LocalServer(place).start()
@@ -37,13 +37,13 @@ def keep(place: Path) -> None:
 
 
 def announce(place: Path, server: LocalServer) -> None:
-    """Tell the other processes that this one keeps the server of `place`."""
+    """Publish to other processes that this one runs the server of `place`."""
     keeper = ProcessIdentity.of(os.getpid())
     SharedState(keeper=keeper, port=server.port, version=server.version).write(place)
 
 
 def attend(place: Path, server: LocalServer, *, limit_s: float) -> None:
-    """Return when the state file is gone, the server ended, or after `limit_s` unused seconds."""
+    """Return once the state file is gone, the server ended, or it was unused for `limit_s`."""
     try:
         _watch(place, server, limit_s)
     finally:
@@ -85,4 +85,4 @@ def idle_limit_s() -> float:
 def _say(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-    os.close(1)  # what started us waits no longer
+    os.close(1)  # the process that started this one stops waiting

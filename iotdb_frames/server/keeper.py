@@ -1,7 +1,7 @@
 """The process beside a shared server, started as a script: ``python keeper.py DIRECTORY``.
 
-It sits there for hours, so it must be small: the package is entered without running its
-``__init__``, which loads pandas and pyarrow (20 MB against 130).
+It runs for hours, so it must be small: the package is imported without its ``__init__``, which
+loads pandas and pyarrow (20 MB instead of 130).
 """
 
 from __future__ import annotations

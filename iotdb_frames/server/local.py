@@ -1,8 +1,8 @@
 """`LocalServer`: a real IoTDB that belongs to this process.
 
-One JVM runs ConfigNode and DataNode. It sits in a session of its own, so that a Ctrl-C meant for
-the notebook does not reach it, and ends when the pipe to its standard input closes, which the
-operating system does whatever happens to this process.
+One JVM runs ConfigNode and DataNode. It is in a process session of its own, so that a Ctrl-C meant
+for the notebook does not reach it, and it ends when the pipe to its standard input closes, which
+the operating system does whatever happens to this process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from iotdb_frames.display.card import Card
 from iotdb_frames.errors import LaunchError, OptionsError
@@ -29,15 +29,17 @@ from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.server.owned import Owned
 from iotdb_frames.wire.answers import SUCCESS
 
+T = TypeVar("T")
+
 _POLL_S = 0.02
-_PROBE_LIMIT_S = 5.0  # a stranger that took the port may listen and never answer
+_PROBE_LIMIT_S = 5.0  # another program that took the port may never answer
 _LOG_LOOK_S = 0.5
 _ARGUMENTS = ("wal_mode", "timestamp_precision")
 _FIRST_STATEMENT = "SHOW VERSION"
 
 
 class LocalServer:
-    """A real IoTDB on this machine that lives no longer than this process.
+    """A real IoTDB on this machine that ends with this process at the latest.
 
     ::
 
@@ -46,23 +48,24 @@ class LocalServer:
 
     Parameters
     ----------
-    data_dir : directory to keep the data in; None makes a temporary one that goes with the server
-    version : of IoTDB; None takes what ``IOTDB_HOME`` holds, else the version this package ships
-    durable : acknowledge a write only when it is on the disk (``wal_mode=SYNC``). Otherwise the
-        last moments before a crash may be lost.
-    timestamp_precision : "ms", "us" or "ns"; fixed by the first start on a directory. None takes
-        what it was made with, "ms" for a new one
+    data_dir : directory to keep the data in; None creates a temporary one, deleted with the server
+    version : of IoTDB; None uses that of ``IOTDB_HOME``, otherwise the version this package was
+        tested with
+    durable : acknowledge a write only once it is on disk (``wal_mode=SYNC``). Otherwise the last
+        moments before a crash may be lost.
+    timestamp_precision : "ms", "us" or "ns"; fixed by the first start on a directory. None keeps
+        that of the directory, "ms" for a new one
     port : of the client RPC on 127.0.0.1; None chooses a free one
-    properties : more lines for ``iotdb-system.properties``
-    heap, direct_memory : upper bounds of the JVM's memory, e.g. ``"1GiB"``; it starts with 64 MB
-    start_timeout_s : how long a start may take, in seconds, download excluded
-    stop_timeout_s : how long a server with kept data may take to write it out at the end, in
-        seconds, before it is killed
+    properties : more settings for ``iotdb-system.properties``
+    heap, direct_memory : upper limits of the JVM's memory, e.g. ``"1GiB"``; it starts with 64 MB
+    start_timeout_s : how long a start may take, in seconds, without the download
+    stop_timeout_s : how long a server with kept data may take to flush it at the end, in seconds,
+        before it is killed
 
     Raises
     ------
-    LaunchError : with the server's last words, when it cannot be found, fetched or started.
-    MissingExtraError : the extra ``[server]`` is needed and not installed.
+    LaunchError : with the end of the server's log; it cannot be found, downloaded or started.
+    MissingExtraError : the extra ``[server]`` is required and not installed.
     OptionsError : an invalid argument.
     """
 
@@ -81,7 +84,9 @@ class LocalServer:
         stop_timeout_s: float = 30.0,
     ) -> None:
         if timestamp_precision not in (None, "ms", "us", "ns"):
-            raise OptionsError(f"timestamp_precision={timestamp_precision!r}; there are ms, us, ns")
+            raise OptionsError(
+                f"timestamp_precision={timestamp_precision!r} is not one of 'ms', 'us', 'ns'"
+            )
         if port is not None and not 0 < port < 65536:
             raise OptionsError(f"port={port} is not a valid port")
         self._properties = {name: str(value) for name, value in (properties or {}).items()}
@@ -90,8 +95,8 @@ class LocalServer:
         own = sorted({*PORT_NAMES, *_ARGUMENTS} & set(self._properties))
         if own:
             raise OptionsError(
-                f"{own[0]} is not a property to set here",
-                hint="there are the arguments port, durable and timestamp_precision",
+                f"{own[0]} cannot be set as a property",
+                hint="use the arguments port, durable and timestamp_precision",
             )
         self._has_tls = self._properties.get("enable_thrift_ssl", "").lower() == "true"
         self._given_dir = None if data_dir is None else Path(data_dir).expanduser()
@@ -106,11 +111,11 @@ class LocalServer:
         self._owned = Owned(stop_timeout_s)
         self._version: str | None = None
         self._options: ConnectionOptions | None = None
-        # at the end of the interpreter, or when nobody refers to this server any more
+        # at interpreter exit, or once this server is no longer referenced
         self._finalizer = weakref.finalize(self, self._owned.release)
 
     def start(self) -> LocalServer:
-        """Start it, and return when a login and a first statement have succeeded."""
+        """Start it; return once a login and a first statement have succeeded."""
         with self._guard:
             if self.is_running:
                 return self
@@ -125,18 +130,18 @@ class LocalServer:
             return self
 
     def stop(self) -> None:
-        """End it. Temporary data goes; kept data is closed in order, or after a limit killed."""
+        """End it: with kept data cleanly, unless that takes too long. Temporary data is deleted."""
         with self._guard:
             self._owned.release()
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL). Its data stays until `stop`, for another `start`."""
+        """Kill it, as in a crash (SIGKILL). Its data stays until `stop`, for another `start`."""
         with self._guard:
             if self._owned.jvm:
                 self._owned.jvm.kill()
 
     def restart(self) -> LocalServer:
-        """End it in order and start it again on the same data."""
+        """End it cleanly, and start it again on the same data."""
         with self._guard:
             self._owned.end(gently=True)
             return self.start()
@@ -163,24 +168,22 @@ class LocalServer:
             return Card("local server", "not running").html()
         kept = "temporary" if self._given_dir is None else str(self._given_dir)
         facts = [("IoTDB", self.version), ("process", str(self.pid)), ("data", kept)]
-        facts.append(("a write is acknowledged", "on the disk" if self._durable else "in memory"))
+        facts.append(("writes are acknowledged", "on disk" if self._durable else "in memory"))
         return Card("local server", self.url, "ok", facts).html()
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process is running."""
         return self._owned.jvm is not None and self._owned.jvm.exit_code is None
 
     @property
     def options(self) -> ConnectionOptions:
         """How to connect: host, port, user and password."""
-        if self._options is None:
-            raise LaunchError("the server has not been started", hint="use it as a context manager")
-        return self._options
+        return self._started(self._options)
 
     @property
     def url(self) -> str:
-        """Its address, without the password."""
+        """Its URL, without the password."""
         return self.options.url
 
     @property
@@ -191,29 +194,31 @@ class LocalServer:
     @property
     def pid(self) -> int:
         """Of its JVM."""
-        if self._owned.jvm is None:
-            raise LaunchError("the server has not been started", hint="use it as a context manager")
-        return self._owned.jvm.pid
+        return self._started(self._owned.jvm).pid
 
     @property
     def version(self) -> str:
         """Of IoTDB, e.g. ``2.0.10``."""
-        if self._version is None:
-            raise LaunchError("the server has not been started", hint="use it as a context manager")
-        return self._version
+        return self._started(self._version)
 
     @property
     def data_dir(self) -> Path:
-        """Where its data, logs and settings are."""
-        return self._owned.directory.path
+        """The directory of its data, logs and settings."""
+        return self._started(self._owned.directory).path
 
     def log_tail(self, n_lines: int = 30) -> str:
         """The last lines of its log."""
         return logs.read_tail(self.data_dir, n_lines=n_lines)
 
+    @staticmethod
+    def _started(value: T | None) -> T:
+        if value is None:
+            raise LaunchError("the server has not been started", hint="use it as a context manager")
+        return value
+
     def _launch(self, installation: Installation, java: Java) -> None:
-        """Start the JVM; once more on other ports where one was taken from under it."""
-        directory = self._owned.directory
+        """Start the JVM; once more, on other ports, if another program took one of them."""
+        directory = self._started(self._owned.directory)
         is_new = not directory.has_data
         try:
             self._launch_once(installation, java, directory)
@@ -229,7 +234,7 @@ class LocalServer:
             version=installation.version,
             timestamp_precision=self._precision or directory.timestamp_precision,
             port=self._wanted_port,
-            # A Raft log is synced once a request, a simple one for every new series.
+            # A Raft log is synced once per request, a simple one for every new series.
             schema_log="ratis" if self._durable else "simple",
         )
         write_config(
@@ -270,18 +275,18 @@ class LocalServer:
     def _wait_until_ready(self, port: int, password: str) -> None:
         now = time.monotonic()
         deadline, next_look = now + self._start_timeout_s, now + _LOG_LOOK_S
-        said = "nobody listened on its port"
+        said = "nothing was listening on its port"
         run = partial(probe.run_statement, tls=self._has_tls, timeout_s=_PROBE_LIMIT_S)
         while True:
             jvm = self._owned.jvm
             assert jvm is not None
             if jvm.exit_code is not None:
-                raise self._failure(f"the server ended as it started (exit code {jvm.exit_code})")
+                raise self._failure(f"the server ended while starting (exit code {jvm.exit_code})")
             now = time.monotonic()
             if now > next_look:
                 next_look = now + _LOG_LOOK_S
                 if logs.has_crashed(self.data_dir):
-                    raise self._failure("the server died of an exception as it started")
+                    raise self._failure("the server failed with an exception while starting")
             if now > deadline:
                 raise self._failure(
                     f"the server was not ready within {self._start_timeout_s:g} s: {said}"
@@ -290,7 +295,7 @@ class LocalServer:
                 code, said = run(port, password, sql=_FIRST_STATEMENT)
                 if code == SUCCESS:
                     return
-                if code in probe.WRONG_LOGIN:  # the first start: it has everyone's password
+                if code in probe.WRONG_LOGIN:  # the first start: it has the default password
                     sql = Secret(f"ALTER USER root SET PASSWORD '{password}'")
                     _, said = run(port, INITIAL_PASSWORD, sql=sql)
             except OSError as exc:
@@ -305,4 +310,4 @@ class LocalServer:
 
 
 class _PortLostError(LaunchError):
-    """A port was taken between our look and the server's."""
+    """A port was taken after we found it free."""

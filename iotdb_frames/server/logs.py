@@ -1,4 +1,4 @@
-"""What a server's logs say, and what it means when it does not start."""
+"""A server's logs, and what they say about a failed start."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 _PORT_TAKEN = "port"
 _CAUSES = (
     (r"Address already in use", _PORT_TAKEN),
-    (r"No space left on device", "make room on the disk, or name another directory"),
+    (r"No space left on device", "free space on the disk, or choose another directory"),
     (
         r"OutOfMemoryError|Could not reserve enough space|[Tt]oo small.{0,40}heap|GC overhead",
         'it has too little memory; give it more, e.g. heap="2GiB"',
     ),
     (r"UnsupportedClassVersionError", "it needs a newer Java; set JAVA_HOME to one"),
-    (r"Permission denied|AccessDeniedException", "name a directory that you may write to"),
+    (r"Permission denied|AccessDeniedException", "choose a directory that you can write to"),
     (
         r"Could not find or load main class|ClassNotFoundException|NoClassDefFoundError",
         "the installation is damaged: delete it from the cache, or repair IOTDB_HOME",
@@ -29,19 +29,19 @@ _CRASH = re.compile(
 
 
 def rotate(directory: Path) -> None:
-    """Put the log of the last run aside."""
+    """Set aside the log of the last run."""
     with suppress(FileNotFoundError):
         (directory / "logs" / "server.log").replace(directory / "logs" / "previous.log")
 
 
 def read_tail(directory: Path, *, n_lines: int) -> str:
-    """The last lines of what the JVM printed and of the server's log, oldest first."""
+    """The last lines of the JVM's output and the server's log, oldest first."""
     lines = _lines(directory, "jvm.log") + _lines(directory, "server.log")
     return "\n".join(lines[-n_lines:])
 
 
 def read_failure(directory: Path) -> str:
-    """Of a start that failed: what the JVM printed, the first errors and the last lines."""
+    """Of a failed start: the JVM's output, the first errors and the last lines."""
     printed, log = _lines(directory, "jvm.log"), _lines(directory, "server.log")
     errors: list[str] = []
     is_error = is_first = False
@@ -57,13 +57,13 @@ def read_failure(directory: Path) -> str:
 
 
 def has_crashed(directory: Path) -> bool:
-    """Whether one of the nodes died of an exception, which does not end the JVM."""
+    """Whether one of the nodes ended with an exception, which does not end the JVM."""
     lines = _lines(directory, "jvm.log") + _lines(directory, "server.log")
     return any(_CRASH.search(line) for line in lines)
 
 
 def cause_of(failure: str) -> tuple[bool, str | None]:
-    """(whether a port was taken, a hint) from the log of a start that failed."""
+    """(whether a port was in use, a hint) from the log of a failed start."""
     for pattern, hint in _CAUSES:
         if re.search(pattern, failure):
             return hint == _PORT_TAKEN, None if hint == _PORT_TAKEN else hint

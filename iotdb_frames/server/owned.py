@@ -1,4 +1,4 @@
-"""What must end with a server's owner: its JVM and its hold on the data directory."""
+"""What must end with a server's owner: its JVM, and its lock on the data directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from iotdb_frames.errors import LaunchError
 from iotdb_frames.server.datadir import DataDir
 from iotdb_frames.server.jvm import Jvm
 from iotdb_frames.wire.answers import SUCCESS
@@ -15,31 +14,24 @@ _GRACE_S = 1.0
 
 
 class Owned:
-    """What must end with a `LocalServer`; the finalizer refers to this and not to the server."""
+    """What must end with a `LocalServer`; the finalizer refers to this, not to the server."""
 
     def __init__(self, stop_timeout_s: float) -> None:
         self._stop_timeout_s = stop_timeout_s
         self._owner_pid = os.getpid()
-        self._directory: DataDir | None = None
+        self.directory: DataDir | None = None  # locked
         self.jvm: Jvm | None = None
-        # a statement on the running server, as `root`
+        # runs a statement on the server, as `root`
         self.run: Callable[..., tuple[int, str]] | None = None
 
-    @property
-    def directory(self) -> DataDir:
-        """The locked data directory."""
-        if self._directory is None:
-            raise LaunchError("the server has not been started", hint="use it as a context manager")
-        return self._directory
-
     def open(self, path: Path | None) -> None:
-        """Lock the data directory, or make a temporary one; it stays until `release`."""
+        """Lock the data directory, or create a temporary one, until `release`."""
         self._owner_pid = os.getpid()
-        if self._directory is None:
-            self._directory = DataDir(path)
+        if self.directory is None:
+            self.directory = DataDir(path)
 
     def end(self, *, gently: bool) -> None:
-        """End the JVM; gently, after it has written out its data."""
+        """End the JVM; gently: after it has flushed its data."""
         jvm, self.jvm = self.jvm, None
         if jvm is None:
             return
@@ -51,9 +43,9 @@ class Owned:
             jvm.kill()
 
     def _flush(self) -> bool:
-        """Have the server write out what it holds, after which nothing is lost by killing it.
+        """Have the server flush its data, after which nothing is lost by killing it.
 
-        Its own orderly end does that too, and then spends 6 to 39 s on saying goodbye to itself.
+        Its own shutdown does that, too, but then takes another 6 to 39 s.
         """
         if self.run is None:
             return False
@@ -64,10 +56,10 @@ class Owned:
         return code == SUCCESS
 
     def release(self, *, gently: bool = True) -> None:
-        """End the JVM and let the directory go, a temporary one for good."""
+        """End the JVM and release the directory; a temporary one is deleted."""
         if os.getpid() != self._owner_pid:
-            return  # a fork of the owner ends; the server is not its
-        directory, self._directory = self._directory, None
+            return  # a fork of the owner ends; the server is not its own
+        directory, self.directory = self.directory, None
         if directory is not None:
             try:
                 self.end(gently=gently and not directory.is_temporary)

@@ -1,4 +1,4 @@
-"""Whether a server of ours is ready: log in, run one statement."""
+"""Test whether our server is ready: log in and run one statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRONG_LOGIN = (801, 804)
 def run_statement(
     port: int, password: str, *, sql: str, tls: bool = False, timeout_s: float = 10.0
 ) -> tuple[int, str]:
-    """Log in to 127.0.0.1:`port` as `root` and run one statement whose rows, if any, are dropped.
+    """Log in to 127.0.0.1:`port` as `root` and run one statement, ignoring its rows.
 
     Returns
     -------
@@ -22,12 +22,12 @@ def run_statement(
 
     Raises
     ------
-    OSError : nobody answers there, or not as IoTDB does.
+    OSError : no IoTDB answers there.
     """
     options = ConnectionOptions(
         password=password, connect_timeout_s=timeout_s, timeout_s=timeout_s, tls=tls
     )
-    # Our own child on loopback; its certificate is the user's matter.
+    # Our own child on loopback; its certificate is up to the user.
     context = unverified_context() if tls else None
     try:
         session = Session("127.0.0.1", port, options=options, model="tree", context=context)

@@ -1,4 +1,4 @@
-"""Processes by their identity: a number alone may by now be another program's."""
+"""Processes by their identity: an id alone may belong to another program by now."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 from iotdb_frames.errors import missing_extra
 
-_CLOCK_SLACK_S = 2.0  # the start time is reckoned from the boot time, which clock corrections move
+_CLOCK_SLACK_S = 2.0  # the start time is relative to the boot time, which clock corrections move
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """A process: its number and when it started, in seconds since 1970."""
+    """A process: its id and its start, in seconds since 1970."""
 
     pid: int
     started: float
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
-        """That of a living process."""
+        """The identity of a running process."""
         return cls(pid=pid, started=_psutil().Process(pid).create_time())
 
     def is_alive(self) -> bool:
-        """Whether this very process lives, and no other took its number."""
+        """Whether this process is running, and its id was not reused."""
         psutil = _psutil()
         try:
             process = psutil.Process(self.pid)
@@ -34,7 +34,7 @@ class ProcessIdentity:
             return False
 
     def wait_gone(self, *, timeout_s: float) -> bool:
-        """Wait for its end; whether it came within `timeout_s` seconds."""
+        """Wait for its end; whether it ended within `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while self.is_alive():
             if time.monotonic() > deadline:
@@ -43,7 +43,7 @@ class ProcessIdentity:
         return True
 
     def kill(self) -> None:
-        """Kill it, where it is still itself."""
+        """Kill it, unless its id was reused."""
         psutil = _psutil()
         if self.is_alive():
             try:
@@ -54,7 +54,7 @@ class ProcessIdentity:
 
 
 def has_clients(pid: int, *, port: int) -> bool:
-    """Whether someone is connected to `port` of process `pid`; True where that cannot be told."""
+    """Whether any client is connected to `port` of process `pid`; True if unknown."""
     psutil = _psutil()
     try:
         connections = psutil.Process(pid).net_connections(kind="tcp")

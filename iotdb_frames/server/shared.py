@@ -1,10 +1,9 @@
-"""`local:`, the user's own server: one a directory, shared by every process that names it.
+"""`local:`, the user's own server: one per directory, shared by every process that names it.
 
-A keeper, a small process of its own, starts the server and stays beside it. What clients need is in
-the directory: ``server.json`` says where the server is, ``password`` who it lets in. Using the
-server touches ``server.json``; removing ``server.json`` asks the keeper to stop. So no signal is
-ever sent to a process that might be another's by now, and a state file that outlived its keeper
-does no harm.
+A keeper, a small process of its own, starts and watches the server. What clients need is in the
+directory: ``server.json`` has the address, ``password`` the password. Using the server touches
+``server.json``; removing ``server.json`` asks the keeper to stop. So no signal is sent to a process
+id that may have been reused, and a state file that outlives its keeper does no harm.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ _START_LIMIT_S, _STOP_LIMIT_S = 240.0, 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStatus:
-    """What runs on a directory.
+    """The server of a directory.
 
     Parameters
     ----------
-    directory : with the data
-    is_running : whether a server runs there
-    url, version, keeper : its address, IoTDB's version and the process that keeps it, or None
-    unused_s : seconds since a process named it last; clients still connected are not counted
+    directory : of the data
+    is_running : whether a server runs on it
+    url, version, keeper : its URL, IoTDB's version and the process that runs it, or None
+    unused_s : seconds since a process last looked it up; connected clients are not considered
     """
 
     directory: Path
@@ -55,30 +54,30 @@ class LocalStatus:
 
 
 def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionOptions:
-    """How to connect to the user's own server, which is started where it does not run.
+    """How to connect to the user's own server, which is started if it is not running.
 
     Parameters
     ----------
-    directory : with its data; None takes the user's data directory
+    directory : of its data; None: in the user's data directory
 
     Raises
     ------
     LaunchError : it cannot be started.
-    MissingExtraError : the extra ``[server]`` is needed and not installed.
+    MissingExtraError : the extra ``[server]`` is required and not installed.
     """
     place = place_of(directory)
     found = find_running(place)
     if found:
         return _options(place, found)
-    idle_limit_s()  # a wrong setting is better said here than by a process nobody watches
+    idle_limit_s()  # report an invalid setting here rather than in a background process
     find_java()
     find_installation()  # here, so that a download shows its progress
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
-            found = find_running(place)  # another process may have started it while we waited
+            found = find_running(place)  # another process may have started it meanwhile
             if not found:
-                stop_local(place)  # a keeper whose server died a moment ago
+                stop_local(place)  # a keeper whose server has just ended
                 _start_keeper(place)
                 found = find_running(place)
     except Locked as exc:
@@ -86,11 +85,11 @@ def ensure_local(directory: str | os.PathLike[str] | None = None) -> ConnectionO
     except OSError as exc:
         raise LaunchError(
             f"the data directory cannot be used: {exc}",
-            hint="name one that you may write to: local:///directory",
+            hint="choose one that you can write to: local:///directory",
         ) from exc
     if not found:
         raise LaunchError(
-            f"the server on {place} ended as soon as it had started",
+            f"the server on {place} ended right after its start",
             log_tail=_keeper_log(place),
         )
     return _options(place, found)
@@ -104,17 +103,17 @@ def serve_local(
 ) -> None:
     """Run the user's own server in this process, for every process that names it.
 
-    Returns after `stop_local`; it does not end for want of use.
+    Returns after `stop_local`; it never ends for being unused.
 
     Parameters
     ----------
-    directory : with its data; None takes the user's data directory
-    on_ready : called once it takes statements
+    directory : of its data; None: in the user's data directory
+    on_ready : called once it accepts statements
     options : of `LocalServer`
 
     Raises
     ------
-    LaunchError : one runs there already, it cannot be started, or it ended by itself.
+    LaunchError : one is running already, it cannot be started, or it ended by itself.
     """
     place = place_of(directory)
     try:
@@ -122,8 +121,8 @@ def serve_local(
         with hold(place / "start.lock", timeout_s=_START_LIMIT_S):
             if find_running(place, is_use=False):
                 raise LaunchError(
-                    f"a server runs on {place} already",
-                    hint='use it: iotf.use("local:"), or end it: iotdb-frames stop',
+                    f"a server is already running on {place}",
+                    hint='use it: iotf.use("local:"), or stop it: iotdb-frames stop',
                 )
             server = LocalServer(place, **options).start()
             announce(place, server)
@@ -137,7 +136,7 @@ def serve_local(
 
 
 def stop_local(directory: str | os.PathLike[str] | None = None) -> bool:
-    """Stop the user's own server and wait for its end; whether there was one. Its data stays.
+    """Stop the user's own server and wait for its end; whether it was running. Its data stays.
 
     Raises
     ------
@@ -158,7 +157,7 @@ def stop_local(directory: str | os.PathLike[str] | None = None) -> bool:
 
 
 def local_status(directory: str | os.PathLike[str] | None = None) -> LocalStatus:
-    """Whether the user's own server runs, and where; nothing is started."""
+    """Whether and where the user's own server is running; starts nothing."""
     place = place_of(directory)
     state = find_running(place, is_use=False)
     if state is None:
@@ -179,7 +178,7 @@ def _options(place: Path, state: SharedState) -> ConnectionOptions:
 
 
 def _start_keeper(place: Path) -> None:
-    """Start the keeper and wait for its one line."""
+    """Start the keeper and wait for its line of output."""
     own_session: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | 0x8}  # detached
         if os.name == "nt"
@@ -209,7 +208,7 @@ def _start_keeper(place: Path) -> None:
         keeper.kill()
         keeper.wait()
         raise
-    # it may outlive us; if it ends first, someone must take its exit status
+    # It may outlive this process; if it ends first, its exit status must be collected.
     threading.Thread(target=keeper.wait, name="iotdb-frames keeper", daemon=True).start()
 
 

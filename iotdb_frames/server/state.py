@@ -1,4 +1,4 @@
-"""What the processes that share a server know of it: ``server.json`` in its directory."""
+"""What processes share about a server: ``server.json`` in its directory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STATE_FILE = "server.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SharedState:
-    """Who keeps the server of a directory, and where it is.
+    """The keeper of a directory's server, and the server's address.
 
     Parameters
     ----------
-    keeper : the process beside it
+    keeper : the process that runs it
     port : of the client RPC on 127.0.0.1
     version : of IoTDB
     """
@@ -32,18 +32,18 @@ class SharedState:
     version: str
 
     def write(self, place: Path) -> None:
-        """Tell the other processes."""
+        """Publish it to other processes."""
         state = {**vars(self), "keeper": vars(self.keeper)}
         write_private(state_file(place), json.dumps(state))
 
 
 def state_file(place: Path) -> Path:
-    """The file; its modification time is that of the last use."""
+    """The file; its modification time is the time of the last use."""
     return place / _STATE_FILE
 
 
 def read_state(place: Path) -> SharedState | None:
-    """What the file says; None where there is none, or not a whole one."""
+    """The content of the file; None if there is none, or it is incomplete."""
     try:
         read = json.loads(state_file(place).read_text(encoding="utf-8"))
         return SharedState(
@@ -54,14 +54,14 @@ def read_state(place: Path) -> SharedState | None:
 
 
 def place_of(directory: str | os.PathLike[str] | None) -> Path:
-    """The directory that a caller means; None is the one in the user's data directory."""
+    """The directory as an absolute path; None: the one in the user's data directory."""
     if directory is None:
         return platformdirs.user_data_path("iotdb-frames") / "server"
     return Path(directory).expanduser().absolute()
 
 
 def find_running(place: Path, *, is_use: bool = True) -> SharedState | None:
-    """The state of a server that answers; looking counts as a use, so that it stays."""
+    """The state of a server that answers; by default this counts as a use, so that it stays."""
     state = read_state(place)
     if state is None or not state.keeper.is_alive():
         return None
