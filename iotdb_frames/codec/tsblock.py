@@ -141,15 +141,21 @@ def _to_table(
     )
 
 
+_NONE: Ints = np.empty(0, np.int64)
+
+
 @dataclass
 class _Column:
-    """Positions of one column's values; a cell is a row, or the only row of a run."""
+    """Positions of one column's values; a cell is a row, or the only row of a run.
+
+    is_run : by block; None where no block has a run
+    """
 
     encoding: int
     n_cells: Ints
     n_values: Ints
     values_at: Ints
-    is_run: Bools
+    is_run: Bools | None
     is_null: Bools | None
     text_at: Ints
     text_end: Ints
@@ -182,7 +188,9 @@ class _Walk:
         )
         encodings_at = starts + 8 + self.n_columns
         self._encodings = self.bytes[encodings_at[:, None] + np.arange(self.n_columns + 1)]
+        self._is_alike = (self._encodings == self._encodings[:1]).all(axis=0).tolist()
         self._cursor = encodings_at + self.n_columns + 1
+        self.n_total, self._n_most = int(self.n_rows.sum()), int(self.n_rows.max(initial=0))
 
     def check_growth(self, n_bytes: int, *, most: int = MOST_GROWTH) -> None:
         """Raise if the blocks would take an implausible `n_bytes` in memory."""
@@ -198,14 +206,18 @@ class _Walk:
         """Move over the time slot (-1) or a column."""
         if not self.n_rows.size:
             return None
-        at = self._cursor
-        encodings = self._encodings[:, slot + 1]
-        is_run = encodings == RUN_LENGTH
-        if is_run.any():
+        at, n_cells, is_run = self._cursor, self.n_rows, None
+        encoding = int(self._encodings[0, slot + 1])
+        if encoding == RUN_LENGTH or not self._is_alike[slot + 1]:
+            encodings = self._encodings[:, slot + 1]
+            is_run = encodings == RUN_LENGTH
             encodings = np.where(is_run, self.bytes[at], encodings)
-            at = at + is_run
-        n_cells = np.where(is_run, 1, self.n_rows)
-        self.check_growth(8 * int(n_cells.max()) * len(n_cells), most=64)  # all blocks padded
+            at, n_cells = at + is_run, np.where(is_run, 1, n_cells)
+            encoding = int(encodings[0])
+            if (encodings != encoding).any():
+                raise ValueError(f"unknown encodings {sorted(set(encodings.tolist()))}")
+        n_most = self._n_most if is_run is None else int(n_cells.max())
+        self.check_growth(8 * n_most * len(n_cells), most=64)  # all blocks padded
         has_nulls = self.bytes[at] != 0
         at = at + 1
         is_null, n_values = None, n_cells
@@ -218,16 +230,15 @@ class _Walk:
             first_cell = np.cumsum(n_cells) - n_cells
             n_values = n_cells - np.add.reduceat(is_null, first_cell, dtype=np.int64)
             at = bitmap_end
-        encoding = int(encodings[0])
-        if (encodings != encoding).any() or encoding not in (BITS, INT32, INT64, BINARY):
-            raise ValueError(f"unknown encodings {sorted(set(encodings.tolist()))}")
-        text_at = text_end = np.empty(0, np.int64)
+        text_at = text_end = _NONE
         if encoding == BITS:
             self._cursor = at + (n_cells + 7) // 8
         elif encoding == BINARY:
             text_at, text_end, self._cursor = find_texts(self.data, at, n_values)
-        else:
+        elif encoding in (INT32, INT64):
             self._cursor = at + n_values * (4 * encoding)
+        else:
+            raise ValueError(f"unknown encoding {encoding}")
         if not is_wanted:
             return None
         return _Column(encoding, n_cells, n_values, at, is_run, is_null, text_at, text_end)
@@ -243,7 +254,10 @@ class _Walk:
 
     def values(self, starts: Ints, counts: Ints, wire: str) -> npt.NDArray[Any]:
         """Values of one width from `counts` runs that begin at bytes `starts`, native order."""
-        out = np.empty(counts.sum(), np.dtype(wire).newbyteorder("="))
+        native = np.dtype(wire).newbyteorder("=")
+        if len(starts) == 1:
+            return np.frombuffer(self.data, wire, counts[0], starts[0]).astype(native)
+        out = np.empty(counts.sum(), native)
         end = 0
         for at, n in zip(starts.tolist(), counts.tolist(), strict=True):
             out[end : end + n] = np.frombuffer(self.data, wire, n, at)
@@ -260,7 +274,7 @@ def _repeat_runs(
         spread = np.zeros(len(is_null), values.dtype)
         spread[np.flatnonzero(~is_null)] = values
         values = spread
-    if column.is_run.any():
+    if column.is_run is not None:
         times = np.ones(len(values), np.int64)
         first_cell = np.cumsum(column.n_cells) - column.n_cells
         times[first_cell[column.is_run]] = n_rows[column.is_run]
@@ -271,7 +285,7 @@ def _repeat_runs(
 
 def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> pa.Array:
     _, encoding, wire = _TYPES[type_name]
-    n_total = int(walk.n_rows.sum())
+    n_total = walk.n_total
     if column.encoding != encoding:
         if column.is_null is not None and column.is_null.all():
             return pa.nulls(n_total, field.type)
@@ -285,7 +299,7 @@ def _to_arrow(column: _Column, walk: _Walk, type_name: str, field: pa.Field) -> 
     if type_name == "DATE":
         values = to_days(values, field.name)
     values, is_null = _repeat_runs(column, walk.n_rows, values)
-    if encoding == BINARY and column.is_run.any() and len(column.text_at):
+    if encoding == BINARY and column.is_run is not None and len(column.text_at):
         walk.check_growth(int((column.text_end - column.text_at)[values // 2].sum()))
     valid = None
     if is_null is not None:

@@ -21,6 +21,7 @@ that no second copy of the whole is ever made, and the work falls into the waits
 from __future__ import annotations
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
@@ -114,7 +115,7 @@ class FrameBuilder:
             del names[self._index]
             times = columns.pop(self._index).finish(self._n_rows)
             index = pd.DatetimeIndex(times, name=INDEX_NAME)
-        labels = pd.Index(names, dtype=str)
+        labels = _labels(tuple(names)).copy()
         if self._n_rows * len(columns) <= _FEW_CELLS and all(type(c) is _Floats for c in columns):
             values = [column.finish(self._n_rows) for column in columns]
             if len({array.dtype for array in values}) == 1:  # one array is made sooner than many
@@ -353,6 +354,12 @@ class _Chunks:
         if self._backend is None and pa.types.is_string(kind):
             return _text_dtype().__from_arrow__(column)
         return pd.arrays.ArrowExtensionArray(column)
+
+
+@lru_cache(maxsize=32)
+def _labels(names: tuple[str, ...]) -> pd.Index:
+    """Column labels; of a small frame they are what takes longest to make."""
+    return pd.Index(names, dtype=str)
 
 
 def _grow(array: npt.NDArray[Any], n_rows: int) -> npt.NDArray[Any]:

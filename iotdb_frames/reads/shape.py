@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +17,8 @@ from iotdb_frames.reads.grid import fill_windows
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import Windows
 from iotdb_frames.reads.wide import widen
+
+R = TypeVar("R", pa.Table, pa.RecordBatch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +59,19 @@ class Reading:
         if self.ask.wide or self.ask.fill is not None or form.returns != "pandas":
             return self.some(self.result.to_arrow(), form)
         builder = FrameBuilder(
-            self.pick(self.result.schema.empty_table()).schema,
+            pa.schema(
+                [
+                    self.result.schema.field(i).with_name(name)
+                    for i, name in zip(self.places, self.names, strict=True)
+                ]
+            ),
             index=0,
             time_zone=self.result.time_zone,
             tz=form.tz,
             dtype_backend=form.dtype_backend,
         )
         for batch in self.result.batches():
-            builder.add(self.pick(pa.Table.from_batches([batch])))
+            builder.add(self.pick(batch))
         return self._claim(builder.finish())
 
     def some(self, rows: pa.Table, form: Form) -> Any:
@@ -97,9 +104,9 @@ class Reading:
             frame.columns = pd.MultiIndex.from_tuples(labels, names=[DEVICE, "measurement"])
         return self._claim(frame)
 
-    def pick(self, rows: pa.Table) -> pa.Table:
+    def pick(self, rows: R) -> R:
         """The frame's columns of the result's, under their labels."""
-        table = pa.Table.from_arrays([rows.column(i) for i in self.places], list(self.names))
+        table = type(rows).from_arrays([rows.column(i) for i in self.places], list(self.names))
         if self.base is None:
             return table
         below = pc.utf8_slice_codeunits(table.column(1), len(self.base) + 1)

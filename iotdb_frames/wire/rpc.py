@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _GOODBYE_S = 1.0
 _SERVER_SHARE = 0.9
+_length = struct.Struct("!i").pack
 _NO_DATABASE = (500, 701)
 """Answers to a tablet whose database was dropped. Source: IoTDB 2.0.10."""
 
@@ -40,7 +41,7 @@ def _binary_list_field(
     """A Thrift field of type list (15) of binary."""
     out: list[bytes | memoryview] = [struct.pack("!bhbi", 15, number, 11, len(items))]
     for item in items:
-        out += [struct.pack("!i", len(item)), item]
+        out += [_length(len(item)), item]
     return out
 
 
@@ -73,6 +74,7 @@ class Session:
         self._options = options
         self._home = options.database if model == "table" else None
         self._database: str | None = None
+        self._is_query_held = False
         login = log_in(host, port, options=options, model=model, context=context)
         self.info = login.info
         self._channel = login.channel
@@ -263,6 +265,7 @@ class Session:
         if response.queryId is None or response.columns is None:
             return None
         names, types = tuple(response.columns), tuple(response.dataTypeList or ())
+        self._is_query_held = bool(response.moreData)
         places = response.columnIndex2TsBlockColumnIndexList
         if places is None:
             places = range(len(names))
@@ -275,7 +278,7 @@ class Session:
             has_time=not response.ignoreTimeStamp,
             block_columns=tuple(places),
             blocks=tuple(response.queryResult or ()),
-            has_more=bool(response.moreData),
+            has_more=self._is_query_held,
         )
 
     def request_fetch(self, query_id: int, *, fetch_size: int | None = None) -> None:
@@ -300,7 +303,8 @@ class Session:
         """
         response = self._channel.receive("fetchResultsV2")
         check(response.status, QueryError)
-        return tuple(response.queryResult or ()), bool(response.moreData)
+        self._is_query_held = bool(response.moreData)
+        return tuple(response.queryResult or ()), self._is_query_held
 
     def fetch(
         self, query_id: int, *, fetch_size: int | None = None
@@ -310,7 +314,13 @@ class Session:
         return self.receive_fetch()
 
     def close_query(self, query_id: int) -> None:
-        """Let the server free a query's resources."""
+        """Let the server free a query's resources, unless it did with the last block.
+
+        Source: `ClientRPCServiceImpl.clearUp` of IoTDB 2.0.10.
+        """
+        if not self._is_query_held:
+            return
+        self._is_query_held = False
         request = ttypes.TSCloseOperationReq(
             sessionId=self._id, queryId=query_id, statementId=self._statement_id
         )

@@ -136,7 +136,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             parts = [message[:-2], *self.late_fields, b"\0\0"]
             self.late_fields = []
         n_bytes = sum(map(len, parts))
-        small = [struct.pack("!i", n_bytes)]
+        small: list[bytes | memoryview] = [struct.pack("!i", n_bytes)]
         self.was_sent = True
         with self._using():
             until = self._clock.now() + self._limit_s
@@ -147,7 +147,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
 
             for part in parts:
                 if len(part) < LARGE_BYTES:
-                    small.append(bytes(part))
+                    small.append(part)
                     continue
                 send(b"".join(small))
                 send(part)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from iotdb_frames.errors import ConnectionLost, IoTDBFramesError, QueryError, Qu
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.sql import query, read_sql, run_sql
 from iotdb_frames.server import LocalServer
+from iotdb_frames.wire.transport import Channel
 from iotdb_frames.writes.writer import write
 from proxy import proxy_to
 
@@ -78,6 +80,25 @@ def test_all_rows(own: Connection, rows: pd.DataFrame) -> None:
     assert table.column(1).to_pylist() == rows["a"].tolist()
     assert table.column(2).to_pylist() == rows["b"].tolist()
     assert n_lent(own) == "0"
+
+
+def test_the_server_ends_a_query_itself(own: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that is read to its end leaves no query behind, and costs no request to say so."""
+    wait_until_idle(own)
+    asked: list[str] = []
+    send = Channel.send
+
+    def told(channel: Channel, method: str, *args: Any, **options: Any) -> None:
+        asked.append(method)
+        send(channel, method, *args, **options)
+
+    monkeypatch.setattr(Channel, "send", told)
+    small = query(f"{SQL} LIMIT 3", connection=own).to_arrow()
+    assert (small.num_rows, asked) == (3, ["executeStatementV2"])
+    whole = query(SQL, connection=own).to_arrow()
+    assert whole.num_rows == N_ROWS
+    assert set(asked[1:]) == {"executeStatementV2", "fetchResultsV2"}
+    wait_until_idle(own)
 
 
 def test_streams(own: Connection) -> None:
