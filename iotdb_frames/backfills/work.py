@@ -276,7 +276,7 @@ class Work:
             for name in group.columns
         }
         is_known = plan.existing.was_seen and len(self._own) < MOST_OWN
-        if is_known and keys & plan.existing.types.keys() <= self._own:
+        if is_known and all(plan.existing.type_of(*key) is None for key in keys - self._own):
             if not keys <= self._own:
                 self._own |= keys
                 self._manifest.set(own=sorted(self._own))

@@ -9,18 +9,20 @@ has nulls, and if so a bitmap of n_rows // 8 + 1 bytes, lowest bit first, 1 = nu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from iotdb_frames.codec.cells import Cells
 from iotdb_frames.codec.sources import binary_bytes
+from iotdb_frames.codec.types import WIRE
+from iotdb_frames.options import TSDataType
+
+_FEW_BYTES = 1 << 10
 
 
-@dataclass(frozen=True)
-class Tablet:
+class Tablet(NamedTuple):
     """One encoded tablet, ready to send.
 
     Parameters
@@ -41,11 +43,6 @@ class Tablet:
     n_rows: int
     is_aligned: bool = True
     categories: Sequence[int] | None = None
-
-    @property
-    def n_bytes(self) -> int:
-        """Encoded bytes, without names."""
-        return len(self.times) + len(self.values)
 
 
 def encode_times(ticks: np.ndarray) -> memoryview:
@@ -144,7 +141,7 @@ def encode_values(columns: Sequence[Cells]) -> memoryview:
 
 def encode_pieces(
     ticks: np.ndarray, columns: Sequence[Cells], pieces: Sequence[tuple[int, int]]
-) -> list[tuple[memoryview, memoryview]]:
+) -> list[tuple[bytes | memoryview, bytes | memoryview]]:
     """Times and values of a tablet for each piece (first row, end row).
 
     Contiguous pieces of equal length without texts are encoded all at once: one row of each of a
@@ -154,7 +151,7 @@ def encode_pieces(
     is_regular = (
         len(pieces) > 1 <= n_rows
         and len(ticks) == n_rows * len(pieces)
-        and all(b - a == n_rows for a, b in pieces)
+        and len({b - a for a, b in pieces}) == 1
         and all(isinstance(c.values, np.ndarray) for c in columns)
     )
     if not is_regular:
@@ -177,8 +174,37 @@ def encode_pieces(
             packed = np.packbits(c.is_null.reshape(-1, n_rows), axis=1, bitorder="little")
             out[f"b{i}"][:, 0] = 1
             out[f"b{i}"][:, 1 : 1 + packed.shape[1]] = packed
-    times, values, width = encode_times(ticks), out.view(np.uint8).data, out.dtype.itemsize
+    times: bytes | memoryview = encode_times(ticks)
+    values: bytes | memoryview = out.view(np.uint8).data
+    width = out.dtype.itemsize
+    if width <= _FEW_BYTES:  # copies of a few bytes are made sooner than views of them
+        times, values = bytes(times), bytes(values)
     return [
         (times[8 * a : 8 * b], values[i * width : (i + 1) * width])
         for i, (a, b) in enumerate(pieces)
     ]
+
+
+def as_records(tablets: Sequence[Tablet]) -> tuple[list[int], list[bytes]] | None:
+    """Tablets of a row each as times and values of records: a byte of its type before each value.
+
+    None where they have other than one row, a text, a null, or are not alike.
+
+    Source: `insertRecords` of IoTDB 2.0.10, which takes it with less work than as many tablets.
+    """
+    types = tablets[0].types
+    widths = [0 if (wire := WIRE[TSDataType(kind)]) is None else wire.itemsize for kind in types]
+    if not all(widths) or any(t.n_rows != 1 or t.types is not types for t in tablets):
+        return None
+    width = sum(widths) + len(types)
+    values = np.frombuffer(b"".join([t.values for t in tablets]), np.uint8)
+    if len(values) != width * len(tablets):
+        return None  # some have a bitmap
+    values = values.reshape(-1, width)
+    out, at = np.empty_like(values), 0
+    for i, (kind, n_bytes) in enumerate(zip(types, widths, strict=True)):
+        out[:, at + i] = kind
+        out[:, at + i + 1 : at + i + 1 + n_bytes] = values[:, at : at + n_bytes]
+        at += n_bytes
+    times, packed = np.frombuffer(b"".join([t.times for t in tablets]), ">i8"), out.tobytes()
+    return times.tolist(), [packed[i : i + width] for i in range(0, len(packed), width)]

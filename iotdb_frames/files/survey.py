@@ -225,9 +225,9 @@ def _there(plans: Iterable[WritePlan]) -> dict[Hashable, TSDataType]:
         for planned in part.columns:
             if planned.state == "exists":
                 kinds = {
-                    kind
-                    for (device, name), kind in plan.existing.types.items()
-                    if name == planned.column.name and part.device in (device, None)
+                    there[planned.column.name]
+                    for device, there in plan.existing.types.items()
+                    if planned.column.name in there and part.device in (device, None)
                 }
                 kinds = kinds if planned.data_type is None else {planned.data_type}
                 if len(kinds) == 1:

@@ -173,7 +173,7 @@ class KnownSeries(Known):
 
     def _key(self, existing: Existing, device: Device, measurements: tuple[str, ...]) -> Hashable:
         names = wire_names(measurements)
-        types = tuple(existing.types.get((str(device), name)) for name in names)
+        types = tuple(existing.type_of(str(device), name) for name in names)
         wishes: tuple[TimeseriesOption | None, ...] = ()
         if self._wishes and None in types:
             wishes = tuple(self._wishes.get(f"{device}.{name}") for name in names)
@@ -230,7 +230,7 @@ class KnownSeries(Known):
         for part in found.parts:
             device = part.device or (found.device.paths[0] if found.device is not None else "")
             for column in part.columns:
-                if (device, column.name) not in existing.types:
+                if existing.type_of(device, column.name) is None:
                     label = column.source.label
                     wish = self._wishes.get(f"{device}.{column.name}")
                     wish = _with_type(wish, types, label)

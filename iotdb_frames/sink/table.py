@@ -221,7 +221,7 @@ class KnownTable(Known):
         wishes = {
             column.source.label: self._wishes[column.name]
             for column in found.columns
-            if column.name in self._wishes and ("", column.name) not in existing.types
+            if column.name in self._wishes and existing.type_of("", column.name) is None
         }
         return self._planned(found, existing, wishes)
 

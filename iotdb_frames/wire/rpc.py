@@ -156,6 +156,15 @@ class Session:
         check(response, WriteRejected)
 
     def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
+        from iotdb_frames.codec.tablet import as_records
+
+        if (records := as_records(tablets)) is not None:
+            try:
+                self._insert_records(tablets, *records, is_aligned=is_aligned)
+                return
+            except WriteRejected as exc:
+                if exc.is_retryable:
+                    raise  # else as tablets, of which the server says what it refuses
         request = ttypes.TSInsertTabletsReq(
             sessionId=self._id,
             prefixPaths=[t.target for t in tablets],
@@ -168,6 +177,24 @@ class Session:
         times = _binary_list_field(5, [t.times for t in tablets])
         response = self._channel.call("insertTablets", request, late_fields=[*values, *times])
         check(response, WriteRejected)
+
+    def _insert_records(
+        self,
+        tablets: Sequence[Tablet],
+        times: list[int],
+        values: list[bytes],
+        *,
+        is_aligned: bool,
+    ) -> None:
+        request = ttypes.TSInsertRecordsReq(
+            sessionId=self._id,
+            prefixPaths=[t.target for t in tablets],
+            measurementsList=[t.names for t in tablets],
+            valuesList=values,
+            timestamps=times,
+            isAligned=is_aligned,
+        )
+        check(self._channel.call("insertRecords", request), WriteRejected)
 
     def use(self, database: str) -> None:
         """Select the `database` of later tablets (table model), if it is not selected yet."""

@@ -35,7 +35,7 @@ def is_outdated(connection: Connection, target: Target, request: Request) -> boo
 
 def _fits(existing: Existing, tablet: Tablet) -> bool:
     device = tablet.target if tablet.categories is None else ""
-    there = [existing.types.get((device, name)) for name in tablet.names]
+    there = [existing.type_of(device, name) for name in tablet.names]
     if there != tablet.types:
         return False
     if tablet.categories is not None:

@@ -184,7 +184,7 @@ def _tree_ranges(plan: WritePlan) -> Iterator[tuple[str, list[str], int, int]]:
 def _existing(plan: WritePlan, device: str, names: Sequence[str]) -> list[str]:
     if not plan.existing.was_seen:
         return list(names)
-    return [name for name in names if (device, name) in plan.existing.types]
+    return [name for name in names if plan.existing.type_of(device, name) is not None]
 
 
 def _groups(plan: WritePlan) -> Iterator[tuple[str, int, int, int]]:

@@ -190,9 +190,9 @@ def _look_for_columns(
         return names
     existing = look_at_devices(connection, [goal.path])
     is_there = goal.path in existing.aligned  # types alone: those of a template not yet activated
-    missing = [n for n in names if not is_there or (goal.path, n) not in existing.types]
+    missing = [n for n in names if not is_there or existing.type_of(goal.path, n) is None]
     if missing and not missing_ok:
-        there = [split_path(name)[0] for _, name in existing.types] if is_there else []
+        there = [split_path(name)[0] for name in existing.types[goal.path]] if is_there else []
         raise QueryError(
             f"{goal.path} has no {', '.join(missing)}",
             hint=nearest(split_path(missing[0])[0], there)

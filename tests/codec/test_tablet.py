@@ -14,10 +14,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from iotdb.Session import Session
 
 from iotdb_frames.codec.cells import Cells, Rules, to_cells
 from iotdb_frames.codec.sources import from_arrow, from_pandas
-from iotdb_frames.codec.tablet import encode_pieces, encode_times, encode_values, pack_nulls
+from iotdb_frames.codec.tablet import (
+    Tablet,
+    as_records,
+    encode_pieces,
+    encode_times,
+    encode_values,
+    pack_nulls,
+)
 from iotdb_frames.options import TSDataType as T
 from tablet_reader import read_times, read_values
 
@@ -249,3 +257,46 @@ def test_pieces_are_the_tablets_of_their_rows(data: st.DataObject) -> None:
         found = read_values(bytes(values), kinds, b - a)
         for got, expected in zip(found, wanted, strict=True):
             assert all(same(x, y) for x, y in zip(got, expected, strict=True))
+
+
+def tablets_of(frame: pd.DataFrame, kinds: list[T]) -> list[Tablet]:
+    """A tablet of each row."""
+    columns = [
+        cells(frame[name], kind, slice(0, len(frame)), Rules("ms"))
+        for name, kind in zip(frame, kinds, strict=True)
+    ]
+    names, types = list(frame), [int(kind) for kind in kinds]
+    pieces = encode_pieces(np.arange(len(frame)), columns, [(i, i + 1) for i in range(len(frame))])
+    return [Tablet(f"root.d{i}", names, types, *piece, 1) for i, piece in enumerate(pieces)]
+
+
+def test_records_are_those_of_the_official_client() -> None:
+    """A row each of alike devices becomes the very bytes that the official client makes of it."""
+    frame = pd.DataFrame(
+        {
+            "bool": [True, False, True],
+            "int32": np.array([-(2**31), 7, 2**31 - 1], "i4"),
+            "int64": [-(2**63), 0, 2**63 - 1],
+            "float": np.array([1.5, -0.0, np.inf], "f4"),
+            "double": [math.pi, -0.0, 5e-324],
+        }
+    )
+    kinds = [T.BOOLEAN, T.INT32, T.INT64, T.FLOAT, T.DOUBLE]
+    records = as_records(tablets_of(frame, kinds))
+    assert records is not None
+    wanted = [Session.value_to_bytes(kinds, row) for row in frame.itertuples(index=False)]
+    assert records == ([0, 1, 2], wanted)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([1.0, None, 2.0], T.DOUBLE), (["a", "b", "c"], T.STRING)],
+    ids=["null", "text"],
+)
+def test_other_rows_stay_tablets(values: list[Any], kind: T) -> None:
+    """Nulls and texts have no record here, nor have devices of two rows or of other columns."""
+    assert as_records(tablets_of(pd.DataFrame({"x": values}), [kind])) is None
+    fine = tablets_of(pd.DataFrame({"x": [1.0, 2.0]}), [T.DOUBLE])
+    assert as_records(fine) is not None
+    assert as_records([fine[0], fine[1]._replace(n_rows=2)]) is None
+    assert as_records([fine[0], fine[1]._replace(types=[T.INT64])]) is None

@@ -34,6 +34,8 @@ from iotdb_frames.options import NO_RETRY, ConnectionOptions
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
 from iotdb_frames.wire.rpc import Session
+from iotdb_frames.wire.transport import Channel
+from iotdb_frames.writes.plan.chunks import lanes
 from proxy import Proxy, proxy_to
 
 
@@ -297,3 +299,42 @@ def test_a_session_shows_little(server: LocalServer, options: ConnectionOptions)
     session.close()
     assert "broken" in repr(session)
     session.close()
+
+
+def test_a_row_of_each_device_is_refused_as_its_tablet_is(
+    server: LocalServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such rows go as records; where one is refused the server says of it what it says of tablets,
+    and the other rows are stored."""
+    frame = pd.DataFrame(
+        {"device": ["a", "b", "c"], "x": [1.5, 2.5, 3.5]},
+        index=pd.DatetimeIndex(["2024-01-01"] * 3, name="time"),
+    )
+    prefix = "root.records"
+    connection.run(lambda s: s.execute(f"CREATE TIMESERIES {prefix}.b.x BOOLEAN"), model="tree")
+    planned = plan(frame, prefix, device="device", offline=True, aligned=False)
+    (request,) = [request for lane in lanes(planned) for request in lane]
+    session = Session(*server.options.hosts[0], options=server.options, model="tree")
+    told: list[tuple[int | None, tuple[int, ...], str]] = []
+    asked: list[str] = []
+    call = Channel.call
+
+    def record(channel: Channel, method: str, *args: Any, **options: Any) -> Any:
+        asked.append(method)
+        return call(channel, method, *args, **options)
+
+    monkeypatch.setattr(Channel, "call", record)
+    try:
+        for tablets in (
+            request.tablets,
+            [t._replace(types=list(t.types)) for t in request.tablets],
+        ):
+            with pytest.raises(WriteRejected) as caught:
+                session.insert(tablets)
+            told.append((caught.value.code, caught.value.sub_codes, caught.value.message))
+    finally:
+        session.close()
+    assert asked[:3] == ["insertRecords", "insertTablets", "insertTablets"]
+    assert told[0] == told[1]
+    for name, value in (("a", 1.5), ("c", 3.5)):
+        assert read(f"{prefix}.{name}", connection=connection)["x"].tolist() == [value]

@@ -56,8 +56,8 @@ class Request:
 
     @cached_property
     def n_bytes(self) -> int:
-        """Encoded bytes."""
-        return sum(t.n_bytes for t in self.tablets)
+        """Encoded bytes, names left out."""
+        return sum(len(t.times) + len(t.values) for t in self.tablets)
 
 
 def lanes(plan: WritePlan) -> list[Iterator[Request]]:
@@ -238,18 +238,11 @@ def _tablets(
     categories = None
     if plan.target.model == "table":
         categories = [CATEGORIES[c.column.category] for c in columns]
+    aligned, default = plan.existing.aligned, plan.options.aligned
     encoded = encode_pieces(ticks, cells, [(a, b) for _, a, b in pieces])
     for (device, a, b), (times, values) in zip(pieces, encoded, strict=True):
-        yield Tablet(
-            target=device,
-            names=names,
-            types=types,
-            times=times,
-            values=values,
-            n_rows=b - a,
-            is_aligned=plan.is_aligned(device),
-            categories=categories,
-        )
+        is_aligned = aligned.get(device, default)
+        yield Tablet(device, names, types, times, values, b - a, is_aligned, categories)
 
 
 def _points(columns: Sequence[PlannedColumn], cells: Sequence[Cells]) -> int:

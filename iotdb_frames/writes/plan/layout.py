@@ -236,7 +236,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
             hint=as_text(source),
         )
     codes, names = dictionary_codes(source)
-    is_used = np.bincount(codes, minlength=len(names)) > 0  # a category need not occur
+    is_used = (np.bincount(codes, minlength=len(names)) > 0).tolist()  # a category need not occur
     paths = []
     for i, name in enumerate(names.to_pylist()):
         try:
@@ -251,7 +251,7 @@ def _device_column(source: Source, target: Target) -> DeviceColumn:
                 hint="a device's name is a path below the target; odd names go in back-quotes",
             ) from exc
     # Two spellings of one path are one device; rows without a name come last.
-    place = {path: i for i, path in enumerate(dict.fromkeys(p for p in paths if p))}
+    place = {path: i for i, path in enumerate(dict.fromkeys(filter(None, paths)))}
     if len(place) < len(paths):
         places = [place.get(path, len(place)) for path in [*paths, ""]]
         codes = narrow(np.array(places, np.int32), len(place) + 1)[codes]

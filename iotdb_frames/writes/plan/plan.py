@@ -27,6 +27,7 @@ from iotdb_frames.writes.plan.order import (
 from iotdb_frames.writes.report import empty_rows, lossy_values
 
 CHECK_ROWS = 1 << 18
+_NOTHING: Mapping[str, TSDataType] = {}
 FIRST_SHARE = 4
 """The first request of a lane is this part of a chunk; each later one twice the one before."""
 
@@ -35,7 +36,8 @@ FIRST_SHARE = 4
 class Existing:
     """What the server has of a target; the empty one where it has nothing or nobody looked.
 
-    types : type of each existing series, by (device or "", column name as on the wire)
+    types : type of each existing series, by device (of a table "") and column name as on the wire;
+        devices that are alike may share one mapping
     aligned : whether an existing device is aligned, by device
     tags : tag columns of an existing table, in order; None where there is no table
     categories : category of each column of an existing table
@@ -48,7 +50,7 @@ class Existing:
     epoch : of the connection, when it was asked (see `Connection.epoch`)
     """
 
-    types: Mapping[tuple[str, str], TSDataType] = field(default_factory=dict)
+    types: Mapping[str, Mapping[str, TSDataType]] = field(default_factory=dict)
     aligned: Mapping[str, bool] = field(default_factory=dict)
     tags: tuple[str, ...] | None = None
     categories: Mapping[str, Category] = field(default_factory=dict)
@@ -63,14 +65,18 @@ class Existing:
     @classmethod
     def of_table(
         cls,
-        types: Mapping[tuple[str, str], TSDataType],
+        types: Mapping[str, TSDataType],
         categories: Mapping[str, Category],
         *,
         time: str = "time",
     ) -> Existing:
         """A table that is there, with these columns."""
         tags = tuple(name for name, category in categories.items() if category == "tag")
-        return cls(types=types, tags=tags, categories=categories, time=time, was_seen=True)
+        return cls(types={"": types}, tags=tags, categories=categories, time=time, was_seen=True)
+
+    def type_of(self, device: str, name: str) -> TSDataType | None:
+        """The type of a series; None where it is not there."""
+        return self.types.get(device, {}).get(name)
 
 
 @dataclass(frozen=True)
@@ -199,15 +205,16 @@ class WritePlan(Shown):
         """(device or "", column) of every column that the server lacks, as far as it was seen."""
         if not self.existing.was_seen:
             return []
-        types = self.existing.types
-        return [
-            (device, c)
-            for part in self.parts
-            for written in [part.written]
-            for device in (self.devices if self.layout.device else [part.device or ""])
-            for c in written
-            if (device, c.column.name) not in types
-        ]
+        out: list[tuple[str, PlannedColumn]] = []
+        for part in self.parts:
+            lacking: dict[int, list[PlannedColumn]] = {}  # by what is there: devices are alike
+            for device in self.devices if self.layout.device else [part.device or ""]:
+                there = self.existing.types.get(device, _NOTHING)
+                if id(there) not in lacking:
+                    lacking[id(there)] = [c for c in part.written if c.column.name not in there]
+                if new := lacking[id(there)]:
+                    out += [(device, c) for c in new]
+        return out
 
     def check(self) -> None:
         """Raise the first problem, unless rows are to be collected.

@@ -273,26 +273,27 @@ def _plan_part(
     out = []
     known: dict[str, set[TSDataType]] = {}
     if part.device is None and found.target.model == "tree":
-        for (_, name), kind in existing.types.items():
-            known.setdefault(name, set()).add(kind)
+        for types in {id(types): types for types in existing.types.values()}.values():
+            for name, kind in types.items():
+                known.setdefault(name, set()).add(kind)
     for column in part.columns:
         if part.device is None and found.target.model == "tree":
-            types = known.get(column.name, set())
+            kinds = known.get(column.name, set())
         else:
-            one = existing.types.get((part.device or "", column.name))
-            types = set() if one is None else {one}
+            one = existing.type_of(part.device or "", column.name)
+            kinds = set() if one is None else {one}
         try:
             wish = asked.get(column.source.label)
             claimed = None
-            if not types and wish is None:
+            if not kinds and wish is None:
                 claimed = claimed_type(found.said, column.source.label, column.source.type)
             _check_alias(part, column, existing)
             is_table = found.target.model == "table"
-            planned = _plan_column(column, types, wish, claimed, existing, is_table=is_table)
+            planned = _plan_column(column, kinds, wish, claimed, existing, is_table=is_table)
             out.append(planned)
         except FrameError as exc:
             problems.append(exc)
-            out.append(PlannedColumn(column, None, state="exists" if types else "unknown"))
+            out.append(PlannedColumn(column, None, state="exists" if kinds else "unknown"))
     return PlannedPart(part.device, tuple(out))
 
 

@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from iotdb_frames.client.connection import Connection
@@ -64,7 +65,7 @@ class _Table:
         """Whether all of these columns are there, or nobody may look."""
         there = self.existing
         return not there.was_seen or (
-            there.tags is not None and all(("", name) in there.types for name in names)
+            there.tags is not None and all(there.type_of("", name) is not None for name in names)
         )
 
 
@@ -119,16 +120,17 @@ class SchemaCache:
         seen: dict[str, _Device] = {}
         if not is_fresh:
             oldest = now - connection.options.schema_age_s
-            has: dict[tuple[int, int], bool] = {}  # devices that are alike are looked through once
+            is_good: dict[tuple[int, int], bool] = {}  # those that are alike are looked at once
             with self._lock:
                 for device, names in needed.items():
                     known = self._devices.get(device)
-                    if known is None or known.epoch != epoch or known.at <= oldest:
+                    if known is None:
                         continue
-                    alike = id(known.types), id(names)
-                    if alike not in has:
-                        has[alike] = known.has(names)
-                    if has[alike]:
+                    alike = id(known), id(names)
+                    if alike not in is_good:
+                        is_young = known.epoch == epoch and known.at > oldest
+                        is_good[alike] = is_young and known.has(names)
+                    if is_good[alike]:
                         seen[device] = known
         new = [device for device in wanted if device not in seen]
         if new:
@@ -137,8 +139,7 @@ class SchemaCache:
             with self._lock:
                 self._sweep(connection, now)
                 self._devices.update(looked)
-        found = _existing(wanted, seen, epoch)
-        return replace(found, is_remembered=len(new) < len(wanted))
+        return _existing(seen, epoch, is_remembered=len(new) < len(wanted))
 
     def look_at_table(
         self,
@@ -187,6 +188,7 @@ class SchemaCache:
         for device, planned in made:
             assert planned.data_type is not None
             new.setdefault(device, {})[planned.column.name] = planned.data_type
+        grown: dict[Any, _Device] = {}  # those that were alike stay so
         with self._lock:
             for device, types in new.items():
                 known = self._devices.get(device)
@@ -195,9 +197,12 @@ class SchemaCache:
                 if known.template is not None and known.is_aligned is None:
                     del self._devices[device]  # its template says how its first row makes it
                     continue
-                self._devices[device] = replace(
-                    known, types={**known.types, **types}, is_aligned=plan.is_aligned(device)
-                )
+                is_aligned = plan.is_aligned(device)
+                alike = id(known), is_aligned, frozenset(types.items())
+                if alike not in grown:
+                    all_types = {**known.types, **types}
+                    grown[alike] = replace(known, types=all_types, is_aligned=is_aligned)
+                self._devices[device] = grown[alike]
 
     def _remember_columns(self, plan: WritePlan, made: Sequence[PlannedColumn]) -> None:
         with self._lock:
@@ -205,10 +210,12 @@ class SchemaCache:
             if known is None or known.epoch != plan.existing.epoch:
                 return
             there = known.existing
-            types = {("", c.column.name): c.data_type for c in made if c.data_type is not None}
+            types = {c.column.name: c.data_type for c in made if c.data_type is not None}
             categories = {c.column.name: c.column.category for c in made}
             existing = Existing.of_table(
-                {**there.types, **types}, {**there.categories, **categories}, time=there.time
+                {**there.types.get("", {}), **types},
+                {**there.categories, **categories},
+                time=there.time,
             )
             self._tables[plan.target] = replace(
                 known, existing=replace(existing, epoch=known.epoch)
@@ -230,50 +237,43 @@ def _ask(
         found = look.look_at_devices(connection, devices)
     except PermissionDenied as exc:
         return dict.fromkeys(devices, _Device(epoch, now, note=_unseen(exc)))
-    types: dict[str, dict[str, TSDataType]] = {device: {} for device in devices}
-    for (device, name), kind in found.types.items():
-        types[device][name] = kind
-    alike: dict[frozenset[tuple[str, TSDataType]], dict[str, TSDataType]] = {}
-    types = {d: alike.setdefault(frozenset(some.items()), some) for d, some in types.items()}
     aliases: dict[str, dict[str, str]] = {}
     for (device, alias), name in found.aliases.items():
         aliases.setdefault(device, {})[alias] = name
-    return {
-        device: _Device(
-            epoch,
-            now,
-            types[device],
-            found.aligned.get(device),
-            aliases.get(device, {}),
-            found.templates.get(device),
-        )
-        for device in devices
-    }
+    alike: dict[Any, _Device] = {}
+    out: dict[str, _Device] = {}
+    for device in devices:
+        types, own = found.types.get(device, {}), aliases.get(device, {})
+        is_aligned, template = found.aligned.get(device), found.templates.get(device)
+        key = frozenset(types.items()), is_aligned, template, frozenset(own.items())
+        if key not in alike:
+            alike[key] = _Device(epoch, now, types, is_aligned, own, template)
+        out[device] = alike[key]
+    return out
 
 
 def _unseen(exc: PermissionDenied) -> str:
     return f"the schema could not be compared, its types are unchecked: {exc.message}"
 
 
-def _existing(
-    wanted: Mapping[str, Collection[str]], seen: Mapping[str, _Device], epoch: int
-) -> Existing:
-    """What was seen of these series alone."""
-    types: dict[tuple[str, str], TSDataType] = {}
-    for device, names in wanted.items():
-        there = seen[device].types
-        for name in names:
-            if name in there:
-                types[device, name] = there[name]
+def _existing(seen: Mapping[str, _Device], epoch: int, *, is_remembered: bool) -> Existing:
+    """What was seen of some devices."""
+    kinds = {id(known): known for known in seen.values()}.values()
+    notes = [known.note for known in kinds if known.note is not None]
+    aliases: dict[tuple[str, str], str] = {}
+    if any(known.aliases for known in kinds):
+        aliases = {(d, a): name for d, known in seen.items() for a, name in known.aliases.items()}
+    templates: dict[str, str] = {}
+    if any(known.template is not None for known in kinds):
+        templates = {d: known.template for d, known in seen.items() if known.template is not None}
     return Existing(
-        types=types,
+        types={device: known.types for device, known in seen.items()},
         aligned={d: known.is_aligned for d, known in seen.items() if known.is_aligned is not None},
-        aliases={
-            (d, alias): name for d, known in seen.items() for alias, name in known.aliases.items()
-        },
-        templates={d: known.template for d, known in seen.items() if known.template is not None},
-        was_seen=all(known.note is None for known in seen.values()),
-        note=next((known.note for known in seen.values() if known.note is not None), None),
+        aliases=aliases,
+        templates=templates,
+        was_seen=not notes,
+        note=notes[0] if notes else None,
+        is_remembered=is_remembered,
         epoch=epoch,
     )
 

@@ -57,7 +57,7 @@ def look_at_table(connection: Connection, target: Target) -> Existing:
         if category != "TIME"
     }
     types = {
-        ("", name): TSDataType[kind]
+        name: TSDataType[kind]
         for name, kind in zip(names, found["DataType"], strict=True)
         if name in categories
     }
@@ -87,12 +87,12 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
                 aligned[device] = flag
                 if name is not None:
                     templates[device] = quote_path_node(name)
-    types: dict[tuple[str, str], TSDataType] = {}
+    types: dict[str, dict[str, TSDataType]] = {device: {} for device in devices}
     if new := wanted - aligned.keys():
         check_rights(connection, new)
         for device, (template, its_types) in _template_of(connection, new).items():
             templates[device] = template
-            types.update({(device, name): kind for name, kind in its_types.items()})
+            types[device] = dict(its_types)
     if not aligned:
         return Existing(types=types, templates=templates, was_seen=True)
     aliases: dict[tuple[str, str], str] = {}
@@ -109,10 +109,11 @@ def look_at_devices(connection: Connection, devices: Sequence[str]) -> Existing:
         )
         for device, name, kind, alias in zip(*columns, strict=True):
             if device in wanted:
-                types[device, name] = TSDataType[kind]
+                types[device][name] = TSDataType[kind]
                 if alias:  # as good a name to write to
                     aliases[device, _as_node(alias)] = name
-    types |= {(d, alias): types[d, name] for (d, alias), name in aliases.items()}
+    for (device, alias), name in aliases.items():
+        types[device][alias] = types[device][name]
     return Existing(
         types=types, aligned=aligned, aliases=aliases, templates=templates, was_seen=True
     )

@@ -24,7 +24,7 @@ LONG = pd.DataFrame({"n": ["x", "y"], "a": [1, 2]}, index=days(2))
 def tree(types: dict[str, T], *, device: str = "root.a.d", aligned: bool = True) -> Existing:
     """A device that exists."""
     return Existing(
-        types={(device, name): kind for name, kind in types.items()},
+        types={device: types},
         aligned={device: aligned},
         was_seen=True,
     )
@@ -33,7 +33,7 @@ def tree(types: dict[str, T], *, device: str = "root.a.d", aligned: bool = True)
 def table(tags: tuple[str, ...], types: dict[str, T], **categories: Any) -> Existing:
     """A table that exists."""
     return Existing(
-        types={("", t): T.STRING for t in tags} | {("", n): k for n, k in types.items()},
+        types={"": dict.fromkeys(tags, T.STRING) | types},
         tags=tags,
         categories={
             **dict.fromkeys(tags, "tag"),
@@ -99,7 +99,7 @@ def test_an_existing_device_is_written_its_own_way() -> None:
 def test_one_column_of_two_types_is_refused() -> None:
     """A device column over devices whose series differ in type has no one type."""
     existing = Existing(
-        types={("root.a.x", "a"): T.INT32, ("root.a.y", "a"): T.DOUBLE}, was_seen=True
+        types={"root.a.x": {"a": T.INT32}, "root.a.y": {"a": T.DOUBLE}}, was_seen=True
     )
     with pytest.raises(ColumnTypeError, match="DOUBLE and INT32 in different devices"):
         checked(LONG, "root.a", device="n", existing=existing)
