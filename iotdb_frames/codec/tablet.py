@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from iotdb_frames.codec.cells import Cells
 from iotdb_frames.codec.sources import binary_bytes
@@ -88,35 +89,22 @@ def pack_binary(values: pa.Array, is_null: np.ndarray | None = None) -> np.ndarr
 
 
 def _prefixed(values: pa.Array, is_null: np.ndarray | None) -> pa.Array:
-    """Each text preceded by its 4-byte length.
-
-    Lengths and texts form one Arrow array of 2 n pieces; taking them alternately interleaves their
-    bytes in C++, twice as fast as joining two arrays.
-    """
+    """Each text preceded by its 4-byte length: Arrow makes room for it, which is filled in here."""
     n_rows = len(values)
     offsets, texts = binary_bytes(values)
     lengths = np.diff(offsets)
-    data = np.empty(4 * n_rows + len(texts), np.uint8)
-    data[4 * n_rows :] = texts
-    at = np.empty(2 * n_rows + 2, np.int32)
-    at[:n_rows] = np.arange(0, 4 * n_rows, 4)
-    at[n_rows:-1] = offsets + 4 * n_rows
-    at[-1] = len(data)  # one more piece, empty, for nulls whose slots contain bytes
-    turns = np.empty(2 * n_rows, np.int32)
-    turns[::2] = np.arange(n_rows)
-    turns[1::2] = np.arange(n_rows, 2 * n_rows)
-    if is_null is not None and np.any(is_null & (lengths != 0)):
-        lengths[is_null] = 0
-        turns[1::2][is_null] = 2 * n_rows
-    data[: 4 * n_rows].view(">i4")[:] = lengths
-    pieces = pa.Array.from_buffers(
-        pa.binary(), 2 * n_rows + 1, [None, pa.py_buffer(at), pa.py_buffer(data)]
+    if is_null is not None and np.any(is_null & (lengths != 0)):  # slots of nulls may hold bytes
+        return _prefixed(pc.if_else(pa.array(is_null), b"", values), None)
+    plain = pa.Array.from_buffers(
+        pa.binary(), n_rows, [None, pa.py_buffer(offsets), pa.py_buffer(texts)]
     )
-    taken = pieces.take(pa.array(turns))
-    offsets, _ = binary_bytes(taken)
-    return pa.Array.from_buffers(
-        pa.binary(), n_rows, [None, pa.py_buffer(offsets[::2].copy()), taken.buffers()[2]]
-    )
+    _, offsets, made = pc.binary_replace_slice(plain, 0, 0, b"\0\0\0\0").buffers()
+    data = np.require(np.frombuffer(made, np.uint8), requirements="W")
+    ends = np.frombuffer(offsets, np.int32)[:n_rows] + 3
+    for i in range(4):
+        if int(lengths.max(initial=0)) >> 8 * i:
+            data[ends - i] = lengths >> 8 * i
+    return pa.Array.from_buffers(pa.binary(), n_rows, [None, offsets, pa.py_buffer(data)])
 
 
 def encode_values(columns: Sequence[Cells]) -> memoryview:

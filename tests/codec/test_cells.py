@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -448,3 +449,31 @@ def test_unmarked_numbers_are_equal(data: st.DataObject) -> None:
             assert now == was  # Python compares int and float exactly
     if is_total(source, kind):
         assert "bad" not in found
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=4) | st.text(max_size=3).map(str.encode), max_size=9),
+    cuts=st.lists(st.integers(0, 20), max_size=6),
+)
+def test_texts_of_broken_bytes_are_refused(pieces: list[bytes], cuts: list[int]) -> None:
+    """Foreign texts are taken where each of them is UTF-8, wherever they are cut; else refused."""
+    data = b"".join(pieces)
+    ends = np.array([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)], np.int32)
+    texts = [data[a:b] for a, b in pairwise(ends.tolist())]
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    column = pa.Array.from_buffers(pa.string(), len(texts), buffers)
+    try:
+        wanted = [text.decode() for text in texts]
+    except UnicodeDecodeError:
+        with pytest.raises(ColumnTypeError, match="it contains invalid text"):
+            from_arrow(column, "x")
+    else:
+        assert from_arrow(column, "x").data.to_pylist() == wanted
+
+
+def test_texts_whose_offsets_fall_are_refused() -> None:
+    """A foreign column whose texts overlap is refused though its bytes are UTF-8."""
+    ends = np.array([0, 3, 1, 4], np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"abcd")]
+    with pytest.raises(ColumnTypeError, match="it contains invalid text"):
+        from_arrow(pa.Array.from_buffers(pa.string(), 3, buffers), "x")

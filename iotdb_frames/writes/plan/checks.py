@@ -89,11 +89,11 @@ def _remedy(
 def empty_rows(parts: Sequence[PlannedPart], rules: Rules, n_rows: int) -> np.ndarray | None:
     """Rows without any value (bool, shape (n_rows,)); None where there are none.
 
-    A column is only looked at where those before it have nothing, and one of objects after all
-    others: it must be converted first.
+    A column is only looked at where those before it have nothing: first numbers, and last one of
+    objects, which must be converted first.
     """
     sources = [c.column.source for part in parts for c in part.written]
-    sources.sort(key=lambda source: source.dtype == "object")
+    sources.sort(key=lambda s: (s.dtype == "object", not isinstance(s.data, np.ndarray)))
     is_empty: np.ndarray | None = None
     for start in range(0, n_rows, CHECK_ROWS):
         rows: slice | np.ndarray = slice(start, min(start + CHECK_ROWS, n_rows))
