@@ -186,18 +186,15 @@ def _compression(compression: CompressionType | str) -> CompressionType:
 
 def _as_before(plan: WritePlan) -> Existing:
     """The columns of the first batch, as what the next must fit."""
-    types = {
-        (device, c.column.name): c.data_type
-        for part in plan.parts
-        for c in part.written
-        for device in (plan.devices if plan.layout.device else [part.device or ""])
-        if c.data_type is not None
-    }
+    types: dict[str, dict[str, TSDataType]] = {}
+    for part in plan.parts:
+        its = {c.column.name: c.data_type for c in part.written if c.data_type is not None}
+        for device in plan.devices if plan.layout.device else [part.device or ""]:
+            types[device] = its
     if plan.target.model == "tree":
         return Existing(types=types)
-    return Existing.of_table(
-        types, {c.column.name: c.column.category for c in plan.parts[0].written}
-    )
+    categories = {c.column.name: c.column.category for c in plan.parts[0].written}
+    return Existing.of_table(types.get("", {}), categories)
 
 
 def _count(report: TsFileReport, plan: WritePlan) -> None:
