@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,21 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 GONE_S = 60.0
+
+
+@pytest.mark.skipif(shutil.which("javac") is None, reason="no Java compiler on this machine")
+def test_the_shipped_class_is_that_of_its_source(tmp_path: Path) -> None:
+    """The compiled class that ends a job for good is that of the source beside it, to the byte."""
+    import pyflink
+
+    from iotdb_frames.engines import flink_refusal
+
+    source = Path(flink_refusal.__file__).with_name("Refusal.java")
+    lib = Path(pyflink.__file__).parent / "lib"
+    options = ["--release", "8", "-Xlint:-options", "-g:none", "-cp", f"{lib}/*"]
+    subprocess.run(["javac", *options, "-d", str(tmp_path), str(source)], check=True)
+    made = (tmp_path / flink_refusal.CLASS.replace(".", "/")).with_suffix(".class").read_bytes()
+    assert made == source.with_suffix(".class").read_bytes()
 
 
 @pytest.fixture(scope="module")
