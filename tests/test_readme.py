@@ -18,6 +18,7 @@ import iotdb_frames as iotf
 from iotdb_frames.codec.types import markdown_table
 from iotdb_frames.server import stop_local
 from iotdb_frames.writes.tsfile import write_tsfile
+from java import end_java
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +45,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("IOTDB_URL", raising=False)
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.chdir(directory)  # snippets make files
+        end_java()  # that of other tests has their environment, and so their `local:`
         yield directory
+        end_java()
         iotf.use(None)
         stop_local()
 

@@ -44,7 +44,7 @@ def read_dask(
 
     Parameters
     ----------
-    partitions : how many at the most
+    partitions : how many at the most, up to 10,000
     target, columns, start, end, where, device, tz, dtype_backend : as in `iotdb_frames.read`
     connection : a Connection, an Endpoint or a URL; its password reaches workers in other processes
         only as their ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection, travels=True)``
@@ -60,7 +60,7 @@ def read_dask(
     endpoint = endpoint_of(connection)
     there = endpoint.connection()
     how: dict[str, Any] = {
-        "columns": None if columns is None else list(columns),
+        "columns": columns,
         "where": where,
         "device": device,
         "tz": tz,

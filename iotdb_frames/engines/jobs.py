@@ -162,14 +162,15 @@ def write_part(job: Job, part: Any, run: Run, place: int) -> Outcome:
 
     What may pass was tried again already, as ``retry=`` says.
     """
+    n_rows = len(part) if hasattr(part, "__len__") else None  # a stream's are counted as they come
     if run.token in _failed:
-        return Outcome(WriteReport(job.label, rows_in=len(part)), n_left=1)
+        return Outcome(WriteReport(job.label, rows_in=n_rows or 0), n_left=1)
     try:
         return Outcome(job.write(part))
     except IoTDBFramesError as exc:
         _failed.add(run.token)
         report = exc.report or WriteReport(job.label)
-        report.rows_in = len(part)
+        report.rows_in = report.rows_in if n_rows is None else n_rows
         exc.message = f"in partition {place}: {exc.message}"
         return Outcome(report, exc)
 

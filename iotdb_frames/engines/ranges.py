@@ -1,4 +1,4 @@
-"""What a read is split by: ranges of time in which a target has rows, in ticks of the server."""
+"""What a read is split by: ranges of time in which a target has rows, or groups of devices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.reads.ask import Ask, check_ask
 from iotdb_frames.reads.select import table_range_sql, tree_range_sql
 from iotdb_frames.reads.sql import run_query
 from iotdb_frames.writes.schema.look import look_at_table
 
+_MOST = 10_000
+"""Parts of a read; an engine keeps some of each in memory."""
 _AT_ONCE = 200
 """Columns a query asks for; for the range of thousands a small server has no memory."""
 
@@ -40,7 +43,59 @@ def time_ranges(
     -------
     list : ascending, each begins where the one before ends; empty where there are no rows
     """
-    ask = check_ask(
+    ask = _ask(connection, target, start=start, end=end, where=where)
+    lows, tops = _ends(connection, ask, list(said["types"]), by_device="device" in said)
+    if not lows or not tops:
+        return []
+    first, end_tick = min(lows), max(tops) + 1
+    n = max(1, min(n, end_tick - first, _MOST))
+    cuts = [first + (end_tick - first) * i // n for i in range(n + 1)]
+    return list(pairwise(cuts))
+
+
+def device_groups(
+    connection: Connection, target: str, said: Mapping[str, Any], *, column: str, n: int
+) -> list[list[str | None]]:
+    """At most `n` groups, about equally many each, of the values that a column of devices has.
+
+    Parameters
+    ----------
+    said : as in `time_ranges`
+    column : a tag; in the tree model the column that names each row's device
+
+    Raises
+    ------
+    OptionsError : the column does not name devices.
+    """
+    names = said.get("tags") or [said[key] for key in ("device",) if key in said]
+    if column not in names:
+        others = " or ".join(map(repr, names))
+        raise OptionsError(
+            f"{column!r} does not name devices of {target}",
+            hint=f'split by "time"{f", or by {others}" * bool(names)}',
+        )
+    ask = _ask(connection, target)
+    if ask.target.model == "table":
+        found = run_query(connection, f"SHOW DEVICES FROM {ask.target.sql}", model="table")
+        values = set(found.to_arrow()[column].to_pylist())
+    else:
+        found = run_query(connection, f"SHOW DEVICES {ask.paths}", model="tree")
+        base = len(ask.target.path) + 1
+        values = {path[base:] for path in found.to_arrow()["Device"].to_pylist()}
+    ordered = sorted(values, key=lambda value: (value is not None, value))
+    n = min(n, len(ordered), _MOST)
+    return [ordered[len(ordered) * i // n : len(ordered) * (i + 1) // n] for i in range(n)]
+
+
+def _ask(
+    connection: Connection,
+    target: str,
+    *,
+    start: Any = None,
+    end: Any = None,
+    where: Mapping[str, Any] | None = None,
+) -> Ask:
+    return check_ask(
         connection,
         target,
         columns=None,
@@ -55,13 +110,6 @@ def time_ranges(
         wide=False,
         chunk_rows=None,
     )
-    lows, tops = _ends(connection, ask, list(said["types"]), by_device="device" in said)
-    if not lows or not tops:
-        return []
-    first, end_tick = min(lows), max(tops) + 1
-    n = max(1, min(n, end_tick - first))
-    cuts = [first + (end_tick - first) * i // n for i in range(n + 1)]
-    return list(pairwise(cuts))
 
 
 def _ends(

@@ -14,7 +14,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -29,38 +28,40 @@ from iotdb_frames.writes.report import WriteReport
 
 try:
     from pyspark.sql import datasource as ds
-    from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+    from pyspark.sql.pandas.types import from_arrow_schema
 
     from iotdb_frames.engines.spark_read import PushingReader, Reader, as_spark
+    from iotdb_frames.engines.spark_write import as_arrow, larger
+    from iotdb_frames.engines.spark_write import write as write
 except ImportError as exc:
     raise missing_extra("spark", "a Spark data source") from exc
 
 _log = logging.getLogger("iotdb_frames.spark")
-_BATCH_BYTES = 8 << 20
-"""Spark's batches are small, 10,000 rows by default: so many bytes of them are written at once."""
 _LISTS = ("tags", "attributes", "columns")
-_FLAGS = ("aligned", "create")
+_FLAGS = ("aligned", "create", "replace", "travels", "pushdown")
 _WRITE = {
     name.replace("_", ""): name
     for name in (
         *("time", "time_unit", "device", "tags", "attributes", "schema", "aligned", "create"),
-        *("chunk", "nan", "coerce"),
+        *("chunk", "nan", "coerce", "duplicates", "replace"),
     )
 }
 """Options of a write, as Spark spells them (in any case), and as we do."""
-_OTHERS = frozenset(
-    {"path", "target", "url", "password", "columns", "start", "end", "partitions", "pushdown"}
-    | {"travels", "checkpointlocation"}
-)
+_READ = ("columns", "start", "end", "device", "partitions", "partitioncolumn", "pushdown")
+_PLACE = ("path", "target", "url", "password", "travels")
+_SPARKS = ("checkpointlocation",)
+_NO_REPORT = ("onerror", "deadletter")
+"""Options of `iotdb_frames.write` whose result is in its report."""
 
 
 class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
     """``spark.dataSource.register(IoTDBDataSource)``, then ``format("iotdb")``.
 
-    Options are texts, in any case; lists take commas. A write's are those of `iotdb_frames.write`:
-    ``time``, ``timeUnit``, ``device``, ``tags``, ``attributes``, ``schema`` (JSON), ``aligned``,
-    ``create``, ``chunk``, ``nan``, ``coerce``. A read's are ``columns``, ``start``, ``end``;
-    ``partitions`` (ranges of time, 8) and ``pushdown`` ("true" where the session has
+    Options are texts, in any case; lists take commas, or are JSON. A write's are those of
+    `iotdb_frames.write`: ``time``, ``timeUnit``, ``device``, ``tags``, ``attributes``, ``schema``
+    (JSON), ``aligned``, ``create``, ``chunk``, ``nan``, ``coerce``. A read's are ``columns``,
+    ``start``, ``end``, ``device``; ``partitions`` (8) and ``partitionColumn``: "time", a tag, or
+    the column that names devices; ``pushdown`` ("true" where the session has
     ``spark.sql.python.filterPushdown.enabled``: bounds of the time, and columns that are to equal
     a text, a whole number or a boolean, go to the server). ``url`` and ``password`` say where; a
     password of this option travels to the tasks, any other with ``travels`` "true"; without, they
@@ -74,11 +75,23 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.given = {name.lower(): value for name, value in options.items()}
+        known = {*_WRITE, *_READ, *_PLACE, *_SPARKS}
         for name in self.given:
-            if name not in _OTHERS and name not in _WRITE:
-                known = sorted({*_WRITE, *_OTHERS} - {"checkpointlocation"})
-                raise OptionsError(f"unknown option {name!r}", hint=nearest(name, known))
-        self.target = self.given.get("target") or self.given.get("path", "")
+            if name in _NO_REPORT:
+                raise OptionsError(
+                    f"{name!r}: refused rows are told by a report, and format() gives none",
+                    hint="iotdb_frames.engines.spark.write(df, target, on_error=…, dead_letter=…)",
+                )
+            if name not in known:
+                raise OptionsError(
+                    f"unknown option {name!r}", hint=nearest(name, sorted(known - {*_SPARKS}))
+                )
+        path, target = self.given.get("path", ""), self.given.get("target", "")
+        if path and target and path != target:
+            raise OptionsError(
+                f"two targets: {target!r} and {path!r}", hint="leave out one of them"
+            )
+        self.target = target or path
         if not self.target:
             raise OptionsError("no target", hint='.save("root.plant.press1"), .load("plant.press")')
         if "password" in self.given:
@@ -91,15 +104,17 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
 
     def endpoint(self, connection: Connection) -> Endpoint:
         """Where tasks connect to."""
-        return Endpoint.of(connection, travels=self.given.get("travels", "").lower() == "true")
+        return Endpoint.of(connection, travels=self.flag("travels"))
 
     def schema(self) -> Any:
         """The columns of the target, or those of the option ``columns``."""
-        columns = self.value("columns")
+        self._refuse("a read", set(_WRITE) - set(_READ))
+        columns, device = self.value("columns"), self.value("device")
         with self.connect() as connection:
             table = read(
                 self.target,
                 columns=columns,
+                device=device,
                 limit=0,
                 tz="UTC",
                 returns="arrow",
@@ -109,8 +124,15 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
 
     def reader(self, schema: Any) -> Reader:
         """Reads the columns of `schema`."""
-        kind = PushingReader if self.given.get("pushdown", "").lower() == "true" else Reader
-        return kind(self, schema)
+        self._refuse("a read", set(_WRITE) - set(_READ))
+        return PushingReader(self, schema) if self.flag("pushdown") else Reader(self, schema)
+
+    def streamReader(self, schema: Any) -> Any:  # noqa: ARG002, N802 - Spark's
+        """Refused: a stream of what is new would miss rows that come late."""
+        raise OptionsError(
+            "no streaming read: rows whose times are older than what was read would be missed",
+            hint='spark.read.format("iotdb") with start and end',
+        )
 
     def writer(self, schema: Any, overwrite: bool) -> _BatchWriter:
         """Writes frames."""
@@ -126,8 +148,9 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
                 'mode("overwrite") would delete what stands in the target',
                 hint='mode("append"): rows of the same device and time are replaced',
             )
+        self._refuse("a write", set(_READ) - set(_WRITE))
         options = {ours: self.value(name) for name, ours in _WRITE.items() if name in self.given}
-        empty = to_arrow_schema(schema, timezone="UTC").empty_table()
+        empty = as_arrow(schema).empty_table()
         with self.connect() as connection:
             return Job.of(empty, self.target, self.endpoint(connection), options)
 
@@ -136,18 +159,40 @@ class IoTDBDataSource(ds.DataSource):  # type: ignore[misc]
         text = self.given.get(name)
         if text is None:
             return None
+        if name == "schema" or (name in _LISTS and text.lstrip().startswith("[")):
+            try:
+                return json.loads(text)
+            except ValueError as exc:
+                hint = (
+                    '{"temp": "FLOAT"}' if name == "schema" else '["temp", "state"], or temp,state'
+                )
+                raise OptionsError(f"{name} is not JSON: {exc}", hint=hint) from exc
         if name in _LISTS:
             return [part.strip() for part in text.split(",")]
         if name in _FLAGS:
             return {"true": True, "false": False}.get(text.lower(), text)
-        if name == "chunk" and text.isdigit():
+        if name == "chunk" and text.isdecimal():
             return int(text)
-        if name == "schema":
-            try:
-                return json.loads(text)
-            except ValueError as exc:
-                raise OptionsError(f"schema is not JSON: {exc}", hint='{"temp": "FLOAT"}') from exc
         return text
+
+    def flag(self, name: str) -> bool:
+        """An option that is "true" or "false", as which it is taken where it is not given."""
+        value = self.value(name)
+        if value not in (None, True, False):
+            raise OptionsError(f"{name}={value!r} is neither true nor false")
+        return bool(value)
+
+    def count(self, name: str, default: int) -> int:
+        """An option that is a number from 1."""
+        text = self.given.get(name, str(default))
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+            raise OptionsError(f"{name}={text!r} must be a whole number from 1")
+        return int(text)
+
+    def _refuse(self, use: str, others: set[str]) -> None:
+        for name in self.given:
+            if name in others:
+                raise OptionsError(f"{name!r} is not an option of {use}", hint="leave it out")
 
 
 # --- writing ---
@@ -158,20 +203,6 @@ class _Told(ds.WriterCommitMessage):  # type: ignore[misc]
     """What a task tells the driver."""
 
     outcome: Outcome
-
-
-def _larger(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of some `_BATCH_BYTES`."""
-    held: list[pa.RecordBatch] = []
-    n_bytes = 0
-    for batch in batches:
-        held.append(batch)
-        n_bytes += batch.nbytes
-        if n_bytes >= _BATCH_BYTES:
-            yield from pa.Table.from_batches(held).combine_chunks().to_batches()
-            held, n_bytes = [], 0
-    if held:
-        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
 
 
 class _Writer:
@@ -187,13 +218,11 @@ class _Writer:
         What may pass is raised, so that Spark runs the task again; any other error is told, for it
         would only be the same again.
         """
-        first = next(iterator, None)
-        if first is None:
+        part = larger(iterator)
+        if part is None:
             return _Told(Outcome(WriteReport(self.job.label)))
-        batches = _larger(chain([first], iterator))
         try:
-            reader = pa.RecordBatchReader.from_batches(first.schema, batches)
-            return _Told(Outcome(self.job.write(reader)))
+            return _Told(Outcome(self.job.write(part)))
         except IoTDBFramesError as exc:
             if may_pass(exc):
                 raise

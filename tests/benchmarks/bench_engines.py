@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_engines.py [dask | spark | flink] [rows] [rounds]
 
 Sides take turns; the rows lie in the workers' memory when a turn begins. CPU is that of this
-process, the workers and the server, in µs per point; for Spark, whose processes come and go, only
-rows/s are shown.
+process (client), of the engine's (workers, and Spark's JVM) and of the server, in µs per point.
+"Nothing" hands the rows to the workers' Python, which drops them: what the engine itself costs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,10 +28,13 @@ from harness import Call, alternate, print_table
 N_COLUMNS = 10
 
 
-def cpu_s(pids: list[int]) -> float:
-    """Seconds of CPU that processes have used."""
-    times = (psutil.Process(pid).cpu_times() for pid in pids)
-    return sum(t.user + t.system for t in times)
+def cpu_s(process: psutil.Process) -> float:
+    """Seconds of CPU that a process, its descendants and those of them that have ended took."""
+    total = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            total += sum(one.cpu_times()[:4])
+    return total
 
 
 def make_frame(n_rows: int) -> pd.DataFrame:
@@ -41,46 +45,95 @@ def make_frame(n_rows: int) -> pd.DataFrame:
     return pd.DataFrame(values, times)
 
 
+def compare(
+    sides: Mapping[str, Callable[[str], object]],
+    engine_of: Mapping[str, Sequence[psutil.Process]],
+    server: iotf.LocalServer,
+    *,
+    n_rows: int,
+    rounds: int,
+) -> None:
+    """Let sides take turns, and print rows/s and CPU.
+
+    engine_of : processes of the engine, by side
+    """
+    spent: dict[str, list[list[float]]] = {name: [] for name in sides}
+
+    def prepare(name: str, target: str) -> Call:
+        def used() -> list[float]:
+            engine = sum(map(cpu_s, engine_of.get(name, ())))
+            return [time.process_time(), engine, cpu_s(psutil.Process(server.pid))]
+
+        def run() -> None:
+            before = used()
+            sides[name](f"root.bench.{target.replace(' ', '_')}")
+            spent[name].append([now - b for now, b in zip(used(), before, strict=True)])
+
+        return run
+
+    samples = alternate(
+        {name: partial(prepare, name) for name in sides}, rounds=rounds, check=lambda _: None
+    )
+    plain = samples["plain"].seconds
+    n_points = n_rows * N_COLUMNS
+    print_table(
+        ("side", "rows/s", "of plain", "client µs", "engine µs", "server µs"),
+        [
+            (
+                name,
+                f"{n_rows / taken.seconds:,.0f}",
+                f"{plain / taken.seconds:.2f}",
+                *(f"{s / n_points * 1e6:.3f}" for s in np.median(spent[name][-rounds:], axis=0)),
+            )
+            for name, taken in samples.items()
+        ],
+    )
+
+
 def on_spark(n_rows: int, rounds: int) -> None:
-    """Two threads of Spark beside a plain write."""
+    """One and two threads of Spark beside a plain write."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyspark.sql import SparkSession
 
-    from iotdb_frames.engines.spark import IoTDBDataSource
+    from iotdb_frames.engines import spark as engine
 
     frame = make_frame(n_rows)
     os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    with tempfile.TemporaryDirectory() as directory, iotf.LocalServer() as server:
+    with tempfile.TemporaryDirectory() as directory, iotf.LocalServer(heap="1GiB") as server:
         file = f"{directory}/rows.parquet"
         pq.write_table(pa.Table.from_pandas(frame), file, coerce_timestamps="us")
         builder = SparkSession.builder.master("local[2,4]").config("spark.driver.memory", "2g")
         spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
-        spark.dataSource.register(IoTDBDataSource)
-        rows = spark.read.parquet(file).repartition(4).cache()
-        assert rows.count() == n_rows
-        where = {"url": server.url, "password": str(server.options.password)}
-        writer = rows.write.format("iotdb").mode("append").options(**where)
-        with iotf.connect(server.url, password=server.options.password) as connection:
-            samples = alternate(
-                {
-                    "plain": lambda to: (
-                        lambda: iotf.write(frame, f"root.bench.{to}", connection=connection)
-                    ),
-                    "spark 2": lambda to: lambda: writer.save(f"root.bench.{to.replace(' ', '_')}"),
-                },
-                rounds=rounds,
-                check=lambda _: None,
-            )
+        spark.dataSource.register(engine.IoTDBDataSource)
+        rows = {n: spark.read.parquet(file).repartition(n).cache() for n in (1, 4)}
+        assert [held.count() for held in rows.values()] == [n_rows] * 2
+        password = iotf.Secret(str(server.options.password), travels=True)
+        where = {"url": server.url, "password": str(password)}
+        writer = rows[4].write.format("iotdb").mode("append").options(**where)
+
+        def drop(batches: Any) -> Any:
+            n = sum(batch.num_rows for batch in batches)
+            yield pa.record_batch([pa.array([n])], names=["n"])
+
+        with iotf.connect(server.url, password=password) as connection:
+
+            def write(held: Any, target: str) -> None:
+                report = engine.write(held, target, connection=connection)
+                assert report.rows_written == n_rows
+
+            sides: dict[str, Callable[[str], object]] = {
+                "plain": lambda to: iotf.write(frame, to, connection=connection),
+                "nothing 1": lambda _: rows[1].mapInArrow(drop, "n long").collect(),
+                "nothing 2": lambda _: rows[4].mapInArrow(drop, "n long").collect(),
+                "write 1": partial(write, rows[1]),
+                "write 2": partial(write, rows[4]),
+                "format 2": lambda to: writer.save(to),
+            }
+            jvm = psutil.Process(spark.sparkContext._gateway.proc.pid)
+            engine_of = {name: [jvm] for name in sides if name != "plain"}
+            compare(sides, engine_of, server, n_rows=n_rows, rounds=rounds)
         spark.stop()
-    plain = samples["plain"].seconds
-    print_table(
-        ("side", "rows/s", "of plain"),
-        [
-            (name, f"{n_rows / taken.seconds:,.0f}", f"{plain / taken.seconds:.2f}")
-            for name, taken in samples.items()
-        ],
-    )
 
 
 def on_dask(n_rows: int, rounds: int) -> None:
@@ -97,64 +150,39 @@ def on_dask(n_rows: int, rounds: int) -> None:
         server = stack.enter_context(iotf.LocalServer(heap="1GiB"))
         password = iotf.Secret(str(server.options.password), travels=True)
         connection = stack.enter_context(iotf.connect(server.url, password=password))
-        workers: dict[str, list[int]] = {"plain": [], "threads 2": []}
-        used: dict[str, list[float]] = {}
-
-        def side(name: str, write: Callable[[str], Any]) -> Callable[[str], Call]:
-            pids = workers.setdefault(name, [])
-
-            def call(target: str) -> Call:
-                def run() -> None:
-                    each = [[psutil.Process().pid], pids, [server.pid]]
-                    before = [cpu_s(some) for some in each]
-                    report = write(f"root.bench.{target.replace(' ', '_')}")
-                    assert report.rows_written == n_rows
-                    spent = [cpu_s(some) - b for some, b in zip(each, before, strict=True)]
-                    used[name] = spent
-
-                return run
-
-            return call
 
         def on_threads(target: str) -> Any:
             with dask.config.set(scheduler="threads", num_workers=2):
                 return ddf.iotdb.write(target, connection=connection)
 
-        sides = {
-            "plain": side("plain", lambda to: iotf.write(frame, to, connection=connection)),
-            "threads 2": side("threads 2", on_threads),
+        sides: dict[str, Callable[[str], object]] = {
+            "plain": lambda to: iotf.write(frame, to, connection=connection),
+            "threads 2": on_threads,
         }
+        engine_of = {}
         for n in (1, 2):
             cluster = stack.enter_context(
                 LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0")
             )
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            name = f"distributed {n}"
-            workers[name] = list(client.run(lambda: psutil.Process().pid).values())
             with client.as_current():
                 held = ddf.persist()
                 wait(held)
 
-            def on_workers(target: str, client: Any = client, held: Any = held) -> Any:
+            def on_workers(
+                call: Callable[[Any, str], Any], target: str, client: Any = client, held: Any = held
+            ) -> Any:
                 with client.as_current():
-                    return held.iotdb.write(target, connection=connection)
+                    return call(held, target)
 
-            sides[name] = side(name, on_workers)
-        samples = alternate(sides, rounds=rounds, check=lambda _: None)
-        plain = samples["plain"].seconds
-        n_points = n_rows * N_COLUMNS
-        print_table(
-            ("side", "rows/s", "of plain", "client µs", "workers µs", "server µs"),
-            [
-                (
-                    name,
-                    f"{n_rows / taken.seconds:,.0f}",
-                    f"{plain / taken.seconds:.2f}",
-                    *(f"{seconds / n_points * 1e6:.3f}" for seconds in used[name]),
-                )
-                for name, taken in samples.items()
-            ],
-        )
+            for word, call in (
+                ("nothing", lambda held, _: held.map_partitions(len).compute()),
+                ("write", lambda held, to: held.iotdb.write(to, connection=connection)),
+            ):
+                sides[f"{word} {n}"] = partial(on_workers, call)
+                pids = client.run(lambda: psutil.Process().pid).values()
+                engine_of[f"{word} {n}"] = list(map(psutil.Process, pids))
+        compare(sides, engine_of, server, n_rows=n_rows, rounds=rounds)
 
 
 def on_flink(n_rows: int, rounds: int) -> None:
@@ -189,11 +217,6 @@ def on_flink(n_rows: int, rounds: int) -> None:
         columns = ", ".join(f"s{i}" for i in range(N_COLUMNS))
         return t_env.sql_query(f"SELECT {time}, {columns} FROM made"), t_env
 
-    def cpu_of_engine() -> float:
-        family = [psutil.Process(java), *psutil.Process(java).children(recursive=True)]
-        own = psutil.Process(java).cpu_times()
-        return cpu_s([p.pid for p in family]) + own.children_user + own.children_system
-
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(iotf.LocalServer(heap="1GiB"))
         password = iotf.Secret(str(server.options.password), travels=True)
@@ -205,8 +228,8 @@ def on_flink(n_rows: int, rounds: int) -> None:
             def call(target: str) -> Call:
                 def run() -> None:
                     def spent() -> list[float]:
-                        pids = [[os.getpid()], [server.pid]]
-                        return [cpu_s(pids[0]), cpu_of_engine(), cpu_s(pids[1])]
+                        others = [cpu_s(psutil.Process(pid)) for pid in (java, server.pid)]
+                        return [time.process_time(), *others]
 
                     before = spent()
                     report = write(f"root.bench.{target.replace(' ', '_')}")

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from failing_job import FailingJob
+
 from iotdb_frames.engines.jobs import Job
 from iotdb_frames.engines.spark import IoTDBDataSource
-from iotdb_frames.errors import ConnectionLost
-from iotdb_frames.writes.report import WriteReport
+from iotdb_frames.engines.spark_read import Reader
 
 
-@dataclass(frozen=True)
-class FailingJob(Job):
-    """Notes each write in a file; fails once, as `how` says, behind a write that is stored."""
+class _CountedReader(Reader):
+    """Notes in `log` each part that is read."""
 
-    log: str = ""
-    how: str = ""
+    log = ""
 
-    def write(self, part: Any) -> WriteReport:
-        """Write, and fail the first time that any process does so."""
+    def read(self, partition: Any) -> Any:
         with Path(self.log).open("a") as file:
-            file.write("write\n")
-        report = super().write(part)
-        try:
-            os.close(os.open(f"{self.log}.failed", os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return report
-        if self.how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "lose":
-            raise ConnectionLost("the connection broke", was_sent=True)
-        if self.how == "break":
-            raise RuntimeError("this task breaks")
-        return report
+            file.write("read\n")
+        return super().read(partition)
 
 
 class FailingSource(IoTDBDataSource):
@@ -52,7 +36,12 @@ class FailingSource(IoTDBDataSource):
         self.log, self.how = given.pop("log"), given.pop("how")
         super().__init__(given)
 
+    def reader(self, schema: Any) -> _CountedReader:
+        """Notes each range that is read."""
+        made = _CountedReader(self, schema)
+        made.log = self.log
+        return made
+
     def _job(self, schema: Any, *, overwrite: bool) -> Job:
         made = super()._job(schema, overwrite=overwrite)
-        values = {f.name: getattr(made, f.name) for f in fields(Job)}
-        return FailingJob(**values, log=self.log, how=self.how)
+        return FailingJob.from_job(made, self.log, self.how)

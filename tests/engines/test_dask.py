@@ -330,6 +330,7 @@ def test_columns_are_checked_before_any_task(dd: Any, place: iotf.Connection, de
         ({"duplicates": "last"}, "duplicates='last' needs all rows"),
         ({"progress": True}, "progress="),
         ({"retries": -1}, "retries=-1"),
+        ({"compute": "no"}, "compute='no'"),
         ({"tag": ["a"]}, "unknown option 'tag'"),
     ],
 )
@@ -505,6 +506,11 @@ def test_what_is_not_there(dd: Any, place: iotf.Connection, table: str, device: 
         iotf.read_dask(f"{device}_none", connection=place)
     with pytest.raises(OptionsError, match="partitions=0"):
         iotf.read_dask(device, partitions=0, connection=place)
+    with pytest.raises(OptionsError, match=r"columns=\['v'\]"):
+        iotf.read_dask(device, columns="v", connection=place)
+    iotf.write(frame[["v"]].set_axis(frame.index + pd.Timedelta("1D")), device, connection=place)
+    iotf.write(frame[["v"]], device, connection=place)
+    assert iotf.read_dask(device, partitions=10**12, connection=place).npartitions == 10_000
 
 
 def test_a_new_read_is_not_an_old_one(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,71 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
+from sparks import load, writer
 
 import iotdb_frames as iotf
 from iotdb_frames.data import load_demo
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.server import LocalServer
 
 pytestmark = [
     pytest.mark.engines,
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
 ]
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    """Two threads; a task may fail three times."""
-    from failing import FailingSource
-    from pyspark.sql import SparkSession
-
-    from iotdb_frames.engines.spark import IoTDBDataSource
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        settings = {
-            "spark.ui.enabled": "false",
-            "spark.driver.memory": "700m",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.sql.shuffle.partitions": "2",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.python.daemon.module": "preloaded",
-        }
-        builder = SparkSession.builder.master("local[2,4]")
-        for name, value in settings.items():
-            builder = builder.config(name, value)
-        session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
-        for source in (IoTDBDataSource, FailingSource):
-            session.dataSource.register(source)
-        yield session
-        session.stop()
-
-
-@pytest.fixture(scope="module")
-def place(server: LocalServer) -> dict[str, str]:
-    """The options that say where to."""
-    return {"url": server.url, "password": str(server.options.password)}
-
-
-def load(spark: Any, frame: pd.DataFrame | pa.Table, path: Path, *, n: int = 4) -> Any:
-    """A Spark frame of some partitions."""
-    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame)
-    path.mkdir(parents=True, exist_ok=True)
-    size = -(-table.num_rows // n)
-    for i in range(n):
-        pq.write_table(table.slice(i * size, size), path / f"{i}.parquet", coerce_timestamps="us")
-    return spark.read.parquet(str(path)).repartition(n)
-
-
-def writer(frame: Any, place: dict[str, str], **options: Any) -> Any:
-    """A DataFrameWriter into IoTDB."""
-    kind = options.pop("kind", "iotdb")
-    return frame.write.format(kind).mode("append").options(**place, **options)
 
 
 def test_a_recording_there_and_back(
@@ -142,7 +84,7 @@ def test_filters_go_to_the_server(
     options = {**place, "pushdown": "true", "partitions": "4"}
     source = IoTDBDataSource({**options, "path": table})
     reader = source.reader(source.schema())
-    before = reader.ranges
+    before = reader.parts
     at = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
     filters = [
         ds.GreaterThanOrEqual(("time",), at),
@@ -153,8 +95,13 @@ def test_filters_go_to_the_server(
     assert list(reader.pushFilters(filters)) == filters
     assert reader.where == {"m": "a", "v": [12, 14, 15]}
     assert len(before) == 4
-    assert reader.ranges[0][0] == 1704110400000
-    assert reader.ranges[-1] == before[-1]
+    assert reader.parts[0]["start"] == 1704110400000
+    assert reader.parts[-1] == before[-1]
+    by_tag = IoTDBDataSource({**options, "path": table, "partitioncolumn": "m"})
+    chosen = by_tag.reader(source.schema())
+    assert list(chosen.pushFilters(filters)) == filters
+    assert [how["where"] for how in chosen.parts] == [{"m": ["a"]}]
+    assert chosen.where == {"v": [12, 14, 15]}
 
     spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
     try:
@@ -163,6 +110,9 @@ def test_filters_go_to_the_server(
         assert [row.v for row in rows.where(when).orderBy("v").collect()] == [12, 14]
         assert rows.where("time = '2024-01-01 12:00:00'").count() == 1
         assert rows.where("time < '2023-01-01'").count() == 0
+        parted = spark.read.format("iotdb").options(**options, partitionColumn="m").load(table)
+        assert [row.v for row in parted.where(when).orderBy("v").collect()] == [12, 14]
+        assert parted.where("m = 'nobody'").count() == 0
     finally:
         spark.conf.unset("spark.sql.python.filterPushdown.enabled")
 
@@ -180,10 +130,11 @@ def test_every_scalar_type(
         "long": (pa.int64(), [-(2**63), None, 2**53 + 1]),
         "single": (pa.float32(), [1.5, None, -0.25]),
         "double": (pa.float64(), [0.1, None, 1e300]),
+        "odd": (pa.float64(), [-0.0, float("inf"), float("-inf")]),
         "exact": (pa.decimal128(10, 2), [decimal.Decimal("1.25"), None, decimal.Decimal("2.50")]),
         "text": (pa.string(), ["ü", None, ""]),
         "raw": (pa.binary(), [b"\x00\xff", None, b""]),
-        "day": (pa.date32(), [dt.date(2024, 2, 29), None, dt.date(1, 1, 1)]),
+        "day": (pa.date32(), [dt.date(1582, 10, 4), None, dt.date(1582, 10, 15)]),
         "zoned": (pa.timestamp("us", "UTC"), [dt.datetime(2024, 1, 1, tzinfo=utc), None, None]),
         "naive": (pa.timestamp("us"), [dt.datetime(1969, 12, 31, 23), None, None]),
         "always": (pa.int64(), [1, 2, 3]),
@@ -206,9 +157,16 @@ def test_every_scalar_type(
             if v is not None
         ], name
         assert [v is None for v in found] == [v is None for v in values]
+    assert str(back["odd"][0]) == "-0.0"
 
 
-@pytest.mark.parametrize("kind", ["array<int>", "struct<a: int>", "map<string, int>"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("array<int>", "struct<a: int>", "map<string, int>", "variant", "time"),
+        *("interval day to second", "interval year to month", "decimal(38, 18)"),
+    ],
+)
 def test_what_cannot_be_carried_is_named(
     spark: Any, place: dict[str, str], connection: Any, device: str, kind: str
 ) -> None:
@@ -259,6 +217,22 @@ def test_a_permanent_error_is_told_and_tried_once(
         ({"path": "root.a", "tag": "m"}, "unknown option 'tag'"),
         ({"path": "root.a.b", "schema": "{"}, "schema is not JSON"),
         ({"path": "root.a.b", "aligned": "maybe"}, "aligned='maybe'"),
+        ({"path": "root.a.b", "travels": "yes"}, "travels='yes' is neither"),
+        ({"path": "root.a.b", "target": "root.a.c"}, "two targets"),
+        (
+            {"path": "root.a.b", "onerror": "collect"},
+            "'onerror': refused rows are told by a report",
+        ),
+        ({"path": "root.a.b", "deadLetter": "x"}, "'deadletter': refused rows"),
+        ({"path": "root.a.b", "replace": "true"}, "replace=True needs all rows"),
+        ({"path": "root.a.b", "duplicates": "last"}, "duplicates='last' needs all rows"),
+        ({"path": "root.a.b", "columns": "a"}, "'columns' is not an option of a write"),
+        ({"path": "root.a.b", "tags": '["a"'}, "tags is not JSON"),
+        ({"path": "root.a.b", "tags": ""}, "tags"),
+        ({"path": "root.a.b", "chunk": "-5"}, "chunk='-5'"),
+        ({"path": "root.a.b", "nan": "no"}, "nan='no'"),
+        ({"path": "root.a.b", "url": "nonsense:5"}, "nonsense"),
+        ({"path": "root"}, "root"),
     ],
 )
 def test_options_are_checked(place: dict[str, str], options: dict[str, str], said: str) -> None:
@@ -269,6 +243,45 @@ def test_options_are_checked(place: dict[str, str], options: dict[str, str], sai
 
     with pytest.raises(OptionsError, match=said):
         IoTDBDataSource({**place, **options}).writer(StructType(), overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tags": "m"}, "'tags' is not an option of a read"),
+        ({"partitions": "0"}, "partitions='0'"),
+        ({"partitions": "²"}, "partitions='²'"),
+        ({"pushdown": "1"}, "pushdown='1'"),
+        ({"start": "soon"}, "start='soon'"),
+        ({"columns": "temp,,"}, "columns="),
+        ({"columns": "nothing"}, "has no 'nothing'"),
+        ({"device": ""}, "device=''"),
+        ({"partitionColumn": "temp"}, "'temp' does not name devices"),
+        ({"partitionColum": "time"}, "unknown option 'partitioncolum'"),
+    ],
+)
+def test_options_of_a_read_are_checked(
+    place: dict[str, str], connection: Any, device: str, options: dict[str, str], said: str
+) -> None:
+    """A read refuses what cannot be meant by name, on the driver."""
+    from iotdb_frames.engines.spark import IoTDBDataSource
+
+    frame = pd.DataFrame({"temp": [1.0]}, pd.date_range("2024-01-01", periods=1))
+    iotf.write(frame, f"{device}.a", connection=connection)
+
+    def plan() -> None:
+        source = IoTDBDataSource({**place, "path": device, **options})
+        source.reader(source.schema())
+
+    with pytest.raises((OptionsError, iotf.QueryError), match=said):
+        plan()
+
+
+def test_a_streaming_read_is_refused(spark: Any, place: dict[str, str], device: str) -> None:
+    """What would miss late rows is refused, and says what to take."""
+    rows = spark.readStream.format("iotdb").schema("time timestamp, v double").options(**place)
+    with pytest.raises(Exception, match="no streaming read"):
+        rows.load(device).writeStream.format("noop").start().awaitTermination()
 
 
 def test_overwrite_is_refused(spark: Any, place: dict[str, str], device: str) -> None:
@@ -318,29 +331,3 @@ def test_a_stream_goes_on_where_it_stopped(
     files = [file for file in checkpoint.rglob("*") if file.is_file()]
     assert len(files) > 5
     assert not [file for file in files if secret in file.read_bytes()]
-
-
-def test_a_password_shows_nowhere(
-    spark: Any, place: dict[str, str], connection: Any, device: str, tmp_path: Path
-) -> None:
-    """Neither a plan nor a task that was not given the password holds it."""
-    from pyspark import cloudpickle
-    from pyspark.sql.types import DoubleType, StructField, StructType, TimestampType
-
-    from iotdb_frames.engines.spark import IoTDBDataSource
-
-    frame = load(spark, load_demo(), tmp_path)
-    writer(frame, place).save(device)
-    rows = spark.read.format("iotdb").options(**place).load(device)
-    shown = "".join(rows._jdf.queryExecution().toString() for _ in range(1))
-    assert "iotdb" in shown
-    assert place["password"] not in shown
-    schema = StructType([StructField("time", TimestampType()), StructField("v", DoubleType())])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IOTDB_PASSWORD", place["password"])
-        of_environment = IoTDBDataSource({"url": place["url"], "path": f"{device}_v"})
-        for thing in (of_environment.writer(schema, overwrite=False),):
-            assert place["password"].encode() not in cloudpickle.dumps(thing)
-    given = IoTDBDataSource({**place, "path": f"{device}_v"}).writer(schema, overwrite=False)
-    assert place["password"].encode() in cloudpickle.dumps(given)
-    assert place["password"] not in repr(given.job)
