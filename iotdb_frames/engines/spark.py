@@ -4,6 +4,8 @@
     df.write.format("iotdb").mode("append").option("tags", "machine").save("plant.press")
     spark.read.format("iotdb").load("plant.press")
 
+`write` does the same as the first and gives its report.
+
 A partition is written by one task, at least once: a task that Spark runs again writes its rows
 again, which are stored once all the same, for device and time are their key.
 """
