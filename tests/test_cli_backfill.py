@@ -57,7 +57,7 @@ def test_folder_of_two_kinds(run: Run, tmp_path: Path) -> None:
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert result.output.startswith("✓ backfill  root.cli_backfill.two\n")
-    assert "150 of 150 read are written" in result.output
+    assert "150 of 150 read were written" in result.output
     found = stored("SELECT n, half FROM root.cli_backfill.two")
     assert list(found.iloc[:, 0]) == list(range(150))
     assert list(found.iloc[:, 1]) == [n / 2 for n in range(150)]
@@ -140,7 +140,7 @@ def test_killed_resumed_and_looked_at(run: Run, server: LocalServer, tmp_path: P
     assert "0 of 1 done" in shown.output
     result = run("--manifest", "m.sqlite", "--resume", "--retry-failed")
     assert result.exit_code == 0, result.output
-    assert f"{n_rows:,} of {n_rows:,} read are written" in result.output
+    assert f"{n_rows:,} of {n_rows:,} read were written" in result.output
     assert stored(f"SELECT count(n), sum(n) FROM {target}").iloc[0].tolist() == [
         n_rows,
         n_rows * (n_rows - 1) / 2,

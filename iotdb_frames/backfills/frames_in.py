@@ -1,7 +1,7 @@
-"""Frames that a program makes: a list of them, or a generator. One is a unit.
+"""Frames made by a program: a list or a generator. Each frame is a unit.
 
-They cannot be opened again by name, so a job of frames resumes when it is called with the same
-frames again; each is told by a digest of all of it.
+They cannot be reopened by name, so a job of frames resumes when it is called with the same frames
+again; each is identified by a digest of its whole content.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class FramesReader:
 
     Parameters
     ----------
-    frames : DataFrames, Arrow tables or what else `write` takes
-    known : digest of each frame that the manifest knows, by its number
+    frames : DataFrames, Arrow tables or anything else that `write` takes
+    known : digest of each frame in the manifest, by its number
     """
 
     def __init__(self, frames: Iterable[Any], known: Mapping[int, str]) -> None:
@@ -38,19 +38,16 @@ class FramesReader:
         wanted = list(ranges)
         starts = {start for start, stop, _ in wanted if stop is not None}
         rest = min((start for start, stop, _ in wanted if stop is None), default=None)
-        for i, frame in enumerate(self._each()):
+        given = [self._frames] if is_one(self._frames) else self._frames
+        for i, frame in enumerate(frame for data in given for frame in frames_of(data)):
             seen = digest(frame)
             if self._known.get(i, seen) != seen:
                 raise FrameError(
-                    f"frame {i} differs from the first run's",
-                    hint="give the same frames in the same order, or start a new manifest",
+                    f"frame {i} differs from that of the first run",
+                    hint="pass the same frames in the same order, or start a new manifest",
                 )
             if i in starts or (rest is not None and i >= rest):
                 yield Piece(i, i + 1, frame, digest=seen)
-
-    def _each(self) -> Iterator[Any]:
-        for data in [self._frames] if is_one(self._frames) else self._frames:
-            yield from frames_of(data)
 
 
 def digest(frame: Any) -> str:

@@ -1,4 +1,4 @@
-"""`backfill`, `plan_backfill` and `BackfillJob`: a job, begun, looked at and resumed."""
+"""`backfill`, `plan_backfill` and `BackfillJob`: start, inspect and resume a job."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from iotdb_frames.options import check_choice, hide_url
 
 
 class BackfillJob:
-    """A backfill that a manifest knows.
+    """A backfill that is recorded in a manifest.
 
     Parameters
     ----------
-    manifest : its file
+    manifest : the manifest's file
     """
 
     def __init__(self, manifest: str | os.PathLike[str]) -> None:
         self._path = manifest
 
     def status(self) -> BackfillReport:
-        """What became of it so far; may be asked while another process works on it."""
+        """Its state so far; may be called while another process works on it."""
         manifest = Manifest(self._path)
         try:
             report = BackfillReport(str(manifest.get("target") or "?"), str(manifest.path))
@@ -57,7 +57,7 @@ class BackfillJob:
         connection: Connection | str | None = None,
         progress: Any = "auto",
     ) -> BackfillReport:
-        """Go on where it stopped; with what it was asked for then.
+        """Continue where it stopped, with its original options.
 
         Parameters and errors are those of `backfill`.
         """
@@ -66,11 +66,11 @@ class BackfillJob:
         try:
             sources, asked = manifest.get("sources"), manifest.get("asked")
             if asked is None:
-                raise OptionsError(f"{manifest.path} holds no job yet")
+                raise OptionsError(f"{manifest.path} contains no job yet")
             if sources is None:
                 raise OptionsError(
-                    "the frames of this job are in the program that started it",
-                    hint="call iotf.backfill(…) as before: with the same manifest it resumes",
+                    "the frames of this job exist only in the program that started it",
+                    hint="call iotf.backfill(…) as before: with the same manifest, it resumes",
                 )
             options = read_asked(asked)
             target = manifest.get("target")
@@ -108,23 +108,23 @@ def backfill(
     connection: Connection | str | None = None,
     **options: Any,
 ) -> BackfillReport:
-    """Write files, or frames, into IoTDB; stopped at any instant, it goes on where it stopped.
+    """Write files, or frames, to IoTDB; if stopped at any time, it can resume from there.
 
-    Called again with the same manifest it resumes: what is acknowledged is not sent again, what is
-    in doubt is, in the same order. Files that came since are added behind the others.
+    Called again with the same manifest, it resumes: acknowledged units are not sent again, those in
+    doubt are, in the same order. New files are added after the others.
 
     Parameters
     ----------
     sources : path, folder, glob or URL of Parquet, CSV (also .gz), Arrow IPC, ORC or JSON lines
-        files, or a list of such, or a pyarrow Dataset of them; or frames: a list, a generator, a
-        RecordBatchReader, a Dataset with a filter, partitions or a schema of its own. Of files,
-        Hive partitions (``site=A/…``) are columns
+        files, or a list of these, or a pyarrow Dataset of files; or frames: a list, a generator, a
+        RecordBatchReader, a Dataset with a filter, partitions or its own schema. Hive partitions
+        of files (``site=A/…``) become columns
     target : as in `write`
-    manifest : SQLite file that keeps what became of each unit; made with mode 0600
-    retry_failed : try failed units and files again (``on_error="collect"`` leaves them)
-    changed : a source that has changed since its backfill began: "raise", or write it "again"
+    manifest : SQLite file that records the state of each unit; created with mode 0600
+    retry_failed : try failed units and files again, which ``on_error="collect"`` leaves
+    changed : for a source that has changed since its backfill began: "raise", or write it "again"
     connection : a Connection or a URL; None: see `use`
-    options : those of `write`, but for ``replace`` and ``duplicates``, and what is said of files; a
+    options : those of `write`, except ``replace`` and ``duplicates``, and those of files; a
         callable `progress` gets a `Standing`
 
     Returns
@@ -133,10 +133,10 @@ def backfill(
 
     Raises
     ------
-    OptionsError : nothing was sent: the manifest is in use or another job's, no such file …
-    FrameError : data that cannot be written exactly, with its file and line; what came before it is
-        written. ``on_error="collect"`` leaves such rows to the dead letter and goes on.
-    ServerError, PartialWriteError : the server said no, or was gone for longer than `retry` waits.
+    OptionsError : nothing was sent: the manifest is in use or belongs to another job, no such file…
+    FrameError : data that cannot be written exactly, with its file and line; what precedes it is
+        written. ``on_error="collect"`` puts such rows into the dead letter and continues.
+    ServerError, PartialWriteError : the server refused, or was away for longer than `retry` waits.
     """
     connection = hide_url(connection)
     progress = options.pop("progress", "auto")
@@ -165,14 +165,14 @@ def plan_backfill(
 
     Parameters
     ----------
-    offline : do not ask the server; its schema is unknown then, and its precision taken for ms
+    offline : without the server: its schema is unknown, and its precision assumed to be ms
     sources, target, connection : as in `backfill`; files only
     options : as in `backfill`
     """
     connection = hide_url(connection)
     chosen = make_options({k: v for k, v in options.items() if k != "progress"})
     if not is_files(sources):
-        raise OptionsError("frames are planned one by one: df.iotdb.plan(…)")
+        raise OptionsError("frames are planned one at a time: df.iotdb.plan(…)")
     conn = None if offline else resolve_connection(connection)
     database = None if conn is None else conn.options.database
     goal = parse_target(target, database=database)
@@ -196,7 +196,7 @@ def plan_backfill(
     plan.problems += found.problems
     plan.notes += found.notes
     plan.notes += [
-        f"{label!r} is {kind.name} in all files, as its types differ"
+        f"{label!r} is written as {kind.name}, because its type differs between files"
         for label, kind in found.agreed.items()
     ]
     return plan

@@ -1,9 +1,9 @@
-"""The manifest: an SQLite file with a row a unit, the truth about what was sent.
+"""The manifest: an SQLite file with a row per unit, the record of what was sent.
 
-A unit's row is written before it is sent and again after it is acknowledged, with the rows that
-were refused in the same transaction. A crash can only lose the second of the two, and then the
-unit is sent again, which changes nothing. Paths in it are never opened: files are found anew from
-the sources and looked up here.
+A unit's row is written before it is sent and again after it is acknowledged, in one transaction
+with its refused rows. A crash can only lose the second write; then the unit is sent again, which
+changes nothing. Paths in the manifest are never opened: files are found from the sources each time,
+and looked up here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DONE = ("written", "verified")
 
 @dataclass(frozen=True)
 class FileRow:
-    """A file of the manifest; `is_read`: all of its units are known."""
+    """A file of the manifest; `is_read`: all its units are known."""
 
     id: int
     root: str
@@ -65,15 +65,15 @@ class UnitRow:
     """A unit of the manifest.
 
     start, stop : its range in the file: rows; bytes of a CSV file; or the frame's number
-    line, end_line : the first of its lines (CSV), from 1, and the first behind it
-    n_bytes : of the source, about
-    digest : of its columns' names and types; of a frame that is no file's, of all of it
+    line, end_line : its first line (CSV), from 1, and the first line after it
+    n_bytes : approximate size in the source
+    digest : of its columns' names and types; for a frame not from a file, of its whole content
     state : "pending", "sending", "written", "verified", "failed"
     rows, written, refused, points, empty, lossy : as in a WriteReport; `lossy` as JSON
-    first_tick, last_tick : its time range, in ticks of the server; None where it has no rows
-    expected : what `verify` wants to find, see there
-    before : points that were there before it was sent first
-    verdict, beside : what `verify` found out, and what else it found there, in words
+    first_tick, last_tick : its time range, in ticks of the server; None if it has no rows
+    expected : what `verify` expects, packed (see `Expected`)
+    before : points that existed before it was first sent
+    verdict, beside : the result of `verify`, and what else it found there, in words
     """
 
     id: int
@@ -119,12 +119,12 @@ class Manifest(Store):
     Parameters
     ----------
     path : of the file
-    create : make it where there is none
+    create : create it if it does not exist
 
     Raises
     ------
-    OptionsError : there is none, it is not a manifest, or others could have changed it.
-    IoTDBFramesError : it is torn.
+    OptionsError : it does not exist, is not a manifest, or can be changed by other users.
+    IoTDBFramesError : it is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -133,7 +133,7 @@ class Manifest(Store):
     # --- files -------------------------------------------------------------------------------
 
     def files(self) -> list[FileRow]:
-        """All files, in the order in which they are sent."""
+        """All files, in sending order."""
         return [FileRow(*row) for row in self._all("SELECT * FROM files ORDER BY id")]
 
     def add_file(
@@ -148,7 +148,7 @@ class Manifest(Store):
         error: str | None = None,
         is_read: bool = False,
     ) -> None:
-        """Add a file behind the others, or begin one anew: its units are forgotten."""
+        """Add a file after the others, or start one again: its units are deleted."""
         with self._writing():
             same = "file IN (SELECT id FROM files WHERE root = ? AND name = ?)"
             self._db.execute(
@@ -172,12 +172,12 @@ class Manifest(Store):
     # --- units -------------------------------------------------------------------------------
 
     def units(self, *states: str, file: int | None = None) -> list[UnitRow]:
-        """Units in the order in which they are sent.
+        """Units in sending order.
 
         Parameters
         ----------
-        states : of these states; none given: of all
-        file : of this file; None: of all
+        states : only those in these states; none given: all
+        file : only those of this file; None: all
         """
         marks = ", ".join("?" * len(states))
         rows = self._all(
@@ -190,7 +190,7 @@ class Manifest(Store):
         return [UnitRow(*row) for row in rows]
 
     def problems(self, *, most: int) -> list[UnitRow]:
-        """Units that failed or of which something was refused, in the same order."""
+        """Units that failed or had rows refused, in sending order."""
         rows = self._all(
             "SELECT * FROM units WHERE error IS NOT NULL OR state = 'failed' "
             "ORDER BY file, start LIMIT ?",
@@ -207,9 +207,9 @@ class Manifest(Store):
         before: int = 0,
         **values: Any,
     ) -> int:
-        """Note that a unit is about to be sent; its number.
+        """Record that a unit is about to be sent; return its id.
 
-        `before` counts only at its first time: later, a part of the unit may be there.
+        `before` is stored only the first time: later, part of the unit may be there.
         """
         with self._writing():
             self._db.execute(
@@ -229,7 +229,7 @@ class Manifest(Store):
         return int(unit[0])
 
     def finish(self, unit: int, *, letters: list[tuple[int, bytes]], **values: Any) -> None:
-        """Note that a unit was acknowledged, and keep its refused rows: (rows, Arrow IPC)."""
+        """Record that a unit was acknowledged, and store its refused rows: (rows, Arrow IPC)."""
         with self._writing():
             self._set(
                 "units",
@@ -254,9 +254,9 @@ class Manifest(Store):
             self._set("units", unit, values)
 
     def reopen(self, unit: int, first_tick: int, last_tick: int) -> int:
-        """Send later units again that may share a (device, time) with a unit; how many.
+        """Make later units pending that may share a (device, time) with a unit; return how many.
 
-        Of two such rows the later must win, so it has to arrive later.
+        Of two such rows, the later one must win, so it must arrive later.
         """
         with self._writing():
             changed = self._db.execute(
@@ -268,7 +268,7 @@ class Manifest(Store):
             return changed.rowcount
 
     def retry_failed(self) -> int:
-        """Make failed units and files pending; how many."""
+        """Make failed units and files pending; return how many."""
         with self._writing():
             units = self._db.execute(
                 "UPDATE units SET state = 'pending', error = NULL WHERE state = 'failed'"
@@ -295,7 +295,7 @@ class Manifest(Store):
         )
 
     def lossy(self) -> Counter[str]:
-        """How many values lost precision, by column, of units that are done."""
+        """How many values of finished units lost precision, by column."""
         found: Counter[str] = Counter()
         for (text,) in self._all(
             "SELECT lossy FROM units WHERE lossy IS NOT NULL AND state IN (?, ?)", *DONE
@@ -304,14 +304,14 @@ class Manifest(Store):
         return found
 
     def verdicts(self) -> list[tuple[str, int]]:
-        """What verification found, and of how many units."""
+        """Verdicts of verification, and the number of units of each."""
         return self._all(
             "SELECT verdict, count(*) FROM units WHERE verdict IS NOT NULL GROUP BY verdict "
             "ORDER BY count(*) DESC"
         )
 
     def beside(self, verdict: str, *, most: int) -> list[str]:
-        """What else was found beside units of a verdict, the most frequent first."""
+        """What else was found at units with a verdict, the most frequent first."""
         found = self._all(
             "SELECT beside FROM units WHERE verdict = ? AND beside IS NOT NULL GROUP BY beside "
             "ORDER BY count(*) DESC LIMIT ?",

@@ -1,4 +1,4 @@
-"""What a backfill was asked for; most of it goes into the manifest, so that a job can resume."""
+"""Options of a backfill; most are stored in the manifest, so that a job can resume."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from iotdb_frames.options import (
 from iotdb_frames.options.shown import F, show_fields
 
 PATIENCE = RetryPolicy(first_wait_s=0.2, total_s=600.0)
-"""A backfill outwaits a server that is restarted; what lasts longer stops it, and it resumes."""
+"""Outlasts the restart of a server; a longer outage stops a backfill, which can resume."""
 SHARES = 32
-"""A unit takes this part of the budget: one is read, one planned, some are on the wire, and Arrow
-needs as much again beside them. Source: peaks that bench_backfill.py measured."""
+"""A unit's share of the memory is one in so many: one unit is read, one planned, some are on the
+wire, and Arrow needs as much again. Source: peaks measured by bench_backfill.py."""
 
 Verify = Literal["count", "values"]
 _DECISIVE = (
@@ -38,13 +38,13 @@ _OF_JOBS = ("verify", "durable", "memory")
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillOptions:
-    """What was asked for, checked.
+    """All options, checked.
 
     write : how frames are written
     files : how files are read
     verify : "count", "values" or None
     durable : refuse a server that acknowledges rows before they are on its disk
-    memory : bytes of data that are held at a time, about
+    memory : approximate bytes of data in memory
     """
 
     write: WriteOptions = field(default_factory=WriteOptions)
@@ -57,17 +57,17 @@ class BackfillOptions:
         check_choice("verify", self.verify, ("count", "values"), is_optional=True)
         if self.write.replace:
             raise OptionsError(
-                "replace=True is not for backfills: a unit would delete what another one wrote",
+                "replace=True cannot be used: a unit would delete what another one wrote",
                 hint="delete first (iotf.delete), then backfill",
             )
         if self.write.duplicates != "merge":
             raise OptionsError(
-                f"duplicates={self.write.duplicates!r} needs all rows at once, and these are files",
+                f"duplicates={self.write.duplicates!r} needs all rows at once, unlike a backfill",
                 hint='duplicates="merge" keeps the last value of each column that is not missing',
             )
 
     def asked(self) -> dict[str, Any]:
-        """All of it, as JSON knows it: what decides on the data, and the manner of sending."""
+        """All options, for JSON: those that determine the data, and the manner of sending."""
         write, files = self.write, self.files
         return {
             "decisive": {
@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 
 def make_options(given: Mapping[str, Any]) -> BackfillOptions:
-    """Options from the keyword arguments of `backfill`; unknown ones are named."""
+    """Options from the keyword arguments of `backfill`; the error names an unknown one."""
     own = {*_OF_FILES, *_OF_JOBS}
     rest = {k: v for k, v in given.items() if k not in own}
     write = write_options({"retry": PATIENCE} | rest, also=own)
@@ -118,7 +118,7 @@ def make_options(given: Mapping[str, Any]) -> BackfillOptions:
 
 
 def show_all_options(call: F) -> F:
-    """Let a notebook's help and Tab show what may be asked in place of ``**options``."""
+    """Make a notebook's help and Tab show all options instead of ``**options``."""
     names = {f.name for f in fields(WriteOptions)} - {"replace", "duplicates"}
     return show_fields(
         call,
@@ -130,17 +130,17 @@ def show_all_options(call: F) -> F:
 
 
 def read_asked(asked: Mapping[str, Any]) -> BackfillOptions:
-    """The options a manifest holds.
+    """The options stored in a manifest.
 
     Raises
     ------
-    OptionsError : its filter cannot be kept in a file.
+    OptionsError : its filter cannot be stored in a file.
     """
     decisive, manner = dict(asked["decisive"]), dict(asked["manner"])
     if manner.pop("has_expression"):
         raise OptionsError(
-            "the filter of this job is known only to the program that started it",
-            hint="call iotf.backfill(…) as before: with the same manifest it resumes",
+            "the filter of this job exists only in the program that started it",
+            hint="call iotf.backfill(…) as before: with the same manifest, it resumes",
         )
     decisive.pop("filter")
     schema = {

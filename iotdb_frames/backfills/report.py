@@ -1,4 +1,4 @@
-"""What became of a backfill, and what it would do."""
+"""The result of a backfill, and its plan."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FileState:
 
 @dataclass(frozen=True)
 class UnitProblem:
-    """A unit that did not simply arrive: where it is in its file, and what is wrong."""
+    """A unit with a problem: its place in the file, and what is wrong."""
 
     file: str
     start: int
@@ -64,19 +64,19 @@ class UnitProblem:
 
 @dataclass(repr=False)
 class BackfillReport(Shown):
-    """What became of a backfill: the whole job, all its runs together, and the last run's pace.
+    """The result of a backfill: the whole job, all its runs together, and the last run's rates.
 
-    rows : rows of the units that are known; written: those of which every cell was acknowledged
-    points : cells that are not null, acknowledged
+    rows : rows of all known units; rows_written: those with every cell acknowledged
+    points : acknowledged cells that are not null
     rows_empty, lossy : as in a WriteReport
-    refused : rows in the dead letter
-    n_bytes, bytes_done : of the sources, and those of them that are written
-    units : units by state
-    problems : units that are not in the database as they should be, the first 1,000
-    verdicts, verified_notes : what verification found out, by units, and in words
+    rows_refused : rows in the dead letter
+    n_bytes, bytes_done : size of the sources, and the part of it that is written
+    units : number of units by state
+    problems : units that are not stored as they should be, the first 1,000
+    verdicts, verified_notes : results of verification, as numbers of units and in words
     seconds, run_rows, run_points, bytes_sent, retries : of this run
     manifest, dead_letter : files
-    server : version and ``wal_mode`` of the server, where it says
+    server : version and ``wal_mode`` of the server, if it reports it
     """
 
     target: str
@@ -107,12 +107,12 @@ class BackfillReport(Shown):
 
     @property
     def rows_in(self) -> int:
-        """`rows`, as a WriteReport calls them."""
+        """`rows`, under the name of a WriteReport."""
         return self.rows
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row of every file was acknowledged, and verified where that was asked."""
+        """Whether every row of every file was acknowledged, and verified if requested."""
         good = {"verified"} if self.verify else {"written", "verified"}
         return (
             all(f.is_read and not f.error for f in self.files)
@@ -131,7 +131,7 @@ class BackfillReport(Shown):
         done = sum(f.state in ("written", "verified") for f in self.files)
         facts: list[tuple[str, Any]] = [
             ("files", f"{count(done)} of {count(len(self.files))} done"),
-            ("rows", f"{count(self.rows_written)} of {count(self.rows)} read are written"),
+            ("rows", f"{count(self.rows_written)} of {count(self.rows)} read were written"),
             ("points", count(self.points)),
         ]
         if self.n_bytes:
@@ -177,17 +177,13 @@ class BackfillReport(Shown):
         return Card("backfill", self.target, status, facts, grids, notes)
 
 
-def _wrapped(text: str) -> list[str]:
-    return wrap(text, MAX_TEXT, break_on_hyphens=False)  # an option stays whole
-
-
 @dataclass(repr=False)
 class BackfillPlan(Shown):
     """What a backfill would read and how, from footers and samples; nothing was sent.
 
     files : names, formats, bytes
-    dialects : how CSV files are read: an example, and how many files are read so
-    writes : of each kind of file the first one's name, and the plan of a sample of it
+    dialects : how CSV files are read: an example, and the number of files read this way
+    writes : for each kind of file, the name of the first one, and the plan of a sample of it
     """
 
     target: str
@@ -215,7 +211,11 @@ class BackfillPlan(Shown):
                 some[0] = replace(some[0], header=[f"{label} of {name}", *others])
             grids += some
         if self.problems:
-            lines = [line for text in self.problems for line in _wrapped(text)]
+            lines = [
+                line
+                for text in self.problems
+                for line in wrap(text, MAX_TEXT, break_on_hyphens=False)  # keep options whole
+            ]
             grids.append(Grid(("problem",), [(line,) for line in lines]))
         is_bad = self.problems or any(plan.problems for _, plan in self.writes)
         status = "bad" if is_bad else "ok"

@@ -1,7 +1,7 @@
-"""One run of a job: read, plan, send; note in the manifest what was answered.
+"""One run of a job: read, plan and send units, and record the answers in the manifest.
 
-A thread reads the next unit while this one plans and encodes, and the sender's lanes have the one
-before on the wire.
+A thread reads the next unit while this one is planned and encoded, and the sender's lanes have the
+previous one on the wire.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CountBefore = Callable[[WritePlan, Expected], int]
 
 @dataclass
 class Read:
-    """What the reading thread gives: a piece of a file, its end, or what is wrong with it."""
+    """From the reading thread: a piece of a file, the end of the file, or an error in it."""
 
     file: FileRow
     reader: Reader | None = None
@@ -58,7 +58,7 @@ class Read:
 
 @dataclass
 class Sent:
-    """What one run sent and had acknowledged: see BackfillReport."""
+    """What one run sent, as acknowledged: see BackfillReport."""
 
     rows: int = 0
     points: int = 0
@@ -67,15 +67,15 @@ class Sent:
 
 
 class Run:
-    """One run over what is not done.
+    """One run over the units that are not done.
 
     Parameters
     ----------
-    open_reader : the source and reader of a file of the manifest
+    open_reader : returns the source and reader of a file of the manifest
     schema : types that several files have to agree on, by label
-    count_before : points that are there before a unit is sent first; None: nobody wants to know
+    count_before : counts the points that exist before a unit is first sent; None: not needed
     meter : counts each acknowledged unit
-    on_note : told what the user should know
+    on_note : called with each note for the user
     """
 
     def __init__(
@@ -106,15 +106,15 @@ class Run:
         self.sent = Sent()
 
     def go(self) -> None:
-        """Send all that is not done.
+        """Send all units that are not done.
 
         Raises
         ------
-        FrameError, ServerError, PartialWriteError : what stopped it; with ``on_error="collect"``
-            only what is not the data's fault.
+        FrameError, ServerError, PartialWriteError : what stopped it; with ``on_error="collect"``,
+            only errors other than in the data.
         """
         while self._go_once():
-            pass  # a unit that was sent again made later ones pending that were passed already
+            pass  # a unit sent again made later units pending that were already passed
 
     def _go_once(self) -> bool:
         write = self._options.write
@@ -157,7 +157,7 @@ class Run:
                     raise FrameError(
                         f"{file.name} was changed while it was read",
                         hint=Hint(
-                            "resume once it no longer changes, with ", Choice(changed="again")
+                            "resume when it no longer changes, with ", Choice(changed="again")
                         ),
                     )
                 yield Read(file, reader)
@@ -167,12 +167,12 @@ class Run:
     # --- planning and sending -------------------------------------------------------------------
 
     def _handle(self, sender: Sender, read: Read) -> int:
-        """Send a piece; how many later units have to follow it once more."""
+        """Send a piece; return how many later units have to be sent again after it."""
         try:
             if read.error is not None:
                 raise read.error
             if read.piece is not None and read.reader is not None:
-                # Looking at the schema and creating are as patient as sending is.
+                # Looking up and creating the schema is retried as long as sending is.
                 piece, send = read.piece, partial(self._send, sender, read.file, read.reader)
                 return call_with_retry(lambda: send(piece), policy=self._options.write.retry)
             self._manifest.set_file(read.file.id, is_read=1)
@@ -270,7 +270,7 @@ class Run:
         *,
         is_all_sent: bool,
     ) -> None:
-        """The last answer of a unit is there; called in a lane's thread, so it must not raise."""
+        """Called with the last answer for a unit, in a lane's thread, so it must not raise."""
         report = writer.report
         try:
             is_lost = any(f.state == "in doubt" for f in report.failures)
@@ -302,14 +302,14 @@ class Run:
     def _stopped_by(self, error: BaseException) -> BaseException:
         if not isinstance(error, IoTDBFramesError) or not self.sent.rows:
             return error
-        hint = "call it again with the same manifest: it goes on where it stopped"
+        hint = "call it again with the same manifest: it continues where it stopped"
         if isinstance(error, ServerError) and error.is_retryable:
             return type(error)(f"the backfill stopped: {error.message}", hint=hint)
         return PartialWriteError(f"the backfill stopped: {error.message}", hint=hint)
 
 
 def is_changed(known: FileRow, found: SourceFile) -> bool:
-    """Whether a file is not the one it was, by size and time of change."""
+    """Whether a file has changed, by its size and modification time."""
     return (known.size, known.modified_ns) != (found.size, found.modified_ns)
 
 
@@ -321,7 +321,7 @@ def _rows_of(piece: Piece) -> int:
 def read_ahead(source: Iterator[Read]) -> Iterator[Iterator[Read]]:
     """Run an iterator in a thread, one element ahead.
 
-    The next element is begun when the one before is taken, so that at most two are held.
+    An element is started when the previous one is taken, so that at most two are in memory.
     """
     elements: queue.SimpleQueue[Read | BaseException | None] = queue.SimpleQueue()
     room = threading.Semaphore()

@@ -1,4 +1,4 @@
-"""What a job wants to know of its server: which one it is, and when it calls a row safe."""
+"""What a job needs to know about its server: which one it is, and when it acknowledges a row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from iotdb_frames.writes.schema.look import query_table
 
 
 def cluster_of(connection: Connection) -> str | None:
-    """The cluster's id; None where the server does not say."""
+    """The cluster's id; None if the server does not report it."""
     try:
         with understood("its id"):
             return str(query_table(connection, "SHOW CLUSTERID", model="tree").column(0)[0].as_py())
@@ -20,9 +20,9 @@ def cluster_of(connection: Connection) -> str | None:
 
 
 def wal_mode(connection: Connection) -> str | None:
-    """When a write is acknowledged: "SYNC": it is on the disk; "ASYNC": soon; "DISABLE": no log.
+    """When a write is acknowledged: "SYNC": it is on disk; "ASYNC": it will be; "DISABLE": no log.
 
-    None where the server does not say (it does from 2.0.6, to users who may ask).
+    None if the server does not report it (it does from 2.0.6, to users with the privilege).
     """
     try:
         with understood("its configuration"):
@@ -36,12 +36,12 @@ def wal_mode(connection: Connection) -> str | None:
 
 
 def describe_server(connection: Connection) -> str:
-    """Version and wal_mode, for a person."""
+    """Version and wal_mode, in words."""
     mode = wal_mode(connection)
     meaning = {
-        "SYNC": "wal_mode SYNC: acknowledged is on disk",
-        "ASYNC": "wal_mode ASYNC: the last moment before a crash may be lost",
-        "DISABLE": "wal_mode DISABLE: what is not flushed is lost in a crash",
+        "SYNC": "wal_mode SYNC: acknowledged rows are on disk",
+        "ASYNC": "wal_mode ASYNC: a crash may lose the last moments",
+        "DISABLE": "wal_mode DISABLE: a crash loses what is not flushed",
     }
     said = meaning.get(mode or "", "wal_mode unknown")
     return f"IoTDB {connection.version}, {said}"
@@ -52,17 +52,17 @@ def check_durable(connection: Connection) -> None:
 
     Raises
     ------
-    OptionsError : its wal_mode is not SYNC, or it does not say.
+    OptionsError : its wal_mode is not SYNC, or not known.
     """
     mode = wal_mode(connection)
     if mode != "SYNC":
         raise OptionsError(
-            f"durable=True, and the server's wal_mode is {mode or 'not known'}",
+            f"durable=True, but the server's wal_mode is {mode or 'not known'}",
             hint=Hint(
-                "wal_mode=SYNC in iotdb-system.properties; or leave out ",
+                "set wal_mode=SYNC in iotdb-system.properties; or omit ",
                 Choice(durable=True),
                 ", and let ",
                 Choice(verify=...),
-                " find what a crash took",
+                " find what a crash lost",
             ),
         )

@@ -17,7 +17,7 @@ EXAMPLES = 3
 
 
 def fill_report(report: BackfillReport, manifest: Manifest) -> None:
-    """Bring a report's totals up to the manifest."""
+    """Update a report's totals from the manifest."""
     by_file: dict[int, list[tuple[Any, ...]]] = {}
     for row in manifest.totals():
         by_file.setdefault(row[0], []).append(row)

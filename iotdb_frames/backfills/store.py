@@ -1,4 +1,4 @@
-"""The SQLite file beneath the manifest: nobody else may change it, and one process works on it."""
+"""The SQLite file of the manifest: only its owner can write it, one process at a time uses it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Store:
     Parameters
     ----------
     path : of the file
-    schema : statements that make its tables
+    schema : statements that create its tables
     version : of the schema
-    create : make it where there is none
+    create : create it if it does not exist
 
     Raises
     ------
-    OptionsError : there is none, it is not a manifest, or others could have changed it.
-    IoTDBFramesError : it is torn.
+    OptionsError : it does not exist, is not a manifest, or can be changed by other users.
+    IoTDBFramesError : it is damaged.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class Store:
         self.path = Path(path).expanduser().absolute()
         self._lock = threading.RLock()
         if create:
-            self._touch()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._check_file()
         self._db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         self._db.isolation_level = None
@@ -59,35 +61,30 @@ class Store:
             self._db.close()
             raise
 
-    def _touch(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
     def _check_file(self) -> None:
         try:
             found = self.path.lstat()
         except FileNotFoundError:
             raise OptionsError(f"there is no manifest {self.path}") from None
         if not stat.S_ISREG(found.st_mode):
-            raise OptionsError(f"the manifest {self.path} is not an ordinary file")
+            raise OptionsError(f"the manifest {self.path} is not a regular file")
         if os.name != "posix":
             return
         if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
             raise OptionsError(
-                f"others may change the manifest {self.path}",
-                hint="it decides what is sent: make it your own file, with chmod 600",
+                f"other users can change the manifest {self.path}",
+                hint="it determines what is sent: make it your own file, with chmod 600",
             )
         if found.st_mode & 0o077:
             self.path.chmod(0o600)
 
     def _set_up(self, schema: str, version: int) -> None:
-        # In WAL mode a commit needs no sync; what a power cut takes away is only sent again.
+        # In WAL mode a commit needs no sync; what a power cut loses is only sent again.
         self._set_wal()
         self._db.execute("PRAGMA synchronous = NORMAL")
         if self._is_empty():
             with self._writing():
-                if self._is_empty():  # nobody else was faster
+                if self._is_empty():  # no other process was faster
                     for statement in schema.split(";"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -104,7 +101,7 @@ class Store:
 
     def _set_wal(self) -> None:
         deadline = time.monotonic() + BUSY_S
-        while True:  # SQLite does not wait here for another that does the same
+        while True:  # SQLite does not wait here for another process that does the same
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 return
@@ -118,9 +115,9 @@ class Store:
 
     def _torn(self, exc: Exception) -> IoTDBFramesError:
         return IoTDBFramesError(
-            f"the manifest {self.path} is torn: {exc}",
-            hint="move it away and start the backfill again: rows that are there already are "
-            "written once more, which changes nothing",
+            f"the manifest {self.path} is damaged: {exc}",
+            hint="move it away and start the backfill again: rows that are already stored are "
+            "written again, which changes nothing",
         )
 
     def _unusable(self, exc: Exception) -> IoTDBFramesError:
@@ -136,11 +133,11 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A transaction; a full disk is said in words.
+        """A transaction.
 
         Raises
         ------
-        IoTDBFramesError : it could not be written.
+        IoTDBFramesError : it could not be written, e.g. because the disk is full.
         """
         with self._lock:
             try:
@@ -169,13 +166,13 @@ class Store:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Work on it alone.
+        """Lock it for this process.
 
-        The lock is on a file beside: the operating system frees it however its holder ends.
+        The lock is on a file next to it: the operating system frees it however its holder ends.
 
         Raises
         ------
-        OptionsError : another process works on it; the text says which.
+        OptionsError : another process uses it; the text says which.
         """
         try:
             guard = hold(self.path.with_name(self.path.name + ".lock"))
@@ -184,7 +181,7 @@ class Store:
             raise OptionsError(
                 f"the manifest {self.path} is in use by process {who.get('pid', '?')} of "
                 f"{who.get('user', '?')} on {who.get('host', '?')}, since {who.get('since', '?')}",
-                hint="wait for it or stop it; its lock goes with it, however it ends",
+                hint="wait for it or stop it; its lock ends with it",
             ) from exc
         with guard:
             self.set(holder=_myself())
@@ -196,7 +193,7 @@ class Store:
 
     @property
     def holder(self) -> dict[str, Any] | None:
-        """Who works on it, as the last one who did so wrote; it may have been killed since."""
+        """The process that last locked it; it may have been killed since."""
         return self.get("holder")  # type: ignore[no-any-return]
 
     # --- the job -----------------------------------------------------------------------------
@@ -207,7 +204,7 @@ class Store:
         return json.loads(rows[0][0]) if rows else None
 
     def set(self, **values: Any) -> None:
-        """Keep values of the job."""
+        """Store values of the job."""
         with self._writing():
             for key, value in values.items():
                 self._db.execute(

@@ -38,9 +38,9 @@ from iotdb_frames.writes.planner import plan_frame
 
 Changed = Literal["raise", "again"]
 MOST_OWN = 20_000
-"""So many series that a job made are known as its own; of more, what stands there is counted."""
+"""Most series created by a job that are remembered; at others, existing points are counted."""
 MAX_ROUNDS = 2
-"""So often is what verification misses sent again: a server may have lost acknowledged rows."""
+"""Most rounds of sending and verifying: a server may have lost acknowledged rows."""
 
 
 class Work:
@@ -68,7 +68,7 @@ class Work:
     # --- before anything is sent ---------------------------------------------------------------
 
     def prepare(self, *, retry_failed: bool, changed: Changed) -> None:
-        """Settle what this job is, and bring its files up to date."""
+        """Check that the manifest belongs to this job, and bring its files up to date."""
         if self._options.durable:
             check_durable(self._connection)
         self._report.server = describe_server(self._connection)
@@ -104,7 +104,7 @@ class Work:
             raise OptionsError(
                 f"the manifest {book.path} belongs to another job: its {name} is "
                 f"{was.get(name)!r}, not {now[name]!r}",
-                hint=Hint("for another job use another ", Choice(manifest=...)),
+                hint=Hint("for another job, use another ", Choice(manifest=...)),
             )
         if cluster is not None and book.get("cluster") not in (None, cluster):
             raise OptionsError(
@@ -115,29 +115,27 @@ class Work:
         self._agreed = {k: TSDataType[v] for k, v in (book.get("types") or {}).items()}
 
     def _compare_files(self, changed: Changed) -> None:
-        """Add new files, and notice those that are not what they were."""
+        """Add new files, and find those that have changed."""
         known = {(row.root, row.name): row for row in self._manifest.files()}
         fresh = [file for key, file in self._files.items() if key not in known]
         for key, row in known.items():
             file = self._files.get(key)
-            if file is None or not self._is_other(row, file):
+            if file is None or not (
+                is_changed(row, file) or (not row.is_read and file.fingerprint() != row.fingerprint)
+            ):
                 continue
             if changed == "raise" and self._manifest.units(file=row.id):
                 raise FrameError(
                     f"{row.name} has changed since its backfill began",
                     hint=Hint(
                         Choice(changed="again"),
-                        " writes all of it again; rows that it no longer has stay",
+                        " writes all of it again; rows that are no longer in it stay stored",
                     ),
                 )
             fresh.append(file)
         if known and fresh:
             self._report.notes.append(f"{len(fresh)} files are new or changed")
         self._add(fresh)
-
-    @staticmethod
-    def _is_other(row: FileRow, file: SourceFile) -> bool:
-        return is_changed(row, file) or (not row.is_read and file.fingerprint() != row.fingerprint)
 
     def _add(self, files: list[SourceFile]) -> None:
         found = survey(
@@ -161,7 +159,7 @@ class Work:
         for text, names in surprised.items():
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             self._note(f"{names[0]}{more}: {text}")
-        # What the first files settled stands: the server has these types by now.
+        # Types agreed for earlier files stay: the server has them by now.
         self._agreed = {**found.agreed, **self._agreed}
         self._manifest.set(types={k: v.name for k, v in self._agreed.items()})
 
@@ -172,7 +170,7 @@ class Work:
                     raise one.error
             if found.problems:
                 raise FrameError(
-                    found.problems[0], hint=Hint(Choice(schema=...), " settles its type")
+                    found.problems[0], hint=Hint("set its type with ", Choice(schema=...))
                 )
         self._report.notes += found.problems + found.notes
         if not self._manifest.files():
@@ -185,7 +183,7 @@ class Work:
     # --- sending and verifying -----------------------------------------------------------------
 
     def go(self, meter: Meter) -> BackfillReport:
-        """Send what is not done, verify what is not verified."""
+        """Send the units that are not done, and verify those that are not verified."""
         started = time.perf_counter()
         error: BaseException | None = None
         try:
@@ -195,7 +193,7 @@ class Work:
         self._report.seconds = time.perf_counter() - started
         try:
             self._finish_report()
-        except IoTDBFramesError as exc:  # a full disk, as likely as not the error's own cause
+        except IoTDBFramesError as exc:  # e.g. a full disk, maybe the cause of the first error
             error = error or exc
         meter.close(is_complete=error is None and self._report.is_finished)
         if error is None:
@@ -214,7 +212,7 @@ class Work:
             if not missing:
                 return
             self._note(
-                f"{len(missing)} units were acknowledged and lacked points when they were verified"
+                f"verification found points missing in {len(missing)} acknowledged units"
                 + ("; they were sent again" if at + 1 < MAX_ROUNDS else "")
             )
             state = "pending" if at + 1 < MAX_ROUNDS else "failed"
@@ -259,16 +257,16 @@ class Work:
             return None, FramesReader(self._frames, known)
         file = self._files.get((row.root, row.name))
         if file is None:
-            # A name in the manifest is never opened by itself, wherever it may lead.
+            # A name is never opened just because the manifest contains it.
             raise FrameError(
-                f"{row.name} is in the manifest, and not among the sources",
+                f"{row.name} is in the manifest, but not among the sources",
                 hint="it was moved or deleted, or the manifest was changed",
             )
         dialect = None if row.dialect is None else CsvDialect.from_json(row.dialect)
         return file, open_reader(file, self._options.files, dialect)
 
     def _count_before(self, plan: WritePlan, expected: Expected) -> int:
-        """Points that stand where a unit will; nothing is asked of series that this job made."""
+        """Existing points at a unit's place; series that this job created are not queried."""
         keys = {
             (str(device[0]) if plan.target.model == "tree" else "", name)
             for group in expected.groups
@@ -310,7 +308,7 @@ class Work:
         return verifier.go()
 
     def _plan_units(self, units: Sequence[UnitRow]) -> Iterator[tuple[UnitRow, WritePlan | None]]:
-        """Read units again, each file once, and plan them as they were planned when sent."""
+        """Read units again, each file once, and plan them as when they were sent."""
         if units and self._frames is not None and not is_repeatable(self._frames):
             raise FrameError(
                 "frames from a generator cannot be read again, so their values cannot be compared",
@@ -342,7 +340,7 @@ class Work:
             self._report.dead_letter = self._write_dead_letter(Path(path).expanduser())
 
     def _write_dead_letter(self, path: Path) -> str | None:
-        """All refused rows of the job: in a new file, or over its own that nobody changed."""
+        """Write all refused rows of the job to a new file, or over its own, unchanged one."""
         book = self._manifest
         file = write_units(path, lambda: (data for _, data in book.refused()))
         if file is None:

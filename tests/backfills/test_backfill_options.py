@@ -62,7 +62,7 @@ def test_a_filter_of_a_program_stays_there() -> None:
     import pyarrow.compute as pc
 
     options = make_options({"filter": pc.field("a") > 1})
-    with pytest.raises(OptionsError, match="known only to the program"):
+    with pytest.raises(OptionsError, match="exists only in the program"):
         read_asked(json.loads(json.dumps(options.asked())))
 
 

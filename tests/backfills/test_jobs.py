@@ -219,9 +219,9 @@ def test_frames_of_a_program(place: Place, kind: str) -> None:
         place.run(sources=give(frames), time="time", progress=stopping(1), verify=verify)
     before = iotf.BackfillJob(place.manifest).status()
     assert 0 < before.units["written"] < 6
-    with pytest.raises(OptionsError, match="are in the program that started it"):
+    with pytest.raises(OptionsError, match="exist only in the program that started it"):
         iotf.BackfillJob(place.manifest).resume(connection=place.connection)
-    with pytest.raises(FrameError, match="frame 0 differs from the first run's"):
+    with pytest.raises(FrameError, match="frame 0 differs from that of the first run"):
         place.run(sources=give(frames[1:]), time="time", verify=verify)
     if verify == "count":  # they overlap, and came only once
         report = place.run(sources=give(frames), time="time", verify=None)
@@ -456,7 +456,7 @@ def test_a_path_of_the_manifest_is_never_opened(half: Place) -> None:
             db.execute("UPDATE files SET name = ? WHERE name = ?", (other, name))
         db.close()
         name = other
-        with pytest.raises(FrameError, match="in the manifest, and not among the sources"):
+        with pytest.raises(FrameError, match="in the manifest, but not among the sources"):
             half.run(memory=SMALL)
 
 
@@ -532,7 +532,7 @@ def test_what_the_server_lost_is_found_and_sent_again(
     iotf.delete(target, columns=columns, start=gone, end=end, connection=place.connection)
     report = place.run(target, memory=SMALL, verify=verify, **options)
     assert report.is_complete
-    assert any("1 units were acknowledged and lacked points" in n for n in report.notes), report
+    assert any("1 units were acknowledged and points missing in" in n for n in report.notes), report
     assert 0 < report.run_rows < 4_000  # its unit alone
     counted = {
         "tree": lambda: [tuple(place.stored().count())],
@@ -552,7 +552,7 @@ def test_values_that_are_others_are_found(place: Place) -> None:
     place.ask(f"INSERT INTO {place.tree}(time, a) VALUES ({START.value // 10**6}, 77)")
     report = place.run(verify="values", memory=SMALL, manifest=other)
     assert report.is_complete
-    assert any("lacked points" in note for note in report.notes)
+    assert any("points missing in" in note for note in report.notes)
     assert_same(place.stored(), frame(4_000))
 
 
@@ -563,7 +563,7 @@ def test_what_was_there_and_what_overlaps_is_told_apart(place: Place) -> None:
     frame(100).to_csv(place.folder / "1.csv", index=False)
     report = place.run(verify="count")
     assert report.is_complete
-    assert "50 points were there before" in report.verified_notes[0]
+    assert "50 points existed before" in report.verified_notes[0]
     frame(100, 50).assign(a=5).to_csv(place.folder / "2.csv", index=False)
     report = place.run(verify="count")
     assert any("1 unit at the same devices and times" in n for n in report.verified_notes)
@@ -576,7 +576,7 @@ def test_what_was_there_and_what_overlaps_is_told_apart(place: Place) -> None:
     lost = (START + pd.Timedelta("1007s")).value // 10**6
     place.ask(f"DELETE FROM {place.tree}.a WHERE time = {lost}")
     report = place.run(verify="count")  # more points than there should be, and not all
-    assert any("lacked points" in note for note in report.notes)
+    assert any("points missing in" in note for note in report.notes)
     assert any("written by others" in note for note in report.verified_notes)
     assert lost in [t.value // 10**6 for t in place.stored().index]
 
@@ -590,7 +590,7 @@ def test_durable_and_what_the_server_says(place: Place) -> None:
 
 
 MEANT = (
-    ({"replace": True}, "replace=True is not for backfills"),
+    ({"replace": True}, "replace=True cannot be used"),
     ({"duplicates": "last"}, "needs all rows at once"),
     ({"verify": "all"}, "must be 'count', 'values' or None"),
     ({"verfy": "count"}, "did you mean 'verify'"),

@@ -41,7 +41,7 @@ def test_only_its_owner_may_read_it(book: Manifest) -> None:
 def test_what_others_may_change_is_refused(book: Manifest, mode: int) -> None:
     """A manifest that others may write is not believed: it decides what is sent."""
     book.path.chmod(mode)
-    with pytest.raises(OptionsError, match="others may change"):
+    with pytest.raises(OptionsError, match="other users can change"):
         Manifest(book.path)
 
 
@@ -59,10 +59,10 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, book: Manifest) -> None:
         path.chmod(0o600)
     for path, told in (
         (tmp_path / "none.sqlite", "there is no manifest"),
-        (tmp_path, "not an ordinary file"),
-        (link, "not an ordinary file"),
+        (tmp_path, "not a regular file"),
+        (link, "not a regular file"),
         (other, "another SQLite file"),
-        (text, "torn"),
+        (text, "damaged"),
     ):
         with pytest.raises(IoTDBFramesError, match=told):
             Manifest(path)

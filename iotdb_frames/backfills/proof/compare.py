@@ -1,7 +1,7 @@
-"""Cells of a unit against cells of the server, in bounded memory.
+"""Compare the cells of a unit with those of the server, in bounded memory.
 
-The unit is held; the server's rows stream by, a fetch at a time, and each is looked up among the
-unit's keys. What others wrote beside is passed over.
+The unit is in memory; the server's rows are streamed, a fetch at a time, and each is looked up
+among the unit's keys. Rows of others are skipped.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
 
 @dataclass
 class _Keys:
-    """The (device, time) of a part's rows, each once, by device and time.
+    """The distinct (device, time) of a part's rows, sorted.
 
-    starts : positions of the order where each begins
+    starts : positions in the order where each begins
     ticks : int64, shape (n_keys,)
     bounds : where each device's keys begin and end, by device
     """
@@ -60,7 +60,7 @@ class _Keys:
         return cls(starts, ticks, bounds)
 
     def find(self, device: Device, ticks: np.ndarray) -> np.ndarray:
-        """Positions of a device's times among the keys, −1 where there is none."""
+        """Positions of a device's times among the keys, −1 if not found."""
         low, high = self.bounds.get(device, (0, 0))
         mine = self.ticks[low:high]
         at = np.searchsorted(mine, ticks)
@@ -70,14 +70,14 @@ class _Keys:
 
 
 def _last_values(plan: WritePlan, column: PlannedColumn, keys: _Keys) -> pa.Array:
-    """The value each key ends with, null where it has none."""
+    """The last value of each key, null if it has none."""
     valid = valid_cells(plan, column)
     n = len(plan.order)
     if valid is None:
         last = np.append(keys.starts[1:], n) - 1
         is_null = None
     else:
-        # Of each key the last position with a value: the running maximum of such positions.
+        # The last position with a value, per key.
         positions = np.where(valid, np.arange(n), -1)
         last = np.maximum.reduceat(positions, keys.starts)
         is_null = last < 0
@@ -89,7 +89,7 @@ def _last_values(plan: WritePlan, column: PlannedColumn, keys: _Keys) -> pa.Arra
 
 
 def _as_read(values: Any, is_null: Any, kind: TSDataType, precision: str) -> pa.Array:
-    """Cells as the reading side decodes them."""
+    """Cells as they are decoded when read."""
     if not isinstance(values, np.ndarray):
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
@@ -104,7 +104,7 @@ def _as_read(values: Any, is_null: Any, kind: TSDataType, precision: str) -> pa.
 
 
 def _same_kind(column: pa.Array, kind: TSDataType) -> pa.Array:
-    """A column that was read, in the types of `_as_read`."""
+    """A column of a result, in the types of `_as_read`."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if kind == TSDataType.DATE:
@@ -122,7 +122,7 @@ def _same_kind(column: pa.Array, kind: TSDataType) -> pa.Array:
 
 
 def _are_same(one: pa.Array, other: pa.Array) -> np.ndarray:
-    """Where two arrays have the same value; bool, shape (n,). NaN is NaN, and null is nothing."""
+    """Where two arrays are equal; bool, shape (n,). NaN equals NaN, null equals nothing."""
     same = pc.equal(one, other).fill_null(False)
     if pa.types.is_floating(one.type):
         both = pc.and_(pc.is_nan(one), pc.is_nan(other)).fill_null(False)
@@ -132,7 +132,7 @@ def _are_same(one: pa.Array, other: pa.Array) -> np.ndarray:
 
 @dataclass
 class _WrongCells:
-    """Cells of one column and device that differ: what is there, and what should be."""
+    """Differing cells of one column and device: expected (`mine`) and stored (`theirs`) values."""
 
     device: Device
     name: str
@@ -142,7 +142,7 @@ class _WrongCells:
 
 
 class Wrong:
-    """Cells of a unit that differ; later units may have written over them."""
+    """Cells of a unit that differ; later units may have overwritten them."""
 
     def __init__(self, cells: list[_WrongCells]) -> None:
         self._cells = cells
@@ -158,7 +158,7 @@ class Wrong:
         return f"{first.name}{f' of {where}' if where else ''} at time {first.ticks[0]}"
 
     def overwrite(self, plan: WritePlan) -> None:
-        """Expect of them what a later unit wrote at the same places and times."""
+        """Expect the values that a later unit wrote to the same cells."""
         for part in plan.parts:
             keys = _Keys.of(plan, part)
             columns = {c.column.name: c for c in part.written}
@@ -175,7 +175,7 @@ class Wrong:
                 cells.mine = pc.coalesce(new.cast(cells.mine.type), cells.mine)
 
     def settle(self) -> None:
-        """Drop the cells that hold what the last unit wrote there."""
+        """Drop the cells that have the value which the last unit wrote there."""
         left = []
         for c in self._cells:
             bad = np.flatnonzero(~_are_same(c.mine, c.theirs))
@@ -188,7 +188,7 @@ class Wrong:
 
 
 def compare(connection: Connection, plan: WritePlan, expected: Expected) -> Wrong:
-    """The cells of a unit that the server has not, or has otherwise."""
+    """The cells of a unit that are missing or different on the server."""
     wrong: list[_WrongCells] = []
     for part in plan.parts if len(plan.order) else ():
         keys = _Keys.of(plan, part)
@@ -246,7 +246,7 @@ def _rows(
     names: list[str],
     expected: Expected,
 ) -> Iterator[tuple[Device, np.ndarray, dict[str, pa.Array]]]:
-    """(device, ticks, columns by name) of the server's rows, a device of a batch at a time."""
+    """(device, ticks, columns by name) of the server's rows, per device of each batch."""
     tags = expected.tags
     is_table = plan.target.model == "table"
     if is_table:
@@ -267,19 +267,18 @@ def _rows(
         except QueryError as exc:
             if exc.code is not None:
                 raise
-            continue  # none of these series is there
+            continue  # none of these series exists
         with result:
-            # The server leaves out columns it does not have.
-            labels = names if is_table else _as_written(result.schema.names[n_keys:], names)
+            # The server omits columns that do not exist, and labels have no back-quotes.
+            labels = (
+                names
+                if is_table
+                else [n if n in names else quote_path_node(n) for n in result.schema.names[n_keys:]]
+            )
             for batch in result.batches():
                 for device, ticks, columns in _by_device(batch, n_keys, labels):
                     known = device if is_table else (normal_path(str(device[0])),)
                     yield known, ticks, columns
-
-
-def _as_written(labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Labels of a result, which come without back-quotes, as the names that were asked for."""
-    return [label if label in names else quote_path_node(label) for label in labels]
 
 
 def _by_device(
@@ -306,7 +305,7 @@ def _texts(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _codes(keys: list[pa.DictionaryArray]) -> tuple[np.ndarray, list[Device]]:
-    """A number a row that tells devices apart, and the device of each."""
+    """A code per row that identifies its device, and the device of each code."""
     n_rows = len(keys[0])
     codes = np.zeros(n_rows, np.int64)
     for key in keys:

@@ -1,8 +1,8 @@
-"""Proof that it all arrived: count points, or read them back and compare cell by cell.
+"""Proof that everything arrived: count points, or read them back and compare cell by cell.
 
-A count proves a unit where it has its devices and times for itself: then points that are missing
-show. Where something was there before, or another unit has points at the same devices and times,
-a count can hide a loss behind what others wrote; such a unit is compared by its values.
+A count proves a unit that is alone at its devices and times: any missing points show. If there were
+points before, or another unit has points at the same devices and times, a count can hide a loss
+behind these; such a unit is compared by its values.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ Counts = dict[tuple[int, str], int]
 
 
 def flush(connection: Connection, target: Target) -> str | None:
-    """Have the server write out what it holds in memory; a note where that is not allowed.
+    """Have the server flush its memory; return a note if that is not permitted.
 
-    What a count finds afterwards is on the disk as a file, and no longer needs the log.
+    What a count finds afterwards is in files on disk, and no longer needs the log.
     """
     try:
         connection.run(lambda session: session.execute("FLUSH"), model=target.model)
@@ -51,7 +51,7 @@ def flush(connection: Connection, target: Target) -> str | None:
 
 
 def count_points(connection: Connection, target: Target, expected: Expected) -> Counts:
-    """What the server has of a unit's columns, at its devices and in its time range."""
+    """The points that the server has in a unit's columns, at its devices and in its time range."""
     out: Counts = {}
     for at, group in enumerate(expected.groups):
         names = list(group.columns)
@@ -121,10 +121,10 @@ COMPLETE, COMPLETE_BESIDE, MISSING = "complete", "complete beside others", "miss
 
 @dataclass
 class Outcome:
-    """What verification found.
+    """The result of verification.
 
-    verdicts : units by what was found
-    missing : (unit, what it lacks, in words), to be sent again
+    verdicts : number of units by verdict
+    missing : (unit, what is missing, in words), to be sent again
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -132,14 +132,14 @@ class Outcome:
 
 
 PlanUnits = Callable[[Sequence[UnitRow]], Iterator[tuple[UnitRow, WritePlan | None]]]
-"""Reads the sources of units, in order, and plans them; None where there is nothing to send."""
+"""Reads the sources of units, in order, and plans them; None for a unit without rows."""
 MOST_CELLS = 1 << 20
-"""So many differing cells are held until it is known what later units wrote there."""
+"""Most differing cells in memory, until it is known what later units wrote there."""
 
 
 @dataclass
 class _Doubt:
-    """A unit whose cells are to be looked at, and what is known of it."""
+    """A unit whose cells are to be compared, and what is known of it."""
 
     unit: UnitRow
     expected: Expected
@@ -149,16 +149,16 @@ class _Doubt:
 
     @property
     def found(self) -> str | None:
-        """What stands beside the unit's points, in words."""
+        """What exists besides the unit's points, in words."""
         unit, words = self.unit, []
         if unit.before:
-            words.append(f"{unit.before:,} points were there before")
+            words.append(f"{unit.before:,} points existed before")
         if self.others:
             words.append(f"{plural(len(self.others), 'unit')} at the same devices and times")
         if self.extra > 0 and not words:
-            words.append(f"{self.extra:,} more points are there, written by others")
+            words.append(f"{self.extra:,} more points, written by others")
         if unit.error is not None:
-            words.append(f"{plural(unit.refused, 'row')} of it refused")
+            words.append(f"{plural(unit.refused, 'row')} of it were refused")
         return ", ".join(words) or None
 
 
@@ -168,9 +168,9 @@ class Verifier:
     Parameters
     ----------
     how : "count" or "values"
-    plan_units : see there
-    on_unit : told of each unit, for the progress
-    policy : how it waits for a server that is gone
+    plan_units : see `PlanUnits`
+    on_unit : called with each unit, for the progress
+    policy : how long it retries when the server is away
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class Verifier:
         self._outcome = Outcome()
 
     def go(self) -> Outcome:
-        """Verify; a unit's verdict is in the manifest as soon as it is known."""
+        """Verify all; a unit's verdict is stored in the manifest as soon as it is known."""
         doubts: dict[int, _Doubt] = {}
         for unit in self._manifest.units("written"):
             doubt = call_with_retry(partial(self._count, unit), policy=self._policy)
@@ -207,7 +207,7 @@ class Verifier:
             problems = (
                 [] if plan is None else [p for p in plan.problems if isinstance(p, FrameError)]
             )
-            if problems:  # sent again, it is told with its file and line
+            if problems:  # when it is sent again, the error names file and line
                 self._is_missing(unit, f"it cannot be compared: {problems[0].message}")
                 continue
             if plan is not None:
@@ -224,20 +224,20 @@ class Verifier:
         return self._outcome
 
     def _is_complete(self, unit: UnitRow, *, beside: str | None = None) -> None:
-        """All of it is there; `beside` says what else is, in words."""
+        """All of it is stored; `beside`: what else is, in words."""
         verdict = COMPLETE if beside is None else COMPLETE_BESIDE
         self._manifest.set_unit(unit.id, state="verified", verdict=verdict, beside=beside)
         self._outcome.verdicts[verdict] += 1
         self._on_unit(unit)
 
     def _is_missing(self, unit: UnitRow, lacks: str) -> None:
-        """Some of it is not there."""
+        """Part of it is not stored."""
         self._outcome.missing.append((unit, lacks))
         self._outcome.verdicts[MISSING] += 1
         self._on_unit(unit)
 
     def _count(self, unit: UnitRow) -> _Doubt | None:
-        """Verify by the count alone; a doubt where that does not do."""
+        """Verify by the count alone; a doubt if that is not enough."""
         expected = None if unit.expected is None else Expected.from_plain(unpack(unit.expected))
         if expected is None or not expected.n_points:
             self._is_complete(unit)
@@ -249,7 +249,7 @@ class Verifier:
             for name, n in group.columns.items()
         }
         short = {key: wanted[key] - n for key, n in found.items() if n < wanted[key]}
-        # What the server refused is not there, and known.
+        # What the server refused is missing, but that is known.
         if short and unit.error is None:
             (_, name), _n = max(short.items(), key=lambda item: item[1])
             self._is_missing(unit, f"{sum(short.values()):,} points, most of them of {name}")
@@ -262,7 +262,7 @@ class Verifier:
         return _Doubt(unit, expected, others, extra)
 
     def _settle(self, waiting: Sequence[_Doubt]) -> None:
-        """Tell what later units wrote over from what is wrong, in one pass over them."""
+        """Separate cells that later units overwrote from wrong ones, in one pass over the units."""
         later: dict[int, UnitRow] = {}
         by_later: dict[int, list[Wrong]] = {}
         for doubt in waiting:

@@ -1,7 +1,7 @@
-"""What a unit leaves in the database: how many points of which columns, where and when.
+"""What a unit leaves in the database: the number of points per column, with devices and times.
 
-Rows that share a (device, time) are one there, with the last value of each column that is not
-missing; so points are counted by keys.
+Rows with the same device and time become one, with the last value of each column that is not
+missing; so points are counted per (device, time).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iotdb_frames.writes.plan.layout import dictionary_codes
 from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
 
 COLUMNS_A_QUERY, DEVICES_A_QUERY = 500, 200
-"""So many are named in one statement."""
+"""Most columns and devices named in one statement."""
 
 Device = tuple[str | None, ...]
 """A device: its path alone (tree model), or the values of its tags."""
@@ -51,13 +51,13 @@ class Expected:
     last: int
 
     def to_plain(self) -> Any:
-        """As JSON knows it."""
+        """A value for JSON."""
         groups = [[sorted(g.devices, key=str), g.columns] for g in self.groups]
         return [groups, self.tags, self.first, self.last]
 
     @classmethod
     def from_plain(cls, plain: Any) -> Expected:
-        """What `to_plain` gave."""
+        """The reverse of `to_plain`."""
         groups, tags, first, last = plain
         return cls(
             tuple(Alike(frozenset(map(tuple, devices)), columns) for devices, columns in groups),
@@ -78,7 +78,7 @@ class Expected:
 
 
 def expect(plan: WritePlan) -> Expected | None:
-    """What a plan leaves; None where it has no rows."""
+    """What a plan leaves; None if it has no rows."""
     order = plan.order
     if len(order) == 0:
         return None
@@ -98,12 +98,12 @@ def expect(plan: WritePlan) -> Expected | None:
 
 
 def key_starts(plan: WritePlan) -> np.ndarray:
-    """Positions of the order at which a (device, time) begins; int64, ascending."""
+    """Positions in the order where a new (device, time) begins; int64, ascending."""
     return np.flatnonzero(~plan.order.same_time())
 
 
 def devices_of(plan: WritePlan, part: PlannedPart) -> tuple[list[Device], tuple[str, ...]]:
-    """The device of each group of the order (tree parts: the one they name), and tag names."""
+    """The device of each group of the order (the part's own, if it has one), and tag names."""
     if plan.target.model == "tree":
         if part.device is not None:
             return [(part.device,)], ()
@@ -146,7 +146,7 @@ def _missing(source: Source, plan: WritePlan) -> Iterator[np.ndarray]:
 
 
 def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray | None) -> int:
-    """Points of a column; `keys`: see `key_starts`, None where no (device, time) is repeated."""
+    """Points of a column; `keys`: see `key_starts`, None if no (device, time) is repeated."""
     n, source = len(plan.order), column.column.source
     if keys is None and n == len(source):
         return n - n_missing(source, keep_nan=plan.rules.keep_nan)
@@ -159,7 +159,7 @@ def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray | None) -> 
 
 
 def device_condition(expected: Expected, devices: frozenset[Device]) -> list[str]:
-    """A condition for a few devices of a table with one tag; the others are told apart here."""
+    """A condition for a few devices of a table with one tag; others are filtered by the client."""
     if len(expected.tags) != 1 or len(devices) > DEVICES_A_QUERY:
         return []
     values = sorted((d[0] for d in devices), key=lambda value: (value is None, value))

@@ -1,4 +1,4 @@
-"""Which units may have points at the same devices and times as another."""
+"""Which units may have points at the same devices and times as another unit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Devices = frozenset[Device]
 class Overlaps:
     """An index of units by device and time.
 
-    Units that have the same devices share one set of them, and only sets that have a device in
-    common are looked at: thousands of files, one per device, cost no more than their number.
+    Units with the same devices share one set, and only sets with a device in common are compared:
+    for thousands of files, one per device, the cost is linear.
     """
 
     def __init__(self, units: Iterable[UnitRow]) -> None:
@@ -46,7 +46,7 @@ class Overlaps:
         self._near: dict[int, list[int]] = {}
 
     def of(self, unit: UnitRow) -> list[UnitRow]:
-        """Other units that share a device and a time range with a unit, in the order of sending."""
+        """Other units that share devices and times with a unit, in sending order."""
         number = self._set_of.get(unit.id)
         if number is None:
             return []
