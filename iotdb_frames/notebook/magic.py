@@ -1,4 +1,4 @@
-"""``%%iotdb``: a cell of SQL that gives a frame.
+"""``%%iotdb``: a cell of SQL whose result is a frame.
 
     %load_ext iotdb_frames
 
@@ -28,14 +28,14 @@ from iotdb_frames.reads.sql import execute, read_sql, whole
 
 
 class Interrupted(KeyboardInterrupt):
-    """A query that was interrupted; shown without the chain of calls that waited for it."""
+    """An interrupted query; shown without the traceback of the call that waited for it."""
 
     def _render_traceback_(self) -> list[str]:
         return ["\x1b[31mKeyboardInterrupt\x1b[0m: the query was stopped"]
 
 
 def register(shell: InteractiveShell) -> None:
-    """Make ``%%iotdb`` known to a shell."""
+    """Register ``%%iotdb`` in a shell."""
     parser = _parser()
 
     def iotdb(line: str, cell: str) -> Any:
@@ -51,7 +51,7 @@ def run(shell: InteractiveShell, args: Any, cell: str) -> Any:
 
     Returns
     -------
-    DataFrame, or a Card : of a frame that went into a variable, of a statement without a result.
+    DataFrame, or a Card : for a frame stored in a variable, or a statement without a result.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def run(shell: InteractiveShell, args: Any, cell: str) -> Any:
     UsageError : an invalid option.
     """
     if args.out is not None and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
-        raise UsageError(f"--out {args.out}: no name for a variable")
+        raise UsageError(f"--out {args.out}: not a valid variable name")
     try:
         frame = _frame(shell, args, cell)
     except IoTDBFramesError as exc:
@@ -97,7 +97,7 @@ def _connection(shell: InteractiveShell, named: str | None) -> Connection:
     if named not in shell.user_ns:
         raise OptionsError(
             f"--connection {named}: neither a variable nor a URL",
-            hint=f'{named} = iotf.connect("local:") in a cell above, or --connection local:',
+            hint=f'set {named} = iotf.connect("local:") in a cell above, or --connection local:',
         )
     return resolve_connection(shell.user_ns[named])
 
@@ -105,32 +105,32 @@ def _connection(shell: InteractiveShell, named: str | None) -> Connection:
 def _value(shell: InteractiveShell, name: str) -> Any:
     if name not in shell.user_ns:
         raise OptionsError(
-            f":{name} is not a variable of this notebook", hint=f"{name} = … in a cell above"
+            f":{name} is not a variable of this notebook", hint=f"set {name} = … in a cell above"
         )
     return shell.user_ns[name]
 
 
 def _parser() -> Any:
     parser = MagicArgumentParser(
-        "%iotdb",  # shown behind one more of them
-        description="Run the cell, one SQL statement, in IoTDB; its result is a frame. :name in it "
+        "%iotdb",  # shown after another %
+        description="Run the cell, one SQL statement, in IoTDB; its result is a frame. :name "
         "stands for the variable of that name, quoted by its type.",
     )
     add = parser.add_argument
     add(
         "-m", "--model", choices=("tree", "table"),
-        help="the dialect; left out: table where the connection names a database, else tree",
+        help="the dialect; by default table if the connection names a database, else tree",
     )  # fmt: skip
     add(
         "-c", "--connection", "--url", metavar="NAME_OR_URL",
-        help="a variable with a Connection or a URL, or a URL; left out: as of iotf.use",
+        help="a variable with a Connection or a URL, or a URL; by default that of iotf.use",
     )  # fmt: skip
-    add("-o", "--out", metavar="NAME", help="the variable that the frame goes into")
-    add("--tz", metavar="ZONE", help="the zone of the times, such as Europe/Berlin")
+    add("-o", "--out", metavar="NAME", help="the variable to store the frame in")
+    add("--tz", metavar="ZONE", help="the time zone of the times, e.g. Europe/Berlin")
     add(
         "-r", "--returns", choices=("pandas", "arrow", "polars"), default="pandas",
-        help="what the frame is of, as of iotf.read_sql",
+        help="the type of frame, as in iotf.read_sql",
     )  # fmt: skip
-    add("--dtype-backend", choices=("pyarrow", "numpy"), help="as of iotf.read_sql")
-    add("-v", "--verbose", action="store_true", help="show the whole chain of an error")
+    add("--dtype-backend", choices=("pyarrow", "numpy"), help="as in iotf.read_sql")
+    add("-v", "--verbose", action="store_true", help="show the full traceback of an error")
     return parser

@@ -1,7 +1,6 @@
-"""The progress of a write or a backfill, in its cell: drawn in place, and left in its final state.
+"""The progress of a write or a backfill, in its cell: updated in place, and kept when it ends.
 
-It is an ordinary output and no widget, so it is still right in a saved notebook and in what
-nbconvert makes of it.
+It is an ordinary output, not a widget, so it stays correct in a saved notebook and with nbconvert.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class NotebookProgress(View):
 
     Parameters
     ----------
-    label : what is written to
+    label : target of the write
     """
 
     every_s = 0.15
@@ -28,7 +27,7 @@ class NotebookProgress(View):
         self._label = label
         self._written = Standing()
         self._id = f"iotdb-frames-{uuid.uuid4().hex}"
-        display(Card("looking at what there is to do", label), display_id=self._id)
+        display(Card("preparing", label), display_id=self._id)
 
     def begin(self, standing: Standing) -> None:
         """Draw it."""
@@ -50,7 +49,7 @@ class NotebookProgress(View):
         self._draw(Card(" · ".join(words), self._label, bar=standing.share))
 
     def close(self, standing: Standing, *, is_complete: bool) -> None:
-        """Draw what stays: what is written, in what time, and whether it was verified."""
+        """Draw the final state: what was written, how long it took, and whether it was verified."""
         written = standing if standing.phase == "writing" else self._written
         passed = duration(written.seconds)
         if is_complete:

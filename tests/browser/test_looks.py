@@ -148,7 +148,7 @@ def test_a_watch_beside_a_panel_shows_the_database(seen: Seen, lab: Lab, images:
     seen.run(1)
     seen.run(2)
     seen.page.wait_for_selector(".iotf-panel >> nth=1")
-    assert "nothing is there yet" in seen.output(2).inner_text()
+    assert "no data yet" in seen.output(2).inner_text()
     seen.output(1).locator("button").filter(has_text="Start").click()
     _wait(seen, lambda: "watching" in seen.output(2).inner_text())
     rows = seen.output(2).locator(".iotf-counters > div", has_text="rows seen").locator("dd")

@@ -236,10 +236,10 @@ def test_what_cannot_be_meant_is_said_and_nothing_changes(
 def test_a_stream_needs_a_target(notes: Notes, connection: Connection) -> None:
     """Start without a target raises in code, and is said in words where the button is pressed."""
     panel = _source().panel(connection=connection)
-    with pytest.raises(OptionsError, match="where should the rows go"):
+    with pytest.raises(OptionsError, match="the target is missing"):
         panel.start()
     panel.controls._main.click()
-    assert "where should the rows go" in panel.view.widget.state["error"]
+    assert "the target is missing" in panel.view.widget.state["error"]
     panel.controls.target.value = f"root.panel.press{next(_numbers)}"
     panel.controls._main.click()
     assert panel.state == "running"

@@ -1,5 +1,5 @@
-"""The panel: a stream, its controls, and what the database acknowledged of it, live.
+"""The panel: a stream, its controls, and its acknowledged rows, live.
 
-`StreamPanel` and `Watch` are plain objects that work without any front end; their widgets are a
-thin view on them. What needs no widget (feed, counters, settings, snapshot) imports none.
+`StreamPanel` and `Watch` are plain objects that work without a front end; their widgets are thin
+views of them. Modules that need no widgets (feed, counters, settings, snapshot) import none.
 """

@@ -1,12 +1,12 @@
-"""The live chart: a thin view on a `Feed`, and the thread that keeps it up to date.
+"""The live chart: a thin view of a `Feed`, and the thread that keeps it up to date.
 
-At most `FRAMES_PER_S` updates a second go to the browser, each with all that came since the last.
-Views say hello, again and again; where none has for a while nothing is sent, since a server between
-would keep it for a page that never comes back.
+At most `FRAMES_PER_S` updates per second go to the browser, each with everything since the last.
+Views say hello periodically; if none has for a while, nothing is sent, since a server in between
+would buffer it for a page that never comes back.
 
-A hello is answered, and a view that gets no answer says it once more through a comm of its own
-(target `HELLO_TARGET`): after a reload JupyterLab 4.6 may send what widgets say to a subshell of
-the kernel that it has deleted (`CommHandler._closePerCommTargetSubshell`), and nobody hears it.
+A hello is answered, and a view without an answer repeats it through a comm of its own (target
+`HELLO_TARGET`): after a reload, JupyterLab 4.6 may send widget messages to a subshell of the kernel
+that it has deleted (`CommHandler._closePerCommTargetSubshell`), where they are lost.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 10.0
 MAX_BYTES_PER_S = 600_000
-"""Fewer frames where rows come faster: Jupyter's server drops messages above 1 MB/s."""
+"""Limit of the data rate, by sending fewer frames: Jupyter's server drops messages above 1 MB/s."""
 STATE_EVERY_S = 0.5
 FORGET_VIEWS_S = 60.0
-"""Without a hello for so long nobody looks; views say it every 15 s."""
+"""Without a hello for so long, there is no view; views send one every 15 s."""
 REPLAY_EVERY_S = 5.0
-"""A view without rows gets what is kept; once, where its hellos had to wait for a busy kernel."""
+"""Least time between replays to a view, whose hellos may have queued up in a busy kernel."""
 HELLO_TARGET = "iotdb_frames.hello"
 
 _BUILT = files("iotdb_frames.notebook.panel")
 
 
 class LiveChart(anywidget.AnyWidget):
-    """The widget: `state` is shown as it is, rows and marks come as messages.
+    """The widget: `state` is shown as it is, rows and marks arrive as messages.
 
-    key : by it a hello finds its chart that does not come through the widget's own comm
+    key : identifies the chart for a hello that does not come through the widget's own comm
     """
 
     _esm = (_BUILT / "panel.js").read_text(encoding="utf-8")
@@ -72,10 +72,10 @@ class ChartView:
     Parameters
     ----------
     feed : the rows
-    describe : gives `state`, called some times a second in a thread of the view
-    is_over : whether nothing more will come; the thread ends then, until `wake`
-    on_end : called when it ends so, with all that came in the feed
-    spans : seconds that the chart can show, the first at the start; None: all that is kept
+    describe : returns `state`; called several times per second in a thread of the view
+    is_over : whether no more rows will come; the thread ends then, until `wake`
+    on_end : called when it ends like this, with all rows in the feed
+    spans : seconds that the chart can show, initially the first; None: all rows kept
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class ChartView:
 
     @property
     def has_views(self) -> bool:
-        """Whether somebody looks."""
+        """Whether any view is open."""
         seen_at = self._seen_at
         return seen_at is not None and time.monotonic() - seen_at < FORGET_VIEWS_S
 
     @property
     def was_left(self) -> bool:
-        """Whether somebody looked, and nobody does any more."""
+        """Whether views were open, and none is any more."""
         return self._seen_at is not None and not self.has_views
 
     @property
@@ -120,7 +120,7 @@ class ChartView:
         return self._thread is not None and self._thread.is_alive()
 
     def wake(self) -> None:
-        """Follow the feed, from now on or again."""
+        """Start or resume following the feed."""
         with self._lock:
             if not self.is_alive and not self._ended.is_set():
                 self._thread = threading.Thread(
@@ -129,14 +129,14 @@ class ChartView:
                 self._thread.start()
 
     def refresh(self) -> None:
-        """Show the state of this moment."""
+        """Show the current state."""
         state = self._describe()
         with self._lock:
             if not self._ended.is_set() and state != self.widget.state:
                 self.widget.state = state
 
     def wait(self, *, timeout_s: float) -> None:
-        """Wait until the thread has ended by itself, so that all that came is drawn."""
+        """Wait until the thread has ended by itself, so that all rows are drawn."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
@@ -161,13 +161,13 @@ class ChartView:
                 if is_over:
                     self._on_end()
                     return
-                # Late frames are left out, and half of the time is always others'.
+                # Late frames are skipped, and half of the time is left to other threads.
                 due = max(due + 1 / FRAMES_PER_S, time.monotonic() + 0.5 / FRAMES_PER_S)
         except Exception:
             _log.exception("the chart is no longer kept up to date")
 
     def _send(self, update: Update | None, *, view: str | None = None) -> int:
-        """Send to all views, or to one; how many bytes of rows these are, seen or not."""
+        """Send to all views, or to one; return the bytes of the rows, sent or not."""
         if update is None:
             return 0
         rows = update.rows
@@ -212,7 +212,7 @@ class ChartView:
         }
 
     def receive(self, content: Any) -> None:
-        """What a view says."""
+        """Handle a message of a view."""
         kind = content.get("kind") if isinstance(content, dict) else None
         if kind != "hello":
             return

@@ -1,4 +1,4 @@
-"""The controls of a panel, and what they say."""
+"""The controls of a panel, and their values."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _WIDE = {"width": "auto"}
 
 
 class Controls:
-    """Buttons, a target, and what can be changed while rows flow.
+    """Buttons, a target, and settings that can be changed while rows flow.
 
     Parameters
     ----------
     source : as in the code
-    target, window, speed : what the controls say first
+    target, window, speed : initial values
     on_press : called with "start", "pause", "resume" or "stop"
     on_change : called after a control was changed
     on_error : called with the error of an invalid setting
-    can_restart, can_retarget : whether Start can make a new stream, and to another target
+    can_restart, can_retarget : whether Start can make a new stream, and to a different target
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Controls:
         )
         self.target.tooltip = "where the rows go"
         self.window = w.Text(value=str(window), description="window", style=_LABEL, layout=_WIDE)
-        self.window.tooltip = "rows, or a span such as 500ms; what is sent at once"
+        self.window.tooltip = "amount sent at once: rows, or a span such as 500ms"
         self.window.continuous_update = False
         speeds = sorted({*SPEEDS, speed})
         self.speed = w.Dropdown(
@@ -90,10 +90,10 @@ class Controls:
         grid.add_class("iotf-controls")
         self.top, self.bottom = bar, grid
 
-    # --- what they say ---
+    # --- values ---
 
     def settings(self) -> SourceSettings | None:
-        """What to make of the source; None where it has nothing to change."""
+        """The settings of the source; None if it has none to change."""
         if not isinstance(self._source, SensorSource):
             return None
         return SourceSettings(
@@ -111,7 +111,7 @@ class Controls:
         return int(text) if text.isdecimal() else text
 
     def show_state(self, state: str) -> None:
-        """Offer what can be done now."""
+        """Enable the actions that are possible in a state."""
         names = {"running": ("Pause", "pause", "pause"), "paused": ("Resume", "play", "resume")}
         label, icon, action = names.get(state, ("Start", "play", "start"))
         is_live = state in ("running", "paused", "stopping")
@@ -167,7 +167,7 @@ class Controls:
             value=1, min=0.001, max=100, step=0.5, description="chance, %", style=_LABEL,
             layout=_WIDE,
         )  # fmt: skip
-        self.chance.tooltip = "that a row begins an episode of it"
+        self.chance.tooltip = "probability that a row starts an episode of it"
         self._add = w.Button(
             description="Add fault",
             icon="plus",
@@ -240,7 +240,7 @@ class Controls:
 
 
 def close_tree(widget: w.Widget) -> None:
-    """Close a widget and all that belongs to it, which would stay for as long as the kernel."""
+    """Close a widget and its parts, which would otherwise live as long as the kernel."""
     for child in getattr(widget, "children", ()):
         close_tree(child)
     for part in (getattr(widget, "style", None), getattr(widget, "layout", None)):

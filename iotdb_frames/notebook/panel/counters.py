@@ -1,4 +1,4 @@
-"""Counters of a panel: rates over the last seconds, and how numbers are written."""
+"""Counters of a panel: rates over the last seconds, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Totals:
 
 
 class Rates:
-    """Rows and points a second over the last seconds; all times are given."""
+    """Rows and points per second over the last seconds; the caller gives all times."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int, int]] = deque()
 
     def add(self, now: float, rows: int, points: int) -> tuple[float, float]:
-        """Note a moment; (rows, points) a second since the oldest one that counts."""
+        """Add a sample; return (rows, points) per second since the oldest sample in use."""
         samples = self._samples
         if samples and (rows < samples[-1][1] or now < samples[-1][0]):
             samples.clear()  # another stream
@@ -57,7 +57,7 @@ class Rates:
 
 
 def tiles(totals: Totals, rates: tuple[float, float]) -> list[Tile]:
-    """The counters as they are shown."""
+    """The counters as displayed."""
     shown: list[Tile] = [
         ("rows/s", number(rates[0]), "", ""),
         ("points/s", number(rates[1]), "", ""),

@@ -1,7 +1,7 @@
-"""What a chart shows: the latest rows of some series, taken from frames as they come.
+"""The data of a chart: the latest rows of some series, taken from frames as they arrive.
 
-Any thread may `put` a frame, which costs it nothing; one thread of the view takes them out, picks
-the charted columns and keeps the last rows for views that come later.
+Any thread may `put` a frame at hardly any cost; a thread of the view takes the frames, picks the
+charted columns and keeps the last rows for views that open later.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pandas as pd
 Floats = npt.NDArray[np.float64]
 
 MAX_LANES = 4
-_UNLIKE = 1.6  # medians further apart than by this factor are better drawn apart
+_UNLIKE = 1.6  # medians that differ by more than this factor are drawn in separate lanes
 MAX_DEVICES = 6
 MAX_WAITING = 1_000
-"""Frames that wait for the view; where it is that far behind, it leaves out the oldest."""
+"""Most frames waiting for the view; if it is further behind, the oldest are dropped."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Series:
 
     name, unit : as shown
     column : of the frame
-    device : values of the frame's key columns; empty where it has none
-    lane : which plot it is in
-    color : which colour of the palette it has
+    device : values of the frame's key columns; empty if it has none
+    lane : number of its plot
+    color : number of its colour in the palette
     """
 
     name: str
@@ -68,7 +68,7 @@ class Rows:
 class Hit:
     """A fault on a row: seconds since 1970, its kind, and the cell (device, column) that it hit.
 
-    None : the whole row
+    line : None for the whole row
     """
 
     time: float
@@ -87,9 +87,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Update:
-    """What is new since the last one.
+    """Changes since the last update.
 
-    lines : where they changed; the rows before are forgotten then
+    lines : if they changed; earlier rows are then dropped
     """
 
     lines: Lines | None
@@ -126,20 +126,20 @@ class Feed:
         self.lines = Lines()
 
     def put(self, frame: pd.DataFrame, hits: Sequence[Hit] = ()) -> None:
-        """Hand over a frame with a DatetimeIndex, and the faults on its rows.
+        """Add a frame with a DatetimeIndex, and the faults on its rows.
 
-        Neither must be changed afterwards.
+        Neither may be changed afterwards.
         """
         self._waiting.append((frame, hits))
 
     def describe(self, *, units: Mapping[Any, str] | None, keys: Sequence[str]) -> None:
-        """Change what is known of the columns; the rows before are forgotten."""
+        """Change the units and keys of the columns; earlier rows are dropped."""
         with self._lock:
             if (units, tuple(keys)) != (self.units, tuple(self.keys)):
                 self.units, self.keys, self._columns = units, keys, None
 
     def take(self) -> Update | None:
-        """What has come since the last call; one thread's."""
+        """Changes since the last call; used by one thread."""
         with self._lock:
             frames: list[pd.DataFrame] = []
             while self._waiting:
@@ -166,14 +166,14 @@ class Feed:
             return Update(self.lines if is_new else None, joined, marks)
 
     def replay(self) -> Update:
-        """All that is kept, ascending and each time once, for a view that is new."""
+        """All rows kept, in ascending order with distinct times, for a new view."""
         with self._lock:
             joined = _join(list(self._kept))
             rows = None if joined is None else _settle(joined)
             return Update(self.lines, rows, tuple(self._marks))
 
     def _pick_newest(self, frames: list[pd.DataFrame]) -> list[Rows]:
-        """The rows of the last frames; what a chart would forget at once is not looked at."""
+        """The rows of the last frames; those that a chart would drop at once are skipped."""
         rows: list[Rows] = []
         n_rows = 0
         for frame in reversed(frames):
@@ -184,7 +184,7 @@ class Feed:
         return rows[::-1]
 
     def _mark(self, hits: Sequence[Hit]) -> None:
-        """Mark the lines that are drawn; they are those of the hits' frame by now."""
+        """Add marks to the lines drawn, which by now are those of the hits' frame."""
         at = {(line.device, line.column): i for i, line in enumerate(self.lines.series)}
         for hit in hits:
             if hit.line is None or hit.line in at:
@@ -214,9 +214,10 @@ def choose_lines(
     keys: Sequence[str],
     max_series: int,
 ) -> Lines:
-    """The lines that a chart of this frame has.
+    """The lines of a chart of this frame.
 
-    Columns of one unit share a lane. With key columns each sensor has a lane, of the first devices.
+    Columns of one unit share a lane. With key columns, each sensor has a lane with the first
+    devices.
     """
     columns = [c for c in frame.columns if c not in keys and _is_charted(frame[c].dtype)]
     if units is None and not keys:
@@ -253,7 +254,7 @@ def choose_lines(
 
 
 def _short_names(devices: Sequence[tuple[str, ...]]) -> list[str]:
-    """Names of devices without what all of them begin with."""
+    """Names of devices without their common prefix."""
     is_tree = all(len(device) == 1 for device in devices)
     parts = [device[0].split(".") if is_tree else list(device) for device in devices]
     last = min((len(part) - 1 for part in parts), default=0)
@@ -262,7 +263,7 @@ def _short_names(devices: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _lanes_by_size(frame: pd.DataFrame, columns: Sequence[Any]) -> list[tuple[Any, int]]:
-    """Columns and their lanes: values of unlike size do not share one, where lanes are left."""
+    """Columns and their lanes: values of different size get separate lanes, while there are any."""
     sizes = {c: float(np.nan_to_num(np.nanmedian(_floats(frame[c])))) for c in columns}
     ascending = sorted(columns, key=sizes.__getitem__)
     jumps = []
@@ -327,7 +328,7 @@ def _join(rows: Sequence[Rows]) -> Rows | None:
 
 
 def _settle(rows: Rows) -> Rows:
-    """Rows as the database has them: ascending, each time once, of its cells the last ones."""
+    """Rows as in the database: ascending distinct times, with the last value of each cell."""
     if not len(rows) or bool(np.all(np.diff(rows.times) > 0)):
         return rows
     order = np.argsort(rows.times, kind="stable")

@@ -1,4 +1,4 @@
-"""How panels are opened; what `.panel()` of a source, a stream or a sink calls."""
+"""Opening panels: called by `.panel()` of a source, a stream or a sink."""
 
 from __future__ import annotations
 

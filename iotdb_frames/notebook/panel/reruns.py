@@ -1,4 +1,4 @@
-"""Which views a notebook cell made, so that running it again closes them."""
+"""Views made by each notebook cell, so that running the cell again closes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Closable(Protocol):
     """A view."""
 
     def close(self) -> None:
-        """End its threads, and take its widgets away."""
+        """End its threads, and remove its widgets."""
 
 
 _lock = Lock()
@@ -19,7 +19,7 @@ _made: dict[str, tuple[str, list[Closable]]] = {}
 
 
 def adopt(view: Closable) -> None:
-    """Note a view of the cell that runs; close those of the cell's earlier runs."""
+    """Record a view of the running cell; close those of the cell's earlier runs."""
     cell, run = _running_cell()
     if not cell:
         return
@@ -42,7 +42,7 @@ def forget(view: Closable) -> None:
 
 
 def _running_cell() -> tuple[str, str]:
-    """The id of the cell that runs, and of this run; "" where there is none."""
+    """The ids of the running cell and of this run; "" if there is none."""
     ipython: Any = sys.modules.get("IPython")
     shell: Any = None if ipython is None else ipython.get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}

@@ -1,4 +1,4 @@
-"""What the controls of a panel say, and the source that it makes of the one in the code."""
+"""The settings of a panel's controls, applied to the source in the code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ AS_GIVEN = "as in the code"
 CHARTED_SIGNALS = tuple(
     name for name in sorted(SIGNALS) if signal(name).kind in ("float", "int", "bool")
 )
-"""Signals that a control offers: a chart has no line for strings and times."""
+"""Signals offered by a control: a chart cannot draw strings and times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings:
-    """A source, as controls have it.
+    """The settings of a source, as in the controls.
 
-    n_sensors : how many; beyond those in the code, these again under new names
+    n_sensors : number of sensors; beyond those in the code, copies of these under new names
     signal : of all sensors, by name, or `AS_GIVEN`
-    noise : standard deviation of what is added, in the sensors' units
+    noise : standard deviation of the noise to add, in the sensors' units
     """
 
     n_sensors: int
@@ -49,11 +49,11 @@ class SourceSettings:
         """
         changed: dict[str, Any] = {"rate_hz": self.rate_hz, "faults": self.faults}
         if not self.rate_hz > 0:
-            raise OptionsError(f"a rate of {self.rate_hz:g} Hz: it must be more than 0")
+            raise OptionsError(f"rate {self.rate_hz:g} Hz: it must be above 0")
         if base.has_devices:
             return changed
         if self.noise < 0:
-            raise OptionsError(f"noise of {self.noise:g}: it must not be less than 0")
+            raise OptionsError(f"noise {self.noise:g}: it must be at least 0")
         given = list(base.sensors)
         names = {sensor.name for sensor in given}
         sensors = given[: self.n_sensors]

@@ -1,4 +1,4 @@
-"""What panels have in common: a feed, its chart, and how they are shown and closed."""
+"""The base of all panels: a feed, its chart, and how they are displayed and closed."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class LivePanel:
         """Bring the feed up to date."""
 
     def _at_end(self) -> None:
-        """Nothing more will come, and all that came is in the feed."""
+        """Called once no more rows will come, and all are in the feed."""
         self._show_still()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether no more rows will come."""
         raise NotImplementedError
 
     @property
@@ -76,7 +76,7 @@ class LivePanel:
     # --- what they have in common ---
 
     def close(self) -> None:
-        """End its threads, and take its widgets away."""
+        """End its threads, and remove its widgets."""
         with self._guard:
             if self._is_closed:
                 return
@@ -87,7 +87,7 @@ class LivePanel:
         reruns.forget(self)
 
     def say(self, error: BaseException | None) -> None:
-        """Show in plain words what went wrong; None: nothing does any more."""
+        """Show an error in plain words; None removes it."""
         self._message = "" if error is None else in_words(error)
         self.view.refresh()
 
@@ -97,7 +97,7 @@ class LivePanel:
         return snapshot.card(self.feed, **self._still())
 
     def __repr__(self) -> str:
-        # A traceback with locals also shows a panel that did not open.
+        # A traceback with locals may show a panel that did not open.
         return self.card().text() if "view" in vars(self) else object.__repr__(self)
 
     def _repr_html_(self) -> str:

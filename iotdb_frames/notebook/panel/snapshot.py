@@ -1,4 +1,4 @@
-"""What a panel leaves where no widget lives: an exported page, a notebook on GitHub, a terminal.
+"""A panel without widgets: in an exported page, a notebook on GitHub, a terminal.
 
 A card with a table, which every sanitizer lets through, and a drawing above it, which most do.
 """

@@ -194,8 +194,8 @@ class StreamPanel(LivePanel):
         target = str(self.controls.target.value).strip()
         if not target:
             raise OptionsError(
-                "where should the rows go?",
-                hint="name a target: root.plant.press1, or database.table",
+                "the target is missing",
+                hint="enter a target: root.plant.press1, or database.table",
             )
         runner = stream(
             source,

@@ -78,15 +78,15 @@ class Watch(LivePanel):
         return self._rows
 
     def pause(self) -> None:
-        """Ask no more, for now."""
+        """Pause the queries."""
         self._become("paused")
 
     def resume(self) -> None:
-        """Ask again; what came meanwhile comes, too."""
+        """Resume the queries; rows from meanwhile are shown, too."""
         self._become("watching")
 
     def stop(self) -> None:
-        """Ask once more, and then no more; what came is drawn when this returns."""
+        """Query once more, then stop; all rows are drawn when this returns."""
         if self._word in _OVER:
             return
         self._become("stopping")
@@ -96,7 +96,7 @@ class Watch(LivePanel):
         self.view.wait(timeout_s=2.0)  # it draws the last rows
 
     def close(self) -> None:
-        """Stop, end its threads, and take its widgets away."""
+        """Stop, end its threads, and remove its widgets."""
         self._become("stopped")
         self._thread.join(timeout=10.0)
         super().close()
@@ -198,5 +198,5 @@ class Watch(LivePanel):
                 ["newest", newest, "", ""],
                 ["query", query, "ms", ""],
             ],
-            "empty": "nothing is there yet",
+            "empty": "no data yet",
         }
