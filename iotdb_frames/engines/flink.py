@@ -16,6 +16,7 @@ import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, Unpack
 
 import pyarrow as pa
@@ -40,7 +41,10 @@ try:
         BigIntType,
         DoubleType,
         FloatType,
+        IntType,
         LocalZonedTimestampType,
+        SmallIntType,
+        TinyIntType,
         to_arrow_type,
     )
     from pyflink.table.udf import udf
@@ -52,6 +56,7 @@ except ImportError as exc:
 
 _TIMES = ("timestamp", "time")
 """Columns that are the time where none is named, as in the connector."""
+_NUMBERS = (TinyIntType, SmallIntType, IntType, BigIntType, FloatType, DoubleType)
 _BATCHES = 4
 """In a bundle: Flink makes the next ones while one is written, and waits at the end of a bundle."""
 _OF_EVENTS = frozenset({"coerce", "on_error", "dead_letter"})
@@ -250,6 +255,8 @@ class IoTDBSink:
                     f"{name}= is for tables", hint="the serializer says what an event's columns are"
                 )
         PlainSink(self._named, self._serializer, **settings)  # raises what is wrong
+        if "dead_letter" in settings:  # workers are elsewhere
+            settings["dead_letter"] = str(Path(settings["dead_letter"]).expanduser().absolute())
         timeout_s = RetryPolicy().total_s
         return Events(self._placed(), self._serializer, settings, timeout_s=timeout_s)
 
@@ -269,7 +276,7 @@ class IoTDBSink:
         endpoint = self._placed().endpoint
         job = Job.of(_empty(kinds), target, endpoint, options)
         is_kept = options.get("nan") == "keep"
-        wanted = (BigIntType, DoubleType, FloatType) if is_kept else (BigIntType,)
+        wanted = _NUMBERS if is_kept else (BigIntType,)
         masked = [n for n, kind in kinds.items() if isinstance(kind, wanted) and kind._nullable]
         values = [
             if_then_else(col(n).is_null, lit(0).cast(kind.not_null()), col(n))

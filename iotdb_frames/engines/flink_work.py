@@ -85,15 +85,12 @@ class Rows:
         for name, column in zip(self.names, columns, strict=False):
             if name in masks:
                 values, is_missing = column.to_numpy(), masks[name].to_numpy("bool")
-                kind = pd.arrays.FloatingArray if values.dtype.kind == "f" else _integers
+                is_float = values.dtype.kind == "f"
+                kind = pd.arrays.FloatingArray if is_float else pd.arrays.IntegerArray
                 whole[name] = kind(values, is_missing)
             else:
                 whole[name] = column
         return pd.DataFrame(whole, copy=False)
-
-
-def _integers(values: Any, is_missing: Any) -> Any:
-    return pd.arrays.IntegerArray(values.astype("int64", copy=False), is_missing)
 
 
 def n_rows_of(columns: Sequence[Any]) -> int:
@@ -254,8 +251,12 @@ class Write(ScalarFunction):  # type: ignore[misc]
         What may pass is raised, so that Flink goes back to the last checkpoint; any other error is
         told, for it would only be the same again.
         """
-        n_rows = n_rows_of(columns)
-        told = self._told(self._outcome(columns, n_rows))
+        try:
+            n_rows = n_rows_of(columns)
+            outcome = self._outcome(columns, n_rows)
+        except FrameError as exc:
+            n_rows, outcome = 1, Outcome(WriteReport(self.work.label), exc)
+        told = self._told(outcome)
         return pd.Series([told, *[None] * (n_rows - 1)], dtype=object)
 
     def _told(self, outcome: Outcome) -> bytes | str | None:

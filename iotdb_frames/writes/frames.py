@@ -16,6 +16,7 @@ from iotdb_frames.options import WriteOptions
 _WHOLE = pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch
 _CALLS = {
     "__dask_graph__": "import iotdb_frames.engines.dask, and .iotdb.write(…) writes it; .compute()",
+    "execute_insert": "iotdb_frames.engines.flink.IoTDBSink(…).run(table, t_env) writes it",
     "toPandas": ".toPandas()",
     "collect": ".collect()",
     "to_reader": ".to_reader()",

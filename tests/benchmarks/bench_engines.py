@@ -205,6 +205,7 @@ def on_flink(n_rows: int, rounds: int) -> None:
         for name, value in {
             "parallelism.default": str(n_tasks),
             "execution.checkpointing.interval": "10s",
+            "heartbeat.timeout": "10min",  # a busy machine loses no task
         }.items():
             t_env.get_config().set(name, value)
         fields = ", ".join(f"s{i} DOUBLE" for i in range(N_COLUMNS))

@@ -35,10 +35,17 @@ except iotf.MissingExtraError as exc:
     assert done.stdout.strip() == f'pip install "iotdb-frames[{extra}]"'
 
 
-def test_a_frame_of_an_engine_names_the_way() -> None:
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [
+        ("__dask_graph__", r"engines\.dask, and \.iotdb\.write"),
+        ("execute_insert", r"engines\.flink\.IoTDBSink"),
+    ],
+)
+def test_a_frame_of_an_engine_names_the_way(attribute: str, said: str) -> None:
     """`iotf.write` of a frame of another library's says which call writes it."""
     import iotdb_frames as iotf
 
-    elsewhere = type("DataFrame", (), {"__dask_graph__": None})()
-    with pytest.raises(iotf.OptionsError, match=r"engines\.dask, and \.iotdb\.write"):
+    elsewhere = type("DataFrame", (), {attribute: None})()
+    with pytest.raises(iotf.OptionsError, match=said):
         iotf.plan(elsewhere, "root.a.b", offline=True)
