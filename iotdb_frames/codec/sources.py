@@ -168,9 +168,9 @@ def from_arrow(
 
 
 def _is_utf8(texts: pa.Array) -> bool:
-    """Whether texts are UTF-8 for sure: all their bytes together are, and none begins in a letter.
+    """Whether texts are certainly UTF-8: their bytes are as a whole, and none starts mid-character.
 
-    Arrow takes twice as long to look at them one by one, which also tells what a null hides.
+    Checking each text takes Arrow twice as long; only that tells which bytes a null hides.
     """
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         return False
