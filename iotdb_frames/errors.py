@@ -37,9 +37,20 @@ RETRYABLE_CODES = frozenset(
 """Server codes after which the same request may succeed. Source: the Java client of 2.0.10; 2206
 and 2207 (a schema region not yet back after a restart) were observed on a server."""
 
-_STOPPING = ("WALFlushListener", "no detailed failure reason in QueryStateMachine")
-"""Texts of the 305 that a stopping server returns for a write not yet logged and for a query.
-Source: observed on 2.0.10, the first with ``wal_mode=SYNC``."""
+_PASSING = {
+    # replicas cannot be reached, and the rest are no majority
+    301: ("Fail to send plan node", "Ratis request failed", "Raft Server cannot serve"),
+    # a stopping server, for a write not yet logged (with ``wal_mode=SYNC``) and for a query; a
+    # ConfigNode that is away
+    305: (
+        "WALFlushListener",
+        "no detailed failure reason in QueryStateMachine",
+        "Fail to connect to any config node",
+    ),
+    507: ("Rollback create table failed",),
+}
+"""Texts that tell passing trouble, by codes that can mean anything. Source: observed on 2.0.10,
+with servers that stop, and with one of three nodes left."""
 
 
 def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:
@@ -205,7 +216,8 @@ class ServerError(IoTDBFramesError):
     sub_codes : tuple of int
         The codes inside a multi-status (302).
     is_retryable : bool
-        Whether the same request may succeed later.
+        Whether the same request may succeed later: the server says so, or it is known of the code,
+        or of the code and the text.
     """
 
     def __init__(
@@ -214,21 +226,25 @@ class ServerError(IoTDBFramesError):
         *,
         code: int | None = None,
         sub_codes: Sequence[int] = (),
+        needs_retry: bool = False,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.sub_codes = tuple(sub_codes)
+        self._needs_retry = needs_retry
 
     @property
     def is_retryable(self) -> bool:
+        if self._needs_retry:
+            return True
         if self.code == 302 and self.sub_codes:
             return all(self._may_pass(code) for code in self.sub_codes if code != 200)
         return self._may_pass(self.code)
 
     def _may_pass(self, code: int | None) -> bool:
-        is_stopping = code == 305 and any(text in self.message for text in _STOPPING)
-        return code in RETRYABLE_CODES or is_stopping
+        texts = _PASSING.get(code or 0, ())
+        return code in RETRYABLE_CODES or any(text in self.message for text in texts)
 
 
 class ConnectionLost(ServerError, ConnectionError):
@@ -240,6 +256,9 @@ class ConnectionLost(ServerError, ConnectionError):
         Whether the request may have reached the server.
     may_pass : bool
         False if only a change of options helps, e.g. for a certificate that is not accepted.
+    may_come_late : bool
+        Whether its host was left while it had the request and may still carry it out, after what is
+        sent to other hosts meanwhile.
     """
 
     def __init__(
@@ -248,11 +267,13 @@ class ConnectionLost(ServerError, ConnectionError):
         *,
         was_sent: bool = False,
         may_pass: bool = True,
+        may_come_late: bool = False,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.was_sent = was_sent
         self.may_pass = may_pass
+        self.may_come_late = may_come_late
 
     @property
     def is_retryable(self) -> bool:

@@ -42,14 +42,26 @@ STOPPING = (
         (305, (), STOPPING, True),
         (302, (200, 305), STOPPING, True),
         (302, (507, 305), STOPPING, False),
+        (305, (), "Fail to connect to any config node. Please check status of ConfigNodes", True),
+        (301, (), "Fail to send plan node, exception message: Connection refused", True),
+        (301, (), "Ratis request failed", True),
+        (301, (), "Raft Server cannot serve read requests now (leader is unknown)", True),
+        (301, (), "No such thing", False),
+        (507, (), "Rollback create table failed", True),
+        (902, (), "DELETE_REGION_ERROR", False),
+        (1001, (), "REMOVE_CONFIGNODE_ERROR", False),
+        *((code, (), "", True) for code in (901, 906, 907, 1003, 2206, 2207, 721)),
     ],
 )
 def test_what_may_be_tried_again(
     code: int, sub_codes: tuple[int, ...], message: str, is_retryable: bool
 ) -> None:
-    """Retryable are the server's codes for passing trouble, and the 305 of a server that stops."""
+    """Retryable are the server's codes for passing trouble, of codes that may mean anything those
+    whose text tells of it, and whatever the server itself says is to be tried again."""
     error = ServerError(message, code=code, sub_codes=sub_codes)
     assert error.is_retryable is is_retryable
+    error = ServerError(message, code=code, sub_codes=sub_codes, needs_retry=True)
+    assert error.is_retryable
 
 
 def ours() -> list[type[IoTDBFramesError]]:

@@ -35,6 +35,7 @@ from iotdb_frames.writes.dead_letter import write_units
 from iotdb_frames.writes.frames import is_repeatable
 from iotdb_frames.writes.plan.plan import WritePlan
 from iotdb_frames.writes.planner import plan_frame
+from iotdb_frames.writes.regions import wait_until_whole
 
 Changed = Literal["raise", "again"]
 MOST_OWN = 20_000
@@ -286,9 +287,13 @@ class Work:
         if not units:
             return Outcome()
         patience = self._options.write.retry
-        note = call_with_retry(lambda: flush(self._connection, self._target), policy=patience)
-        if note:
-            self._note(note)
+        devices = [self._target.path] if self._target.model == "tree" else []
+        for note in (
+            wait_until_whole(self._connection, self._target, devices=devices, policy=patience),
+            call_with_retry(lambda: flush(self._connection, self._target), policy=patience),
+        ):
+            if note:
+                self._note(note)
         meter.begin(
             Standing(
                 "verifying",

@@ -6,36 +6,18 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
 
 import typer
 
 from iotdb_frames.cli import screen
+from iotdb_frames.cli.doctor_cluster import look_at_cluster
+from iotdb_frames.cli.finding import Finding
 from iotdb_frames.errors import IoTDBFramesError
 
 _EXTRAS = {"server": "a local server", "notebook": "live panels in notebooks"}
 _TIMEOUT_S = 5.0
 _MARKS = {"ok": ("✓", "green"), "absent": ("-", "yellow"), "broken": ("✗", "red")}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was checked, what was found, and what to do about it.
-
-    state : "ok"; "absent": only some features need it; "broken": something required does not work
-    """
-
-    what: str
-    found: str
-    state: Literal["ok", "absent", "broken"] = "ok"
-    remedy: str | None = None
-
-    @classmethod
-    def from_error(cls, what: str, error: IoTDBFramesError, state: str = "broken") -> Finding:
-        """A finding from an error."""
-        return cls(what, error.message, "absent" if state == "absent" else "broken", error.hint)
 
 
 def doctor(url: screen.Url = None) -> None:
@@ -138,7 +120,7 @@ def _local() -> Iterator[Finding]:
 def _address(url: str | None) -> Iterator[Finding]:
     """Whether a call without a connection (or with this URL) would reach a server."""
     import iotdb_frames as iotf
-    from iotdb_frames.options import default_url
+    from iotdb_frames.options import NO_RETRY, default_url
 
     try:
         asked = url or default_url()
@@ -150,9 +132,12 @@ def _address(url: str | None) -> Iterator[Finding]:
             if not local_status(directory or None).is_running:
                 yield Finding(shown, "not running; its first use starts it")
                 return
-        with iotf.connect(asked, connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S) as connection:
+        with iotf.connect(
+            asked, connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S, retry=NO_RETRY
+        ) as connection:
             version, precision = connection.version, connection.server.precision
             yield Finding(shown, f"IoTDB {version}, times in {precision}, {connection.options.url}")
+            yield from look_at_cluster(connection)
     except IoTDBFramesError as exc:
         # The default address was not asked for, so a missing server there is not an error.
         yield Finding.from_error(

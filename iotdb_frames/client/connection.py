@@ -9,16 +9,19 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
+from iotdb_frames.client.hosts import Host, Hosts, address_of
+from iotdb_frames.client.leaders import Leaders
 from iotdb_frames.client.pool import SessionPool, closed
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.display.card import Card
+from iotdb_frames.display.card import Card, plural
 from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import (
     ConnectArgs,
@@ -48,6 +51,10 @@ class Connection:
     label : shown in a repr
     retry : how openings and idempotent requests are retried
     clock : measures waits for a free session and between attempts
+
+    Attributes
+    ----------
+    hosts : what is known of its hosts
     """
 
     def __init__(
@@ -67,7 +74,8 @@ class Connection:
         self._options: ConnectionOptions | None = None
         self._server: ServerInfo | None = None
         self._version: str | None = None
-        self._first_host = 0
+        self.hosts = Hosts(clock=clock)
+        self._leaders = Leaders()
         self._n_changes = itertools.count(1)
         self._last_change = 0
         self._is_closed = False
@@ -82,11 +90,17 @@ class Connection:
 
     def _repr_html_(self) -> str:
         facts: list[tuple[str, Any]] = [("IoTDB", self._version or "not connected yet")]
+        n_sessions: Counter[str] = Counter()
         for model, pool in self._pools.items():
+            n_sessions += pool.n_sessions
             stats = pool.stats
             facts.append(
                 (f"sessions, {model}", (f"{stats.opened:,} opened", f"{pool.size} at most"))
             )
+        hosts = self._options.hosts if self._options else ()
+        for address in map(address_of, hosts if len(hosts) > 1 else ()):
+            state = "failed a moment ago" if self.hosts.is_suspect(address) else ""
+            facts.append((address, (plural(n_sessions[address], "session"), state)))
         return Card("connection", self._label, "ok" if self._version else "", facts).html()
 
     def __reduce__(self) -> Any:
@@ -159,11 +173,11 @@ class Connection:
             if model not in self._pools:
                 options = self.options
                 self._pools[model] = SessionPool(
-                    lambda: self.open_session(model),
+                    lambda n_sessions, at: self.open_session(model, n_sessions=n_sessions, at=at),
                     size=options.pool_size,
                     timeout_s=options.pool_timeout_s,
                     clock=self.clock,
-                    on_lost=self._has_changed,
+                    on_lost=self._has_lost,
                 )
             return self._pools[model]
 
@@ -182,27 +196,60 @@ class Connection:
     def _has_changed(self) -> None:
         self._last_change = next(self._n_changes)
 
-    def open_session(self, model: Model, *, limit_s: float | None = None) -> Session:
-        """A session outside the pool, on the first host that answers; the last good one first.
+    @property
+    def leaders(self) -> Leaders | None:
+        """Who leads which device, as far as was told; None where a single host is named."""
+        return self._leaders if len(self.options.hosts) > 1 else None
+
+    @property
+    def leaders_of(self) -> Callable[[Sequence[str]], Sequence[str | None]] | None:
+        """Gives the address of each device's leader, see `leaders`."""
+        return None if self.leaders is None else self.leaders.of
+
+    def learn_leaders(self, told: Iterable[tuple[str, Host | None]], *, here: str) -> None:
+        """Remember what a host at an address said who leads devices; None: itself.
+
+        Who is not among the hosts that are named is not remembered, and so never asked.
+        """
+        if self.leaders is None:
+            return
+        hosts = self.options.hosts
+        named = ((d, here if at is None else self.hosts.named(at, hosts)) for d, at in told)
+        self._leaders.learn((device, at) for device, at in named if at is not None)
+
+    def _has_lost(self, address: str) -> None:
+        self.hosts.fails(address)
+        self._leaders.forget_host(address)
+        self._has_changed()
+
+    def open_session(
+        self,
+        model: Model,
+        *,
+        n_sessions: Mapping[str, int] | None = None,
+        at: str | None = None,
+        limit_s: float | None = None,
+    ) -> Session:
+        """A session outside the pool, on the first host that answers, see `Hosts.in_order`.
 
         Parameters
         ----------
-        limit_s : try only the last good host, for so many seconds; None: see `ConnectionOptions`
+        n_sessions, at : see `Hosts.in_order`
+        limit_s : try a single host, for so many seconds; None: see `ConnectionOptions`
         """
         options = self._resolve()
-        hosts, errors = options.hosts, []
+        hosts, errors = self.hosts.in_order(options.hosts, n_sessions=n_sessions or {}, at=at), []
         if limit_s is not None:
-            hosts = (hosts[self._first_host % len(hosts)],)
-            options = replace(options, hosts=hosts, connect_timeout_s=limit_s)
-        for i in range(len(hosts)):
-            at = (self._first_host + i) % len(hosts)
+            del hosts[1:]
+            options = replace(options, connect_timeout_s=limit_s)
+        for host in hosts:
             try:
-                session = Session(
-                    *hosts[at], options=options, model=model, on_change=self._has_changed
-                )
+                session = Session(*host, options=options, model=model, on_change=self._has_changed)
             except ConnectionLost as exc:
+                self._has_lost(address_of(host))
                 errors.append(exc)
                 continue
+            self.hosts.answers(session.address)
             try:
                 if self._version is None:
                     self._version = read_version(session)
@@ -210,7 +257,7 @@ class Connection:
                 session.close()
                 raise
             if limit_s is None:
-                self._first_host, self._options, self._server = at, options, session.info
+                self._options, self._server = options, session.info
             return session
         if len(errors) == 1:
             raise errors[0]
@@ -226,6 +273,7 @@ class Connection:
         *,
         model: Model | None = None,
         is_idempotent: bool = True,
+        is_ordered: bool = False,
         policy: RetryPolicy | None = None,
     ) -> T:
         """Call with a session of the pool; retry what may succeed later.
@@ -233,6 +281,8 @@ class Connection:
         Parameters
         ----------
         is_idempotent : False: a request that may have reached the server is not sent again
+        is_ordered : True: a request that its host may still carry out is not sent again, as what
+            follows must come after it
         """
         pool = self.pool(model or self.default_model)
 
@@ -240,23 +290,30 @@ class Connection:
             with pool.session() as session:
                 return call(session)
 
-        return self.try_again(once, pool=pool, is_idempotent=is_idempotent, policy=policy)
+        return self.try_again(
+            once, is_idempotent=is_idempotent, is_ordered=is_ordered, policy=policy
+        )
 
     def try_again(
         self,
         once: Callable[[], T],
         *,
-        pool: SessionPool,
         is_idempotent: bool,
+        is_ordered: bool = False,
         policy: RetryPolicy | None = None,
     ) -> T:
-        """Call a function that takes a session of `pool` itself; retry what may succeed later."""
+        """Call a function that takes a session of a pool itself; retry what may succeed later.
+
+        Parameters are those of `run`.
+        """
 
         def on_retry(exc: ServerError) -> None:
             if isinstance(exc, ConnectionLost):
-                pool.drop_idle()
                 is_first = self._server is None  # most likely a wrong address: report it at once
                 if is_first or (exc.was_sent and not is_idempotent):
+                    raise exc
+                if exc.may_come_late and is_ordered:
+                    exc.hint = "it may still be carried out: wait until the server answers again"
                     raise exc
 
         try:

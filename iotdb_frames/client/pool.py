@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import PoolClosed, PoolTimeout
 from iotdb_frames.wire.rpc import Session
+
+OpenSession = Callable[[Mapping[str, int], str | None], Session]
+"""Opens a session, given how many are open by address, and the address that is wanted, if any."""
 
 
 @dataclass
@@ -39,17 +43,17 @@ class SessionPool:
     size : most sessions
     timeout_s : limit of the wait for a free one, in seconds
     clock : measures that wait
-    on_lost : called when a session broke: the next one may be on another server
+    on_lost : called with the address of a session that broke: the next one may be on another server
     """
 
     def __init__(
         self,
-        open_session: Callable[[], Session],
+        open_session: OpenSession,
         *,
         size: int,
         timeout_s: float,
         clock: Clock = CLOCK,
-        on_lost: Callable[[], None] = lambda: None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._on_lost = on_lost
         self._open_session = open_session
@@ -84,8 +88,22 @@ class SessionPool:
         with self._condition:
             return replace(self._stats)
 
-    def take(self) -> Session:
+    @property
+    def n_sessions(self) -> Counter[str]:
+        """How many sessions are open, by the address of their server."""
+        self._after_fork()
+        with self._condition:
+            return self._count()
+
+    def _count(self) -> Counter[str]:
+        return Counter(session.address for session in (*self._idle, *self._lent))
+
+    def take(self, *, at: str | None = None) -> Session:
         """A usable session; give it back with `give_back`.
+
+        Parameters
+        ----------
+        at : the address of the server that it had best be with; None: any
 
         Raises
         ------
@@ -93,14 +111,15 @@ class SessionPool:
         """
         self._after_fork()
         with self._condition:
-            session = self._take_idle()
+            session = self._take_idle(at)
             self._n_out += 1
+            n_sessions = self._count()
             self._stats.checkouts += 1
             if session is not None:
                 self._lent.add(session)
                 return session
         try:
-            session = self._open_session()
+            session = self._open_session(n_sessions, at)
         except BaseException:
             self._return_slot()
             raise
@@ -113,14 +132,17 @@ class SessionPool:
             raise closed()
         return session
 
-    def _take_idle(self) -> Session | None:
+    def _take_idle(self, at: str | None) -> Session | None:
         """An idle session, or None where a new one may be opened; the caller holds the lock."""
         started = self._clock.now()
         while True:
             if self._is_closed:
                 raise closed()
             while self._idle:
-                session = self._idle.pop()
+                i = next((i for i, s in enumerate(self._idle) if s.address == at), -1)
+                if at and i < 0 and self._n_out + len(self._idle) < self.size:
+                    return None
+                session = self._idle.pop(i)
                 if session.is_usable:
                     return session
                 self._lose(session)
@@ -141,7 +163,7 @@ class SessionPool:
     def _lose(self, session: Session) -> None:
         session.abandon()
         self._stats.lost += 1
-        self._on_lost()
+        self._on_lost(session.address)
 
     def drop_dead(self) -> None:
         """Drop idle sessions whose connection ended, as far as can be seen without a request."""
@@ -169,24 +191,26 @@ class SessionPool:
                 self._idle.append(session)
             elif session.is_broken:
                 self._lose(session)
+                self._drop_idle(session.address)
         if not keep:
             session.close()
         self._return_slot()
 
+    def _drop_idle(self, address: str) -> None:
+        """Forget idle sessions with a server, after one of them was lost; the caller holds the
+        lock."""
+        for session in [s for s in self._idle if s.address == address]:
+            self._idle.remove(session)
+            session.abandon()
+
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session for the duration of a block."""
-        session = self.take()
+    def session(self, *, at: str | None = None) -> Iterator[Session]:
+        """A session for the duration of a block, see `take`."""
+        session = self.take(at=at)
         try:
             yield session
         finally:
             self.give_back(session)
-
-    def drop_idle(self) -> None:
-        """Drop all idle sessions, after one of them was found lost."""
-        for session in self._take_all_idle():
-            session.abandon()
-        self._on_lost()
 
     def _take_all_idle(self) -> list[Session]:
         self._after_fork()

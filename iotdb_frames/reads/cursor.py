@@ -242,7 +242,7 @@ def open_cursor(
         return Cursor(connection, pool, session, header=header, life_ms=life_ms)
 
     def run() -> Cursor | None:
-        return connection.try_again(once, pool=pool, is_idempotent=is_idempotent)
+        return connection.try_again(once, is_idempotent=is_idempotent)
 
     if not is_idempotent:
         return run()

@@ -56,6 +56,7 @@ _BOTH = {
     "cluster": "SHOW CLUSTER",
     "functions": "SHOW FUNCTIONS",
     "queries": "SHOW QUERIES",
+    "regions": "SHOW REGIONS",
     "variables": "SHOW VARIABLES",
     "version": "SHOW VERSION",
 }
@@ -73,8 +74,9 @@ def show(
     Parameters
     ----------
     what : ``databases``; in the tree model ``devices`` and ``timeseries``; in the table model
-        ``tables``, ``columns`` and ``devices`` of a table; ``cluster``, ``functions``,
-        ``queries``, ``variables``, ``version``
+        ``tables``, ``columns`` and ``devices`` of a table; ``cluster`` (its nodes),
+        ``functions``, ``queries``, ``regions`` (of a cluster: where the replicas are, and who
+        leads), ``variables``, ``version``
     target : a path below which to look (``root.plant``), a database (for ``tables``) or
         ``database.table`` (for ``columns`` and ``devices``)
     model : "tree" or "table"; None: what `what` or `target` belongs to, else the connection's

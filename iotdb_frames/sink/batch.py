@@ -136,7 +136,7 @@ class Batch:
         self.lossy.update(plan.lossy)
         if plan.is_empty is not None:
             self._is_empty[rows.at[plan.is_empty]] = True
-        return chain.from_iterable(lanes(plan))
+        return chain.from_iterable(lanes(plan, leaders_of=self._known.leaders_of))
 
     def _plan_rest(self, rows: Rows, problem: FrameError) -> Iterator[Request]:
         """Refuse the rows that have a value in a column at fault, and plan the others."""

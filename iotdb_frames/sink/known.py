@@ -24,7 +24,7 @@ from iotdb_frames.sink.devices import Devices
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.rows import Device, KeyOf, Rows, Types
 from iotdb_frames.writes.again import is_outdated
-from iotdb_frames.writes.plan.chunks import Request
+from iotdb_frames.writes.plan.chunks import LeadersOf, Request
 from iotdb_frames.writes.plan.layout import TREE, Column, Layout, Part, rows_layout
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import plan_layout
@@ -66,6 +66,11 @@ class Known(ABC):
         self._told: set[str] = set()
         self._coerce: Literal["safe", "lossy"] = "lossy" if is_lossy else "safe"
         self._rules: Rules | None = None
+
+    @property
+    def leaders_of(self) -> LeadersOf | None:
+        """Who leads devices, see `lanes`."""
+        return self._connection.leaders_of
 
     @property
     def rules(self) -> Rules:

@@ -102,4 +102,10 @@ def check(status: Any, kind: type[ServerError]) -> None:
         kind, hint = QueryTimeout, "narrow the time range, or raise the server's query_timeout"
     elif code == _QUERY_TOO_BIG:
         hint = "query fewer columns or a shorter time range"
-    raise kind(f"[{named(code)}] {text}", code=code, sub_codes=subs, hint=hint)
+    raise kind(
+        f"[{named(code)}] {text}",
+        code=code,
+        sub_codes=subs,
+        needs_retry=bool(status.needRetry),
+        hint=hint,
+    )

@@ -76,6 +76,15 @@ def log_in(
     return login
 
 
+def takes_logins(host: str, port: int, *, options: ConnectionOptions) -> bool:
+    """Whether a server answers a login, however: False only where nothing comes in time."""
+    try:
+        log_in(host, port, options=options, model="tree").channel.abandon()
+    except ServerError as exc:
+        return not isinstance(exc.__cause__, TimeoutError)
+    return True
+
+
 def _open_session(channel: Channel, options: ConnectionOptions, model: Model) -> Login:
     request = ttypes.TSOpenSessionReq(
         client_protocol=ttypes.TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3,

@@ -9,16 +9,23 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from iotdb.thrift.rpc import ttypes
 
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.codec.statements import may_change_schema
-from iotdb_frames.errors import PermissionDenied, QueryError, WriteRejected
+from iotdb_frames.errors import (
+    ConnectionLost,
+    PermissionDenied,
+    QueryError,
+    ServerError,
+    WriteRejected,
+)
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.wire.answers import Model, ResultHeader, check
-from iotdb_frames.wire.login import log_in
+from iotdb_frames.wire.login import log_in, takes_logins
 
 if TYPE_CHECKING:
     from iotdb_frames.codec.tablet import Tablet  # loads pandas, which a server's keeper must not
@@ -43,6 +50,21 @@ def _binary_list_field(
     for item in items:
         out += [_length(len(item)), item]
     return out
+
+
+Told = list[tuple[str, tuple[str, int] | None]]
+"""The target of each tablet, and the (host, port) of the server that it belongs to; None: this one.
+"""
+
+
+def _told(tablets: Sequence[Tablet], answer: Any) -> Told:
+    """What an answer says of a request's tablets; without a status for each, all are here."""
+    statuses = answer.subStatus or [answer] * len(tablets)
+    nodes = [status.redirectNode for status in statuses]
+    return [
+        (tablet.target, None if node is None else (node.ip, node.port))
+        for tablet, node in zip(tablets, nodes, strict=False)
+    ]
 
 
 class Session:
@@ -79,6 +101,8 @@ class Session:
         self.info = login.info
         self._channel = login.channel
         self._id, self._statement_id = login.session_id, login.statement_id
+        if len(options.hosts) > 1:
+            self._channel.transport.is_there = partial(takes_logins, host, port, options=options)
 
     def __repr__(self) -> str:
         # A traceback with locals may show a session that did not open.
@@ -118,26 +142,40 @@ class Session:
         except (OSError, ValueError):
             return False
 
+    def _check(self, status: Any, kind: type[ServerError]) -> None:
+        """As `check` does; what means that there is no session any more breaks this one."""
+        try:
+            check(status, kind)
+        except ConnectionLost:
+            self.abandon()
+            raise
+
     def limit_all(self, seconds: float) -> None:
         """Limit all later requests together, instead of each by the options' `timeout_s`."""
         self._channel.transport.limit(seconds, in_all=True)
 
-    def insert(self, tablets: Sequence[Tablet]) -> None:
+    def insert(self, tablets: Sequence[Tablet]) -> Told:
         """Send tablets: one alone, or several of the tree model in one request.
+
+        Returns
+        -------
+        The target of each tablet, and the (host, port) that the server says would have been nearer;
+        None where this one is. All of it is stored either way.
 
         Raises
         ------
         WriteRejected, PermissionDenied, ConnectionLost
         """
         if len(tablets) == 1:
-            self._insert_one(tablets[0])
-            return
+            return self._insert_one(tablets[0])
+        told = []
         for is_aligned in (True, False):
             some = [t for t in tablets if t.is_aligned == is_aligned]
             if some:
-                self._insert_many(some, is_aligned)
+                told += self._insert_many(some, is_aligned)
+        return told
 
-    def _insert_one(self, tablet: Tablet) -> None:
+    def _insert_one(self, tablet: Tablet) -> Told:
         is_table = tablet.categories is not None
         request = ttypes.TSInsertTabletReq(
             sessionId=self._id,
@@ -153,15 +191,20 @@ class Session:
         response = self._channel.call("insertTablet", request, late_fields=fields)
         if response is not None and response.code in _NO_DATABASE:
             self._database = None  # it was dropped, and needs a new USE once it is created again
-        check(response, WriteRejected)
+        self._check(response, WriteRejected)
+        return [
+            (
+                tablet.target,
+                None if (node := response.redirectNode) is None else (node.ip, node.port),
+            )
+        ]
 
-    def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> None:
+    def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> Told:
         from iotdb_frames.codec.tablet import as_records
 
         if (records := as_records(tablets)) is not None:
             try:
-                self._insert_records(tablets, *records, is_aligned=is_aligned)
-                return
+                return self._insert_records(tablets, *records, is_aligned=is_aligned)
             except WriteRejected as exc:
                 if exc.is_retryable:
                     raise  # else as tablets, of which the server says what it refuses
@@ -176,7 +219,8 @@ class Session:
         values = _binary_list_field(4, [t.values for t in tablets])
         times = _binary_list_field(5, [t.times for t in tablets])
         response = self._channel.call("insertTablets", request, late_fields=[*values, *times])
-        check(response, WriteRejected)
+        self._check(response, WriteRejected)
+        return _told(tablets, response)
 
     def _insert_records(
         self,
@@ -185,7 +229,7 @@ class Session:
         values: list[bytes],
         *,
         is_aligned: bool,
-    ) -> None:
+    ) -> Told:
         request = ttypes.TSInsertRecordsReq(
             sessionId=self._id,
             prefixPaths=[t.target for t in tablets],
@@ -194,7 +238,9 @@ class Session:
             timestamps=times,
             isAligned=is_aligned,
         )
-        check(self._channel.call("insertRecords", request), WriteRejected)
+        response = self._channel.call("insertRecords", request)
+        self._check(response, WriteRejected)
+        return _told(tablets, response)
 
     def use(self, database: str) -> None:
         """Select the `database` of later tablets (table model), if it is not selected yet."""
@@ -248,7 +294,7 @@ class Session:
             request = ttypes.TSCreateAlignedTimeseriesReq(
                 sessionId=self._id, prefixPath=aligned_device, measurements=names, **kinds
             )
-        check(self._channel.call(method, request), WriteRejected)
+        self._check(self._channel.call(method, request), WriteRejected)
 
     def execute(
         self,
@@ -288,7 +334,7 @@ class Session:
         finally:
             if self._on_change is not None and not only_adds and may_change_schema(sql):
                 self._on_change()
-        check(response.status, QueryError)
+        self._check(response.status, QueryError)
         if response.queryId is None or response.columns is None:
             return None
         names, types = tuple(response.columns), tuple(response.dataTypeList or ())
@@ -329,7 +375,7 @@ class Session:
         QueryError, ConnectionLost
         """
         response = self._channel.receive("fetchResultsV2")
-        check(response.status, QueryError)
+        self._check(response.status, QueryError)
         self._is_query_held = bool(response.moreData)
         return tuple(response.queryResult or ()), self._is_query_held
 
@@ -351,4 +397,4 @@ class Session:
         request = ttypes.TSCloseOperationReq(
             sessionId=self._id, queryId=query_id, statementId=self._statement_id
         )
-        check(self._channel.call("closeOperation", request), QueryError)
+        self._check(self._channel.call("closeOperation", request), QueryError)

@@ -7,6 +7,9 @@
 - A limit covers a whole answer, however slowly its bytes arrive: so many seconds to its header,
   then as many again plus the time for the received bytes at `SLOWEST_BYTES_PER_S`. (If the size
   claimed by the header counted, a peer could block a call for hours.)
+- If other hosts are named, a caller that has waited for `LOOK_AFTER_S` checks whether this one
+  still accepts logins, and again after each such wait: long work is waited for, a frozen host is
+  left.
 - No length claimed by an answer is trusted: memory is allocated as bytes arrive, and no text or
   list in an answer is longer than the answer.
 - Every exception of the RPC library and of the socket leaves this module as one of our errors.
@@ -21,8 +24,9 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BytesIO
 from typing import Any
 from weakref import WeakSet
@@ -42,6 +46,8 @@ LARGE_BYTES = 1 << 14
 """Buffers from this size are sent by themselves, smaller ones are joined."""
 SLOWEST_BYTES_PER_S = 1 << 16
 """The rate that the time limit of a large request or answer allows for."""
+LOOK_AFTER_S = 20.0
+"""How long a silent host is waited for before it is checked; only where others are named."""
 
 
 _waiting: dict[int, Transport] = {}
@@ -65,6 +71,10 @@ def is_ended() -> bool:
     return threading.current_thread() in _ended
 
 
+class _FrozenError(ConnectionAbortedError):
+    """The host does not answer, and no login either."""
+
+
 class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     """Framed messages over one socket.
 
@@ -80,6 +90,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._in = BytesIO()
         self.was_sent = False
         self.late_fields: list[bytes | memoryview] = []
+        self.is_there: Callable[[], bool] | None = None
         self._in_use = threading.Lock()
         self._is_closed = False
 
@@ -88,13 +99,22 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self._limit_s = seconds
         self._end = self._clock.now() + seconds if in_all else math.inf
 
-    def _wait_at_most(self, until: float, *, n_bytes: int = 0) -> None:
-        """Limit the next socket call to `until`, plus the time that `n_bytes` may take."""
+    def _wait(self, step: Callable[[], int], until: float, *, n_bytes: int = 0) -> int:
+        """Call the socket, at most to `until` plus the time that `n_bytes` may take."""
         until = min(self._end, until + n_bytes / SLOWEST_BYTES_PER_S)
-        left_s = until - self._clock.now()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        self.sock.settimeout(None if left_s == math.inf else left_s)
+        while True:
+            left_s = until - self._clock.now()
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            limit_s = left_s if self.is_there is None else min(left_s, LOOK_AFTER_S)
+            self.sock.settimeout(None if limit_s == math.inf else limit_s)
+            try:
+                return step()
+            except TimeoutError:
+                if self.is_there is None or limit_s == left_s:
+                    raise
+                if not self.is_there():
+                    raise _FrozenError("it does not take logins any more") from None
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name
         return not self._is_closed
@@ -116,12 +136,15 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     def _using(self) -> Iterator[None]:
         """Keep other threads from closing the socket; a close meanwhile happens at the end."""
         me = threading.get_ident()
+        outer = _waiting.get(me)  # whose `is_there` logs in
         try:
             with self._in_use:
                 _waiting[me] = self
                 yield
         finally:
             _waiting.pop(me, None)
+            if outer is not None:
+                _waiting[me] = outer
             if self._is_closed:
                 self.close()
 
@@ -142,8 +165,9 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             until = self._clock.now() + self._limit_s
 
             def send(data: bytes | memoryview) -> None:
-                self._wait_at_most(until, n_bytes=n_bytes)
-                self.sock.sendall(data)  # the time-out covers all of `data`
+                left = memoryview(data)
+                while left:
+                    left = left[self._wait(partial(self.sock.send, left), until, n_bytes=n_bytes) :]
 
             for part in parts:
                 if len(part) < LARGE_BYTES:
@@ -158,8 +182,8 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     def _receive(self, view: memoryview, until: float, *, n_held: int = 0) -> None:
         n = 0
         while n < len(view):
-            self._wait_at_most(until, n_bytes=n_held + n)
-            n_more = self.sock.recv_into(view[n:])
+            receive = partial(self.sock.recv_into, view[n:])
+            n_more = self._wait(receive, until, n_bytes=n_held + n)
             if not n_more:
                 raise ConnectionResetError("the server closed the connection")
             n += n_more
@@ -273,7 +297,9 @@ class Channel:
                 raise  # a request that cannot be encoded; a broken answer may raise anything
             what = "no answer in time from" if isinstance(exc, TimeoutError) else "lost"
             raise ConnectionLost(
-                f"{what} {self.address}: {exc or type(exc).__name__}", was_sent=was_sent
+                f"{what} {self.address}: {exc or type(exc).__name__}",
+                was_sent=was_sent,
+                may_come_late=was_sent and isinstance(exc, TimeoutError | _FrozenError),
             ) from exc
         except BaseException:
             # An interrupt between request and answer leaves the stream out of sync for good.

@@ -143,11 +143,12 @@ def is_pattern(column: str) -> bool:
 
 
 def run_all(connection: Connection, statements: Sequence[str], target: Target) -> None:
-    """Run statements that are safe to repeat."""
+    """Run statements that are safe to repeat, unless one may come behind what is written next."""
     for sql in statements:
         connection.run(
             lambda session, text=sql: session.execute(text, is_qualified=True),  # type: ignore[misc]
             model=target.model,
+            is_ordered=True,
         )
 
 

@@ -31,6 +31,7 @@ from iotdb_frames.writes.expired import Expired, is_out_of_ttl
 from iotdb_frames.writes.plan.chunks import Request, lanes
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
 from iotdb_frames.writes.planner import plan_frame
+from iotdb_frames.writes.regions import wait_until_whole
 from iotdb_frames.writes.report import (
     ChunkFailure,
     State,
@@ -201,7 +202,7 @@ class FrameWriter:
 
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
-        requests = lanes(planned)
+        requests = lanes(planned, leaders_of=self._connection.leaders_of)
         if planned.n_bytes <= _FEW_BYTES:
             self._create(planned)
         elif planned.missing():
@@ -211,6 +212,11 @@ class FrameWriter:
                 firsts = encoding.result()
             requests = [chain(first, lane) for first, lane in zip(firsts, requests, strict=True)]
         if self._options.replace:
+            devices = planned.devices or [part.device or "" for part in planned.parts]
+            note = wait_until_whole(
+                self._connection, planned.target, devices=devices, policy=self._options.retry
+            )
+            self._note([note] if note else [])
             delete_replaced(self._connection, planned, on_delete=self._on_delete)
         return requests
 

@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import Literal
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
+from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import end_wait
@@ -283,10 +285,10 @@ class Sender:
         def once() -> None:
             if self._abort.is_set():
                 raise ConnectionLost("given up before it was sent")
+            if target.model == "tree":
+                self._insert_tree(pool, request.tablets)
+                return
             with pool.session() as session:
-                if target.model != "table":
-                    session.insert(request.tablets)
-                    return
                 session.use(target.database)
                 try:
                     session.insert(request.tablets)
@@ -302,7 +304,6 @@ class Sender:
             if self._on_trouble is not None:
                 self._on_trouble(exc)
             if isinstance(exc, ConnectionLost):
-                pool.drop_idle()
                 losses += exc.was_sent
                 if is_large and losses > most_losses:
                     raise exc  # lost in mid-request again: halves rather than the same once more
@@ -326,3 +327,19 @@ class Sender:
                 exc.was_sent = True  # an earlier try may have been stored
             return retries, exc
         return retries, None
+
+    def _insert_tree(self, pool: SessionPool, tablets: Sequence[Tablet]) -> None:
+        """Send tablets to the node that leads their devices, where one is known."""
+        leaders = self._connection.leaders
+        if leaders is None:
+            with pool.session() as session:
+                session.insert(tablets)
+            return
+        devices = [tablet.target for tablet in tablets]
+        try:
+            with pool.session(at=leaders.of_all(devices)) as session:
+                told = session.insert(tablets)
+        except ServerError:
+            leaders.forget(devices)
+            raise
+        self._connection.learn_leaders(told, here=session.address)

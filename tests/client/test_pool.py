@@ -5,24 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from clock import PATIENCE_S, FakeClock, wait_until
-from iotdb_frames.client.pool import SessionPool
+from iotdb_frames.client.pool import OpenSession, SessionPool
 from iotdb_frames.errors import ConnectionLost, PoolClosed, PoolTimeout
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.rpc import Session
 from proxy import proxy_to
 
 
-def opener(server: LocalServer, port: int | None = None) -> Callable[[], Session]:
+def opener(server: LocalServer, port: int | None = None) -> OpenSession:
     """Opens real sessions."""
 
-    def open_session() -> Session:
+    def open_session(*_: object) -> Session:
         return Session("127.0.0.1", port or server.port, options=server.options, model="tree")
 
     return open_session
@@ -136,10 +136,10 @@ def test_an_opening_that_fails_gives_its_place_back(server: LocalServer) -> None
     """However often opening fails, the pool does not run out of places."""
     failures = iter(range(5))
 
-    def open_session() -> Session:
+    def open_session(*_: object) -> Session:
         if next(failures, None) is not None:
             raise ConnectionLost("nobody there")
-        return opener(server)()
+        return opener(server)({}, None)
 
     pool = SessionPool(open_session, size=1, timeout_s=PATIENCE_S)
     for _ in range(5):

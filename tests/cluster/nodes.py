@@ -262,6 +262,16 @@ class Cluster:
             assert time.monotonic() < deadline, f"within {limit_s:g} s: {said}"
             time.sleep(0.2)
 
+    def wait_until_noticed(self, name: str, *, limit_s: float = _START_S) -> None:
+        """Return when the cluster knows that a node is away."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            rows = self.ask("SHOW DATANODES")
+            if any(r["RpcPort"] == self.port(name) and r["Status"] == "Unknown" for r in rows):
+                return
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.2)
+
     def leaders(self, database: str) -> dict[int, str]:
         """The DataNode that leads each data region of a database, by the region's number."""
         rows = self.ask(f"SHOW DATA REGIONS OF DATABASE {database}")

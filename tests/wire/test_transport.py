@@ -80,6 +80,33 @@ def test_a_large_answer_has_longer(
             assert transport.receive_frame() == 1000
 
 
+@pytest.mark.parametrize("is_sending", [False, True])
+def test_long_work_is_waited_for_and_a_frozen_host_is_not(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, is_sending: bool
+) -> None:
+    """Who waits looks again and again whether the host is there, and leaves with the first no,
+    however much time is left."""
+    monkeypatch.setattr("iotdb_frames.wire.transport.LOOK_AFTER_S", 0.01)
+    ours, theirs = pair
+    looks = iter([True, True, False])
+    transport = Transport(ours)
+    transport.limit(300)
+    transport.is_there = lambda: next(looks)
+    if is_sending:
+        transport.late_fields = [bytes(1 << 24)]
+    with pytest.raises(ConnectionAbortedError, match="logins"):
+        (transport.flush if is_sending else transport.receive_frame)()
+    assert next(looks, None) is None
+
+    def answer() -> bool:
+        theirs.sendall(struct.pack("!i", 3) + b"end")
+        return True
+
+    if not is_sending:
+        transport.is_there = answer
+        assert transport.receive_frame() == 3
+
+
 def test_a_claimed_size_is_not_believed(pair: tuple[socket.socket, socket.socket]) -> None:
     """A header that says a gigabyte makes room for what comes, not for what is said."""
     ours, theirs = pair

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, pairwise, zip_longest
 
 import numpy as np
@@ -60,14 +60,22 @@ class Request:
         return sum(len(t.times) + len(t.values) for t in self.tablets)
 
 
-def lanes(plan: WritePlan) -> list[Iterator[Request]]:
-    """The requests of a plan, in as many sequences as it has workers (fewer for few devices)."""
-    n_lanes = plan.options.workers
+LeadersOf = Callable[[Sequence[str]], Sequence[str | None]]
+"""The node that leads each device, where it is known."""
+
+
+def lanes(plan: WritePlan, *, leaders_of: LeadersOf | None = None) -> list[Iterator[Request]]:
+    """The requests of a plan, in as many sequences as it has workers (fewer for few devices).
+
+    Parameters
+    ----------
+    leaders_of : devices of one leader go out together, and leaders are shared among lanes; None:
+        nobody knows any
+    """
     if len(plan.order) == 0:
         return []
     if len(plan.parts) > 1:
-        groups = [plan.parts[i::n_lanes] for i in range(min(n_lanes, len(plan.parts)))]
-        return [_many_parts(plan, group) for group in groups]
+        return _lanes_of_parts(plan, leaders_of)
     if not plan.parts[0].written:
         return []
     if plan.target.model == "table":
@@ -75,13 +83,45 @@ def lanes(plan: WritePlan) -> list[Iterator[Request]]:
             chain.from_iterable(some)
             for some in zip_longest(*map(_shares, by_attributes(plan)), fillvalue=())
         ]
-    return _shares(plan)
+    groups = _by_leader(plan.devices, leaders_of)
+    if len(groups) < 2:
+        return _shares(plan)
+    devices = np.concatenate(groups)
+    order = plan.order.in_turn(devices)
+    names = tuple(plan.devices[i] for i in devices.tolist())
+    edges = order.bounds[np.cumsum([len(group) for group in groups])].tolist()
+    return _shares(replace(plan, order=order, devices=names), edges)
 
 
-def _shares(plan: WritePlan) -> list[Iterator[Request]]:
-    """The requests of a plan of one part, shared among lanes."""
+def _by_leader(devices: Sequence[str], leaders_of: LeadersOf | None) -> list[np.ndarray]:
+    """Positions of the devices of each leader, as they follow each other."""
+    if leaders_of is None or len(devices) < 2:
+        return [np.arange(len(devices))]
+    leaders = np.array([leader or "" for leader in leaders_of(devices)])
+    return [np.flatnonzero(leaders == leader) for leader in np.unique(leaders)]
+
+
+def _lanes_of_parts(plan: WritePlan, leaders_of: LeadersOf | None) -> list[Iterator[Request]]:
+    """The requests of a plan of a device a part, shared among lanes."""
+    n_lanes = min(plan.options.workers, len(plan.parts))
+    groups = [
+        [plan.parts[i] for i in group.tolist()]
+        for group in _by_leader([part.device or "" for part in plan.parts], leaders_of)
+    ]
+    of_lanes = [[group[i::n_lanes] for group in groups] for i in range(n_lanes)]
+    return [chain.from_iterable(map(partial(_many_parts, plan), some)) for some in of_lanes]
+
+
+def _shares(plan: WritePlan, edges: Sequence[int] = ()) -> list[Iterator[Request]]:
+    """The requests of a plan of one part, shared among lanes, none of them across an edge."""
     cuts = _cut_at_devices(plan.order.bounds, plan.options.workers)
-    return [_rows(plan, plan.parts[0], start, stop) for start, stop in pairwise(cuts)]
+    return [
+        chain.from_iterable(
+            _rows(plan, plan.parts[0], first, last)
+            for first, last in pairwise([start, *(e for e in edges if start < e < stop), stop])
+        )
+        for start, stop in pairwise(cuts)
+    ]
 
 
 def _cut_at_devices(bounds: np.ndarray, n_lanes: int) -> list[int]:

@@ -53,6 +53,19 @@ class Order:
         """Positions in the frame of the order's positions `start` to `stop`."""
         return slice(start, stop) if self.rows is None else self.rows[start:stop]
 
+    def in_turn(self, groups: np.ndarray) -> Order:
+        """The order with its devices (positions in `bounds`) in another one."""
+        n_rows = np.diff(self.bounds)[groups]
+        bounds = np.concatenate([[0], np.cumsum(n_rows)])
+        places = np.arange(len(self)) + np.repeat(self.bounds[groups] - bounds[:-1], n_rows)
+        return replace(
+            self,
+            ticks=self.ticks[places],
+            rows=places if self.rows is None else self.rows[places],
+            bounds=bounds,
+            first_rows=self.first_rows[groups],
+        )
+
     def same_time(self) -> np.ndarray:
         """bool, shape (n,): whether a position repeats the (device, time) of the one before."""
         same = np.zeros(len(self), bool)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -62,11 +63,21 @@ def frames(draw: st.DrawFn) -> tuple[pd.DataFrame, dict[str, Any]]:
     st.integers(1, 70) | st.integers(60, 3000).map(lambda n: f"{n}B"),
     st.integers(1, 4),
     st.sampled_from(["merge", "first", "last"]),
+    st.integers(0, 3),
 )
-def test_any_chunks_and_workers_store_the_same(
-    drawn: tuple[pd.DataFrame, dict[str, Any]], chunk: int | str, workers: int, duplicates: str
+def test_any_chunks_workers_and_leaders_store_the_same(
+    drawn: tuple[pd.DataFrame, dict[str, Any]],
+    chunk: int | str,
+    workers: int,
+    duplicates: str,
+    n_leaders: int,
 ) -> None:
-    """Chunk size and number of workers change neither what is stored nor any device's order."""
+    """Chunk size, number of workers and who leads a device change neither what is stored nor any
+    device's order; no request has devices of two leaders."""
+
+    def leader_of(device: str) -> str | None:
+        return (None, "a", "b")[crc32(device.encode()) % n_leaders] if n_leaders else None
+
     frame, options = drawn
     options = options | {"duplicates": duplicates}
     whole = plan_of(frame, chunk=1_000, **options)
@@ -74,7 +85,11 @@ def test_any_chunks_and_workers_store_the_same(
     if not whole.parts[0].written and len(whole.parts) == 1:
         assert requests_of(parts) == []
         return
-    by_lane = [list(lane) for lane in lanes(parts)]
+    found = lanes(parts, leaders_of=lambda devices: [leader_of(device) for device in devices])
+    by_lane = [list(lane) for lane in found]
+    if parts.target.model == "tree":
+        for request in chain.from_iterable(by_lane):
+            assert len({leader_of(tablet.target) for tablet in request.tablets}) <= 1
     for one, other in ((a, b) for i, a in enumerate(by_lane) for b in by_lane[:i]):
         assert not devices_of(one) & devices_of(other)
     assert len(by_lane) <= workers

@@ -1,0 +1,104 @@
+"""What `doctor` says of a cluster: each host that the URL names, and what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from iotdb_frames.cli.finding import Finding
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.hosts import Host, address_of, named_among
+from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
+from iotdb_frames.options import NO_RETRY
+from iotdb_frames.wire.answers import Model
+from iotdb_frames.writes.regions import (
+    RUNNING,
+    Node,
+    Region,
+    look_at_nodes,
+    look_at_regions,
+    replication_factors,
+)
+
+_MODELS: tuple[Model, ...] = ("tree", "table")
+_MOST_LINES = 10
+
+
+def look_at_cluster(connection: Connection) -> Iterator[Finding]:
+    """A line for each host that is named, where there are several, then one for each trouble."""
+    hosts = connection.options.hosts
+    try:
+        nodes = [node for node in look_at_nodes(connection) if node.kind == "DataNode"]
+        regions = [
+            region for model in _MODELS for region in look_at_regions(connection, model=model)
+        ]
+        factors = replication_factors(connection)
+    except (PermissionDenied, QueryError) as exc:
+        nodes, regions, factors = [], [], {}
+        if len(hosts) > 1:
+            yield Finding.from_error("cluster", exc, "absent")
+    if len(hosts) > 1:
+        yield from (_host_line(connection, host, hosts, regions) for host in hosts)
+    if len(nodes) > 1:
+        yield from _node_lines(nodes, hosts)
+        yield from _region_lines(regions, factors)
+
+
+def _host_line(
+    connection: Connection, host: Host, hosts: tuple[Host, ...], regions: list[Region]
+) -> Finding:
+    what = address_of(host)
+    alone = replace(connection.options, hosts=(host,))
+    started = time.monotonic()
+    try:
+        with Connection(lambda: alone, label=alone.url, retry=NO_RETRY) as to_it:
+            version = to_it.version
+            took_ms = 1000 * (time.monotonic() - started)
+    except ServerError as exc:
+        return Finding.from_error(what, exc)
+    led = Counter(
+        region.kind
+        for region in regions
+        if region.leader and named_among(_split(region.leader), hosts) == what
+    )
+    leads = f", leads {led['DataRegion']} data and {led['SchemaRegion']} schema regions"
+    return Finding(what, f"IoTDB {version}, login in {took_ms:.0f} ms{leads if regions else ''}")
+
+
+def _split(address: str) -> Host:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _node_lines(nodes: list[Node], hosts: tuple[Host, ...]) -> Iterator[Finding]:
+    for node in nodes:
+        what = f"node {node.number}"
+        if node.status != RUNNING:
+            found = f"{node.address} is {node.status}"
+            yield Finding(what, found, "broken", "start it, or see its log")
+        elif named_among(_split(node.address), hosts) is None:
+            remedy = "name it too, so that the connection can go there when others are lost"
+            yield Finding(what, f"{node.address} is not in the URL", "absent", remedy)
+
+
+def _region_lines(regions: list[Region], factors: dict[str, int]) -> Iterator[Finding]:
+    lines: list[Finding] = []
+    for region in regions:
+        what = f"region {region.number}"
+        wanted = factors.get(region.kind, 1)
+        if region.trouble:
+            found = f"{region.kind} of {region.database} {region.trouble}"
+            lines.append(Finding(what, found, "broken", "start the nodes that are away"))
+        elif len(region.replicas) < wanted:
+            found = f"{region.kind} of {region.database} has {len(region.replicas)} of {wanted}"
+            remedy = f"EXTEND REGION {region.number} TO …"
+            lines.append(Finding(what, f"{found} replicas", "broken", remedy))
+    yield from lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        yield Finding("regions", f"{len(lines) - _MOST_LINES} more like these", "broken")
+    if alone := sorted(kind for kind, factor in factors.items() if factor == 1):
+        found = f"replication factor 1 of {' and '.join(alone)}s: what a node holds is lost with it"
+        remedy = "data_replication_factor, schema_replication_factor of a new cluster"
+        yield Finding("replicas", found, "absent", remedy)

@@ -1,0 +1,105 @@
+"""Which of the hosts that a URL names is asked next.
+
+A host is called by its address, ``host:port``, as `Session.address` says it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+
+from iotdb_frames.clock import CLOCK, Clock
+
+SUSPECT_S = 30.0
+"""So long after it failed others are asked before a host."""
+
+Host = tuple[str, int]
+
+
+def address_of(host: Host) -> str:
+    """``host:port``"""
+    return f"{host[0]}:{host[1]}"
+
+
+class Hosts:
+    """What a connection has seen of its hosts; for use by many threads."""
+
+    def __init__(self, *, clock: Clock = CLOCK) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._suspect_until: dict[str, float] = {}
+        self._last_failure = -math.inf
+        self._turns = itertools.count()
+        self._named: dict[Host, str | None] = {}
+
+    def fails(self, address: str) -> None:
+        """A host timed out, refused or hung up."""
+        with self._lock:
+            self._last_failure = self._clock.now()
+            self._suspect_until[address] = self._last_failure + SUSPECT_S
+
+    def answers(self, address: str) -> None:
+        """A host took a session."""
+        with self._lock:
+            self._suspect_until.pop(address, None)
+
+    @property
+    def quiet_s(self) -> float:
+        """How long ago one failed last, in seconds; infinite where none did."""
+        return self._clock.now() - self._last_failure
+
+    def is_suspect(self, address: str) -> bool:
+        """Whether a host failed a short while ago."""
+        return self._suspect_until.get(address, self._clock.now()) > self._clock.now()
+
+    def in_order(
+        self, hosts: Sequence[Host], *, n_sessions: Mapping[str, int], at: str | None = None
+    ) -> list[Host]:
+        """All hosts, the one to ask first in front.
+
+        That is `at`, then whoever has the fewest sessions, in turn where several have as few; those
+        that failed a short while ago come last.
+
+        Parameters
+        ----------
+        n_sessions : the sessions that are open, by address
+        at : the address that is wanted; None: any
+        """
+        turn = next(self._turns)
+
+        def rank(i: int) -> tuple[bool, bool, int, int]:
+            address = address_of(hosts[i])
+            in_turn = (i - turn) % len(hosts)
+            return self.is_suspect(address), address != at, n_sessions.get(address, 0), in_turn
+
+        return [hosts[i] for i in sorted(range(len(hosts)), key=rank)]
+
+    def named(self, endpoint: Host, hosts: Sequence[Host]) -> str | None:
+        """The address of the host that the server calls `endpoint`; None where it is none of these.
+
+        A server says the address that it listens at, where a URL may say a name.
+        """
+        if endpoint not in self._named:
+            self._named[endpoint] = named_among(endpoint, hosts)
+        return self._named[endpoint]
+
+
+def named_among(endpoint: Host, hosts: Sequence[Host]) -> str | None:
+    """The address of the host that means an endpoint, by its name or by its IP address."""
+    if endpoint in hosts:
+        return address_of(endpoint)
+    same_port = [host for host in hosts if host[1] == endpoint[1]]
+    found = (host for host in same_port if endpoint[0] in _numbers_of(host))
+    return next(map(address_of, found), None)
+
+
+def _numbers_of(host: Host) -> set[str]:
+    """The IP addresses of a host."""
+    try:
+        found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {str(address[0]) for *_, address in found}

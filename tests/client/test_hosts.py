@@ -1,0 +1,141 @@
+"""Several hosts: whom sessions go to, and whom they leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from clock import FakeClock
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.hosts import SUSPECT_S, Hosts
+from iotdb_frames.client.leaders import Leaders
+from iotdb_frames.errors import ConnectionLost
+from iotdb_frames.options import RetryPolicy
+from iotdb_frames.server import LocalServer
+from iotdb_frames.wire import transport
+from proxy import proxy_to
+
+THREE = [("a", 1), ("b", 2), ("c", 3)]
+
+
+def test_hosts_take_turns_and_the_idlest_is_first() -> None:
+    """Whoever has the fewest sessions is asked first, and of several with as few each in turn."""
+    hosts = Hosts(clock=FakeClock())
+    firsts = [hosts.in_order(THREE, n_sessions={})[0] for _ in range(6)]
+    assert firsts == [*THREE, *THREE]
+    assert hosts.in_order(THREE, n_sessions={"a:1": 2, "b:2": 1, "c:3": 0})[0] == ("c", 3)
+    assert hosts.in_order(THREE, n_sessions={"a:1": 2}, at="a:1")[0] == ("a", 1)
+    assert sorted(hosts.in_order(THREE, n_sessions={"a:1": 2})) == THREE
+
+
+def test_a_host_that_failed_is_asked_last_for_half_a_minute() -> None:
+    """For 30 seconds others come first, also where it is the one that was wanted; an answer clears
+    it at once."""
+    clock = FakeClock()
+    hosts = Hosts(clock=clock)
+    hosts.fails("a:1")
+    for _ in range(3):
+        assert hosts.in_order(THREE, n_sessions={"b:2": 9, "c:3": 9}, at="a:1")[-1] == ("a", 1)
+    clock.advance(SUSPECT_S - 1)
+    assert hosts.is_suspect("a:1")
+    clock.advance(1)
+    assert hosts.in_order(THREE, n_sessions={}, at="a:1")[0] == ("a", 1)
+    hosts.fails("a:1")
+    hosts.answers("a:1")
+    assert not hosts.is_suspect("a:1")
+
+
+def test_a_server_may_call_a_host_otherwise_than_the_url() -> None:
+    """An endpoint is the host that is named so, or whose name means its address; nobody else's."""
+    hosts = Hosts(clock=FakeClock())
+    named = [("localhost", 6667), ("127.0.0.1", 6668), ("no-such-host.invalid", 6669)]
+    assert hosts.named(("127.0.0.1", 6668), named) == "127.0.0.1:6668"
+    assert hosts.named(("127.0.0.1", 6667), named) == "localhost:6667"
+    assert hosts.named(("127.0.0.1", 6669), named) is None
+    assert hosts.named(("0.0.0.0", 6668), named) is None
+    assert hosts.named(("127.0.0.1", 6670), named) is None
+
+
+def test_leaders_are_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hints are of the last devices that were told of; an error forgets a device's, and a lost host
+    all of its own."""
+    monkeypatch.setattr("iotdb_frames.client.leaders.MOST_DEVICES", 3)
+    leaders = Leaders()
+    leaders.learn([("a", "x:1"), ("b", "x:1"), ("c", "y:1"), ("d", "y:1")])
+    assert leaders.of(["a", "b", "c", "d"]) == [None, "x:1", "y:1", "y:1"]
+    assert leaders.of_all(["c", "d"]) == "y:1"
+    assert leaders.of_all(["b", "c"]) is None
+    assert leaders.of_all(["a", "b"]) is None
+    leaders.forget(["c", "nobody"])
+    assert leaders.of(["c", "d"]) == [None, "y:1"]
+    leaders.forget_host("y:1")
+    assert leaders.of(["b", "d"]) == ["x:1", None]
+
+
+def test_a_pool_spreads_over_all_hosts(server: LocalServer) -> None:
+    """Sessions that are lent at the same time are with as many hosts as there are."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(proxy_to(server.port)).port for _ in range(3)]
+        options = replace(server.options, hosts=tuple(("127.0.0.1", p) for p in ports), pool_size=6)
+        connection = stack.enter_context(Connection(lambda: options, label="three"))
+        pool = connection.pool("tree")
+        sessions = [stack.enter_context(pool.session()) for _ in range(6)]
+        assert Counter(s.address for s in sessions) == {f"127.0.0.1:{port}": 2 for port in ports}
+
+
+def test_a_session_is_lent_where_it_is_wanted(server: LocalServer) -> None:
+    """A pool opens a session at the wanted host while it has room, and else lends another one."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(proxy_to(server.port)).port for _ in range(3)]
+        hosts = [f"127.0.0.1:{port}" for port in ports]
+        options = replace(server.options, hosts=tuple(("127.0.0.1", p) for p in ports), pool_size=2)
+        connection = stack.enter_context(Connection(lambda: options, label="three"))
+        pool = connection.pool("tree")
+        for at in (hosts[1], hosts[2], hosts[1], hosts[2]):
+            with pool.session(at=at) as session:
+                assert session.address == at
+        with pool.session(at=hosts[0]) as session:
+            assert session.address in hosts[1:]
+        assert pool.stats.opened == 2
+
+
+def test_a_frozen_host_is_left_for_another(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to a host that stops to answer, logins too, goes to another one long before its
+    time-out; sessions to that one only are dropped."""
+    monkeypatch.setattr(transport, "LOOK_AFTER_S", 0.1)
+    with proxy_to(server.port) as first, proxy_to(server.port) as second:
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        options = replace(server.options, hosts=hosts, timeout_s=300, connect_timeout_s=1)
+        with Connection(lambda: options, label="two") as connection:
+            pool = connection.pool("tree")
+            with pool.session(), pool.session():
+                pass
+            first.is_held.set()
+            for _ in range(4):
+                connection.run(lambda session: session.execute("SHOW VERSION"), model="tree")
+            assert pool.stats.lost <= 1
+            with pool.session(at=f"127.0.0.1:{first.port}") as session:
+                assert session.address == f"127.0.0.1:{second.port}"
+            first.is_held.clear()
+
+
+def test_a_single_host_has_its_whole_time(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no other host is named nobody looks: an answer has the options' `timeout_s`."""
+    monkeypatch.setattr(transport, "LOOK_AFTER_S", 0.01)
+    with proxy_to(server.port) as proxy:
+        options = replace(server.options, hosts=(("127.0.0.1", proxy.port),), timeout_s=1)
+        retry = RetryPolicy(attempts=1)
+        with Connection(lambda: options, label="one", retry=retry) as connection:
+            _ = connection.version
+            proxy.is_held.set()
+            with pytest.raises(ConnectionLost, match="no answer in time"):
+                connection.run(lambda session: session.execute("SHOW VERSION"), model="tree")
+            assert proxy.n_connections == 1
+            proxy.is_held.clear()

@@ -1,0 +1,94 @@
+"""What is said of a cluster, and what is not done while it is not whole."""
+
+from __future__ import annotations
+
+import os
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import iotdb_frames as iotf
+from iotdb_frames.cli import app
+from iotdb_frames.errors import ServerError
+from nodes import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+def doctor(url: str) -> list[str]:
+    """The lines that `doctor` says of a cluster."""
+    result = CliRunner().invoke(app, ["doctor", "--url", url], env={"IOTDB_PASSWORD": "root"})
+    return result.output.splitlines()
+
+
+def line_of(lines: list[str], *words: str) -> str:
+    """The one line that has all of some words."""
+    found = [line for line in lines if all(word in line for word in words)]
+    assert len(found) == 1, "\n".join(lines)
+    return found[0]
+
+
+def test_doctor_looks_at_each_node(cluster: Cluster, database: str) -> None:
+    """Each host that is named has a line that says its version and what it leads; one that is not
+    named is told, and after the loss of one who is away and what lacks it."""
+    frame = pd.DataFrame({"a": [1.0]}, index=pd.to_datetime([1], unit="s"))
+    with cluster.connection() as connection:
+        frame.iotdb.write(f"root.{database}.d", connection=connection)
+        cards = connection._repr_html_()
+        shown = iotf.show("cluster", connection=connection)
+        regions = iotf.show("regions", connection=connection)
+        in_tables = iotf.show("regions", model="table", connection=connection)
+    assert all(f"127.0.0.1:{cluster.port(name)}" in cards for name in cluster.data_nodes)
+    assert shown["NodeType"].tolist().count("DataNode") == 3
+    assert f"root.{database}" in set(regions["Database"])
+    assert "Role" in in_tables
+    lines = doctor(cluster.options().url)
+    for name in cluster.data_nodes:
+        assert "IoTDB 2" in line_of(lines, f"✓ 127.0.0.1:{cluster.port(name)} ", "login", "leads")
+    assert not any("not in the URL" in line for line in lines)
+    lines = doctor(cluster.options(["dn1", "dn2"]).url)
+    line_of(lines, f"127.0.0.1:{cluster.port('dn3')} is not in the URL")
+    cluster.kill("dn3")
+    cluster.wait_until_noticed("dn3")
+    lines = doctor(cluster.options().url)
+    line_of(lines, f"✗ 127.0.0.1:{cluster.port('dn3')}", "nobody listens")
+    line_of(lines, f"127.0.0.1:{cluster.port('dn3')} is Unknown")
+    assert any(f"lacks its replica on 127.0.0.1:{cluster.port('dn3')}" in line for line in lines)
+
+
+def test_nothing_is_deleted_while_a_replica_is_away(cluster: Cluster, database: str) -> None:
+    """`replace=True` waits for all replicas, refuses when its time is over, and leaves what was
+    there; when they are back it replaces."""
+    target = f"root.{database}.d"
+    old = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.to_datetime([1, 2], unit="s"))
+    new = pd.DataFrame({"a": [5.0, None]}, index=pd.to_datetime([1, 2], unit="s"))
+    quick = iotf.RetryPolicy(total_s=3)
+    with cluster.connection() as connection:
+        old.iotdb.write(target, connection=connection)
+        cluster.kill("dn2")
+        cluster.wait_until_noticed("dn2")
+        with pytest.raises(ServerError, match=r"lacks its replica on .* so that a read may") as err:
+            new.iotdb.write(target, replace=True, retry=quick, connection=connection)
+        assert "show" in (err.value.hint or "")
+        assert iotf.read(target, connection=connection)["a"].tolist() == [1, 2]
+        cluster.start("dn2")
+        new.iotdb.write(target, replace=True, connection=connection)
+        assert iotf.read(target, connection=connection)["a"].tolist() == [5]
+
+
+def test_without_the_right_to_look_there_is_a_note(cluster: Cluster, database: str) -> None:
+    """A user who may not see regions replaces all the same, and the report says what was not
+    looked at."""
+    user, password = f"u_{os.getpid()}", "Secret_123456"
+    frame = pd.DataFrame({"a": [1.0]}, index=pd.to_datetime([1], unit="s"))
+    with cluster.connection() as root:
+        for sql in (
+            f"CREATE USER {user} '{password}'",
+            f"GRANT READ_DATA, WRITE_DATA, READ_SCHEMA, WRITE_SCHEMA ON root.** TO USER {user}",
+        ):
+            root.run(lambda session, sql=sql: session.execute(sql), model="tree")  # type: ignore[misc]
+    with cluster.connection(user=user, password=password) as connection:
+        report = frame.iotdb.write(f"root.{database}.d", replace=True, connection=connection)
+    assert report.rows_written == 1
+    assert any("replicas run was not checked" in note for note in report.notes), report.notes

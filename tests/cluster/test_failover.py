@@ -1,0 +1,173 @@
+"""Nodes are lost, one of three and two: what is acknowledged is there, and nobody waits long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import iotdb_frames as iotf
+from clock import wait_until
+from iotdb_frames.client.connection import Connection
+from nodes import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+N_TIMES = 20
+LONGEST_S = 90.0
+"""How long a write may take on this machine while one node is away, which three others wait for."""
+
+
+CATCH_UP_S = 60.0
+"""For 5 to 20 s after a node is back reads come short, with 200."""
+
+
+def frame_of(n_devices: int, at: int) -> pd.DataFrame:
+    """`N_TIMES` rows of each device, the `at`-th of their kind."""
+    times = pd.date_range("2026", periods=N_TIMES, freq="1s") + pd.Timedelta(at, unit="h")
+    return pd.DataFrame(
+        {
+            "device": np.repeat([f"d{i}" for i in range(n_devices)], N_TIMES),
+            "value": np.arange(n_devices * N_TIMES) + 0.5 * at,
+        },
+        index=pd.DatetimeIndex(np.tile(times, n_devices), name="time"),
+    )
+
+
+class Writing:
+    """A thread that writes frames one after the other, and what became of them.
+
+    Attributes
+    ----------
+    acknowledged : how many were
+    longest_s : how long the longest took
+    """
+
+    def __init__(self, connection: Connection, target: str, n_devices: int, model: str) -> None:
+        self.acknowledged = 0
+        self.longest_s = 0.0
+        self._connection, self._target = connection, target
+        self._n_devices, self._options = n_devices, {"device": "device"}
+        if model == "table":
+            self._options = {"tags": ["device"]}
+        self._is_over = threading.Event()
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            frame = frame_of(self._n_devices, self.acknowledged)
+            started = time.monotonic()
+            report = iotf.write(
+                frame, self._target, connection=self._connection, progress=False, **self._options
+            )
+            self.longest_s = max(self.longest_s, time.monotonic() - started)
+            assert (report.rows_written, report.failures) == (len(frame), [])
+            self.acknowledged += 1
+
+    def wait_for(self, n_more: int) -> None:
+        """Return when so many more frames are acknowledged."""
+        wanted = self.acknowledged + n_more
+        while self.acknowledged < wanted and not self._future.done():
+            time.sleep(0.05)
+        if self._future.done():
+            self._future.result()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """It writes for the length of a block; what it raises is raised at the end."""
+        with ThreadPoolExecutor(1) as pool:
+            self._future = pool.submit(self._run)
+            try:
+                self.wait_for(2)
+                yield
+            finally:
+                self._is_over.set()
+            self._future.result()
+
+
+def is_all_there(connection: Connection, wanted: pd.DataFrame, target: str) -> bool:
+    """Whether a read gives what was acknowledged, value for value."""
+    found = iotf.read(target, device="device", connection=connection).reset_index()
+    if target.startswith("root."):
+        found["device"] = found["device"].str.rpartition(".")[2]
+    found = found.sort_values(["device", "time"], ignore_index=True)
+    return len(found) == len(wanted) and all(
+        (found[name].to_numpy(kind) == wanted[name].to_numpy(kind)).all()
+        for name, kind in (("device", object), ("time", "M8[ms]"), ("value", float))
+    )
+
+
+def assert_all_there(cluster: Cluster, writing: Writing, target: str, n_devices: int) -> None:
+    """What was acknowledged is there through each node, as soon as replicas have caught up."""
+    wanted = pd.concat(frame_of(n_devices, i) for i in range(writing.acknowledged))
+    wanted = wanted.reset_index().sort_values(["device", "time"], ignore_index=True)
+    for name in cluster.data_nodes:
+        with cluster.connection([name]) as connection:
+            wait_until(lambda: is_all_there(connection, wanted, target), limit_s=CATCH_UP_S)
+
+
+@pytest.mark.parametrize("hit", ["kill", "pause"])
+@pytest.mark.parametrize(("model", "n_devices"), [("tree", 1), ("tree", 100), ("table", 100)])
+def test_writes_go_on_without_any_one_node(
+    cluster: Cluster, database: str, model: str, n_devices: int, hit: str
+) -> None:
+    """With the connected node killed, or frozen for 20 s, and back again, no write fails, none
+    waits for more than its budget, and all that was acknowledged is there."""
+    target = f"root.{database}" if model == "tree" else f"{database}.sensors"
+    with cluster.connection() as connection:
+        writing = Writing(connection, target, n_devices, model)
+        with writing.running():
+            with connection.pool(model).session() as session:  # type: ignore[arg-type]
+                name = cluster.name_of(int(session.address.rpartition(":")[2]))
+            getattr(cluster, hit)(name)
+            if hit == "pause":
+                time.sleep(20)
+                cluster.resume(name)
+            writing.wait_for(3)
+            if hit == "kill":
+                cluster.start(name)
+            writing.wait_for(3)
+    cluster.restore()
+    assert writing.longest_s < LONGEST_S
+    assert_all_there(cluster, writing, target, n_devices)
+
+
+def test_rows_outlast_the_loss_of_the_majority(cluster: Cluster, database: str) -> None:
+    """With two of three nodes killed writes to what is known and what is new wait, and succeed
+    when the nodes are back: none is refused."""
+    targets = [f"root.{database}.known", f"root.{database}.new", f"{database}.known"]
+    targets.append(f"{database}.new")
+    retry = iotf.RetryPolicy(total_s=400)
+    frame = frame_of(1, 0)
+
+    def write(target: str) -> int:
+        is_table = not target.startswith("root.")
+        data = frame if is_table else frame.drop(columns="device")
+        options = {"tags": ["device"]} if is_table else {}
+        report = iotf.write(
+            data, target, connection=connection, progress=False, retry=retry, **options
+        )
+        return int(report.rows_written)
+
+    with cluster.connection(retry=retry) as connection, ThreadPoolExecutor(4) as pool:
+        for target in (targets[0], targets[2]):
+            write(target)
+        cluster.kill("dn2")
+        cluster.kill("dn3")
+        writes = [pool.submit(write, target) for target in targets]
+        time.sleep(60)
+        assert not any(write.done() for write in writes), [w.result() for w in writes if w.done()]
+        cluster.restore()
+        assert [write.result(300) for write in writes] == [N_TIMES] * 4
+    for target in targets:
+        for name in cluster.data_nodes:
+            with cluster.connection([name]) as connection:
+                wait_until(
+                    lambda: len(iotf.read(target, connection=connection)) == N_TIMES,  # noqa: B023
+                    limit_s=CATCH_UP_S,
+                )
