@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from iotdb.thrift.common.ttypes import TSStatus
 from thrift.protocol import TProtocol
 from thrift.Thrift import TApplicationException, TException
 from thrift.transport import TTransport
@@ -153,13 +154,8 @@ def test_rpc_exceptions_are_mapped(kind: type[Exception], server: LocalServer) -
 @pytest.mark.parametrize("code", [300, 302, 305, 509, 606, 700, 701, 720, 801, 802, 803, 1103])
 def test_status_codes_are_mapped(code: int) -> None:
     """A refusal is a ServerError that has the server's code, or a lost connection."""
-
-    class Status:
-        def __init__(self, code: int) -> None:
-            self.code, self.message, self.subStatus = code, "no", None
-
     with pytest.raises(errors.ServerError) as caught:
-        check(Status(code), errors.WriteRejected)
+        check(TSStatus(code, message="no"), errors.WriteRejected)
     assert caught.value.code == code or isinstance(caught.value, errors.ConnectionLost)
 
 
