@@ -192,12 +192,7 @@ class Session:
         if response is not None and response.code in _NO_DATABASE:
             self._database = None  # it was dropped, and needs a new USE once it is created again
         self._check(response, WriteRejected)
-        return [
-            (
-                tablet.target,
-                None if (node := response.redirectNode) is None else (node.ip, node.port),
-            )
-        ]
+        return _told([tablet], response)
 
     def _insert_many(self, tablets: Sequence[Tablet], is_aligned: bool) -> Told:
         from iotdb_frames.codec.tablet import as_records

@@ -124,6 +124,29 @@ def test_a_frozen_host_is_left_for_another(
             first.is_held.clear()
 
 
+def test_what_others_follow_is_not_sent_twice(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that its frozen host may still carry out, after what comes next, is in doubt, and
+    not sent to another host."""
+    monkeypatch.setattr(transport, "LOOK_AFTER_S", 0.1)
+    with proxy_to(server.port) as first, proxy_to(server.port) as second:
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        options = replace(server.options, hosts=hosts, connect_timeout_s=1)
+        with Connection(lambda: options, label="two") as connection:
+            _ = connection.version
+            first.is_held.set()
+            sent = second.n_sent
+            with pytest.raises(ConnectionLost, match="does not take logins") as caught:
+                connection.run(
+                    lambda session: session.execute("SHOW VERSION"), model="tree", is_ordered=True
+                )
+            assert caught.value.may_come_late
+            assert "may still be carried out" in (caught.value.hint or "")
+            assert second.n_sent == sent
+            first.is_held.clear()
+
+
 def test_a_single_host_has_its_whole_time(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

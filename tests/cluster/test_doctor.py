@@ -52,7 +52,7 @@ def test_doctor_looks_at_each_node(cluster: Cluster, database: str) -> None:
     cluster.kill("dn3")
     cluster.wait_until_noticed("dn3")
     lines = doctor(cluster.options().url)
-    line_of(lines, f"✗ 127.0.0.1:{cluster.port('dn3')}", "nobody listens")
+    line_of(lines, f"✗ 127.0.0.1:{cluster.port('dn3')}", "nothing is listening")
     line_of(lines, f"127.0.0.1:{cluster.port('dn3')} is Unknown")
     assert any(f"lacks its replica on 127.0.0.1:{cluster.port('dn3')}" in line for line in lines)
 
