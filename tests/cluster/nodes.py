@@ -24,6 +24,8 @@ from iotdb_frames.server.config import PORT_NAMES, free_ports, java_command, wri
 from iotdb_frames.server.install import find_installation
 from iotdb_frames.server.java import find_java
 from iotdb_frames.server.jvm import Jvm
+from iotdb_frames.wire.answers import Model
+from iotdb_frames.writes.regions import look_at_regions
 
 _MIB = 1 << 20
 _CONFIG_NODE = "cn1"
@@ -272,11 +274,16 @@ class Cluster:
             assert time.monotonic() < deadline, rows
             time.sleep(0.2)
 
-    def leaders(self, database: str) -> dict[int, str]:
-        """The DataNode that leads each data region of a database, by the region's number."""
-        rows = self.ask(f"SHOW DATA REGIONS OF DATABASE {database}")
+    def leaders(self, target: str, *, model: Model = "tree") -> dict[int, str]:
+        """The DataNode that leads each data region of a target's database, by the region's
+        number."""
+        name = target if model == "tree" else target.partition(".")[0]
+        with self.connection() as connection:
+            regions = look_at_regions(connection, model=model)
         return {
-            row["RegionId"]: self.name_of(row["RpcPort"]) for row in rows if row["Role"] == "Leader"
+            region.number: self.name_of(int(region.leader.rpartition(":")[2]))
+            for region in regions
+            if region.kind == "DataRegion" and region.database == name and region.leader
         }
 
     def log_tail(self, name: str) -> str:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ import pytest
 import iotdb_frames as iotf
 from clock import wait_until
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.wire.answers import Model
 from nodes import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -49,7 +52,7 @@ class Writing:
     longest_s : how long the longest took
     """
 
-    def __init__(self, connection: Connection, target: str, n_devices: int, model: str) -> None:
+    def __init__(self, connection: Connection, target: str, n_devices: int, model: Model) -> None:
         self.acknowledged = 0
         self.longest_s = 0.0
         self._connection, self._target = connection, target
@@ -92,8 +95,10 @@ class Writing:
 
 def is_all_there(connection: Connection, wanted: pd.DataFrame, target: str) -> bool:
     """Whether a read gives what was acknowledged, value for value."""
-    found = iotf.read(target, device="device", connection=connection).reset_index()
-    if target.startswith("root."):
+    is_tree = target.startswith("root.")
+    options = {"device": "device"} if is_tree else {}
+    found = iotf.read(target, connection=connection, **options).reset_index()
+    if is_tree:
         found["device"] = found["device"].str.rpartition(".")[2]
     found = found.sort_values(["device", "time"], ignore_index=True)
     return len(found) == len(wanted) and all(
@@ -111,19 +116,38 @@ def assert_all_there(cluster: Cluster, writing: Writing, target: str, n_devices:
             wait_until(lambda: is_all_there(connection, wanted, target), limit_s=CATCH_UP_S)
 
 
-@pytest.mark.parametrize("hit", ["kill", "pause"])
-@pytest.mark.parametrize(("model", "n_devices"), [("tree", 1), ("tree", 100), ("table", 100)])
+def cases() -> list[Any]:
+    """What is written, whom it hits and how; few of them outside the slow tier."""
+    core = {
+        ("tree", 100, "connected", "kill"),
+        ("tree", 100, "connected", "pause"),
+        ("table", 100, "other", "kill"),
+    }
+    whole = product(
+        (("tree", 1), ("tree", 100), ("tree", 1_000), ("table", 100)),
+        ("connected", "other", "leader"),
+        ("kill", "pause", "restart"),
+    )
+    every = [(*what, whom, hit) for what, whom, hit in whole]
+    return [pytest.param(*case, marks=() if case in core else pytest.mark.slow) for case in every]
+
+
+@pytest.mark.parametrize(("model", "n_devices", "whom", "hit"), cases())
 def test_writes_go_on_without_any_one_node(
-    cluster: Cluster, database: str, model: str, n_devices: int, hit: str
+    cluster: Cluster, database: str, model: Model, n_devices: int, whom: str, hit: str
 ) -> None:
-    """With the connected node killed, or frozen for 20 s, and back again, no write fails, none
-    waits for more than its budget, and all that was acknowledged is there."""
+    """With a node killed, frozen for 20 s or restarted, no write fails, none waits for more than
+    its budget, and all that was acknowledged is there."""
     target = f"root.{database}" if model == "tree" else f"{database}.sensors"
     with cluster.connection() as connection:
         writing = Writing(connection, target, n_devices, model)
         with writing.running():
-            with connection.pool(model).session() as session:  # type: ignore[arg-type]
+            with connection.pool(model).session() as session:
                 name = cluster.name_of(int(session.address.rpartition(":")[2]))
+            if whom == "leader":
+                name = next(iter(cluster.leaders(target, model=model).values()))
+            elif whom == "other":
+                name = next(other for other in cluster.data_nodes if other != name)
             getattr(cluster, hit)(name)
             if hit == "pause":
                 time.sleep(20)
