@@ -185,7 +185,10 @@ def store(
     kind: Kind = sensor.signal.kind
     data_type: TSDataType = sensor.data_type
     if kind == "str":
-        return (_encode(values) if data_type is TSDataType.BLOB else values), None
+        if data_type is TSDataType.BLOB:
+            binary = pa.array(values, pa.string()).cast(pa.binary())
+            values = binary.to_numpy(zero_copy_only=False)
+        return values, None
     if kind == "time":
         if data_type is TSDataType.TIMESTAMP:
             return values, None
@@ -235,11 +238,6 @@ def _to_integers(whole: Values, sensor: Sensor, saturate: bool) -> Values:
             )
         whole = np.clip(whole, limits.min, high)
     return whole.astype(dtype)
-
-
-def _encode(texts: Values) -> Values:
-    binary = pa.array(texts, pa.string()).cast(pa.binary())
-    return binary.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def to_column(

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,8 @@ from iotdb_frames.codec.sources import Source, from_arrow, from_numpy, from_pand
 from iotdb_frames.codec.times import TICKS_PER_S
 from iotdb_frames.codec.types import REFUSED, TABLE, kind_of, refuse
 from iotdb_frames.errors import FrameError
-from iotdb_frames.options import TSDataType
-from iotdb_frames.sink.rows import NO_CODES, TIME, Device, Rows, Types, to_arrow
-from iotdb_frames.sink.serializer import DeviceColumns
+from iotdb_frames.sink.rows import NO_CODES, TIME, Device, Rows, to_arrow
+from iotdb_frames.sink.serializer import DeviceColumns, join_rows
 from iotdb_frames.writes.plan.layout import rows_layout
 
 _PLAIN = frozenset({float, int, str, bool, bytes})
@@ -177,19 +174,7 @@ def rows_of_device(
     ----------
     single : their times as `to_time` gives them
     """
-    cells: list[Any] = [row.columns for row in single]
-    shapes = dict.fromkeys(map(tuple, cells))
-    names = dict.fromkeys(chain.from_iterable(shapes))
-    if len(shapes) == 1:
-        columns = {name: list(map(itemgetter(name), cells)) for name in names}
-    else:
-        columns = {name: [cell.get(name) for cell in cells] for name in names}
-    types: dict[str, TSDataType] = {}
-    last: Types | None = None
-    for row in single:
-        if row.types is not last and row.types is not None:
-            last = row.types
-            types = {**last, **types}
+    columns, types = join_rows(single)
     todo = [np.arange(len(single))]
     while todo:
         at = todo.pop()

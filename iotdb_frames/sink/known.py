@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -110,6 +110,18 @@ class Known(ABC):
     ) -> WritePlan:
         options = WriteOptions(schema=wishes, aligned=self._options.aligned, coerce=self._coerce)
         return plan_layout(found, options, self.rules, existing, is_stream=True)
+
+    def _planned_as_known(self, found: Layout, plan: Callable[[Existing], WritePlan]) -> WritePlan:
+        """The plan by what is known of the schema; if that does not do, by a fresh look at it."""
+        planned = plan(self._look(found))
+        if planned.existing.is_remembered and planned.problems:
+            return plan(self._look(found, is_fresh=True))
+        return planned
+
+    def _look(self, found: Layout, *, is_fresh: bool = False) -> Existing:
+        existing = self._cache.look(self._connection, found, is_fresh=is_fresh)
+        self._warn([existing.note] if existing.note else [])
+        return existing
 
     def _warn(self, notes: Iterable[str]) -> None:
         """Log each note once."""
@@ -214,10 +226,7 @@ class KnownSeries(Known):
             asked = self._new(found, types, existing) if wishes is None else wishes
             return self._planned(found, existing, asked)
 
-        existing = self._cache.look(self._connection, found)
-        plan = plan_with(existing)
-        if existing.is_remembered and plan.problems:
-            plan = plan_with(self._cache.look(self._connection, found, is_fresh=True))
+        plan = self._planned_as_known(found, plan_with)
         if any(isinstance(problem, FrameError) for problem in plan.problems):
             return plan
         missing = plan.missing()

@@ -11,6 +11,7 @@ import atexit
 import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event, Lock, Thread, current_thread
 from typing import TypeVar
 
@@ -25,7 +26,6 @@ from iotdb_frames.sink.batch import Batch
 from iotdb_frames.sink.known import Known
 from iotdb_frames.sink.queue import Lane, Pending
 from iotdb_frames.sink.rows import Rows
-from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.plan.chunks import Request
 from iotdb_frames.writes.sender import Sender
 
@@ -149,7 +149,8 @@ class Outbox:
 
     def _run(self, lane: Lane) -> None:
         try:
-            while (batch := self.pending.take_batch(lane, self._new_batch)) is not None:
+            make = partial(Batch, known=self._known)
+            while (batch := self.pending.take_batch(lane, make)) is not None:
                 self._again(self._prepare)
                 for rows, request in batch.requests(self._again):
                     self._submit(lane, batch, rows, request)
@@ -160,9 +161,6 @@ class Outbox:
                 self.pending.break_down(exc)
         if self.pending.is_orphan:
             self._end()
-
-    def _new_batch(self, entries: list[Entry]) -> Batch:
-        return Batch(entries, self._known)
 
     def _again(self, call: Callable[[], T]) -> T:
         """What a call to the server returns, however long the server is away."""

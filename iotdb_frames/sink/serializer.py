@@ -286,13 +286,28 @@ class DefaultIoTSerializationSchema(Events):
             made = self._map(dict(event))
             by_device.setdefault(str(made.device), []).append(made)
         for device, made_rows in by_device.items():
-            rows: list[Any] = [made.columns for made in made_rows]
-            names = dict.fromkeys(chain.from_iterable(rows))
-            columns = {name: [row.get(name) for row in rows] for name in names}
-            types: dict[str, TSDataType] = {}
-            for made in made_rows:
-                types = {**(made.types or {}), **types}
+            columns, types = join_rows(made_rows)
             yield DeviceColumns(device, columns, [m.time for m in made_rows], types, self._unit)
+
+
+def join_rows(rows: Sequence[DeviceColumns]) -> tuple[dict[str, list[Any]], dict[str, TSDataType]]:
+    """Single rows as columns, None where a row lacks one; of types the first one counts."""
+    types: dict[str, TSDataType] = {}
+    last: Mapping[str, TSDataType] | None = None
+    for row in rows:
+        if row.types is not last and row.types is not None:
+            last = row.types
+            types = {**last, **types}
+    return join_mappings([row.columns for row in rows]), types
+
+
+def join_mappings(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Mappings as columns of all their keys, None where one lacks a key."""
+    shapes = dict.fromkeys(map(tuple, rows))
+    names = dict.fromkeys(chain.from_iterable(shapes))
+    if len(shapes) == 1:
+        return {name: list(map(itemgetter(name), rows)) for name in names}
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _parse_boolean(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import chain
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -22,6 +22,7 @@ from iotdb_frames.sink.serializer import (
     DeviceColumns,
     Events,
     IoTSerializationSchema,
+    join_mappings,
 )
 from iotdb_frames.writes.plan.layout import Layout, rows_layout
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
@@ -101,8 +102,7 @@ class TableEvents(Events):
             time = next((field for field in self._time_fields if field in row), None)
             times.append(None if time is None else row.pop(time))
         # A null never erases, and all rows are of one table: what one lacks is null.
-        names = dict.fromkeys(chain.from_iterable(rows))
-        columns = {name: [row.get(name) for row in rows] for name in names}
+        columns: dict[str, Any] = dict(join_mappings(rows))
         yield DeviceColumns(self._pop_device(columns, "event"), columns, times, None, self._unit)
 
     def _check_fields(self, columns: Any) -> None:
@@ -171,9 +171,7 @@ class KnownTable(Known):
         columns: dict[Hashable, Source] = {tag: from_arrow(c, tag) for tag, c in tags.items()}
         columns.update(rows.columns)
         found = self._layout(rows.times, columns, rows.time_unit or None)
-        plan = self._planned_for_new(found, self._look(found))
-        if plan.existing.is_remembered and plan.problems:
-            plan = self._planned_for_new(found, self._look(found, is_fresh=True))
+        plan = self._planned_as_known(found, partial(self._planned_for_new, found))
         if not plan.missing() or any(isinstance(p, FrameError) for p in plan.problems):
             return plan
         return self._create(found)
@@ -224,8 +222,3 @@ class KnownTable(Known):
             if column.name in self._wishes and existing.type_of("", column.name) is None
         }
         return self._planned(found, existing, wishes)
-
-    def _look(self, found: Layout, *, is_fresh: bool = False) -> Existing:
-        existing = self._cache.look(self._connection, found, is_fresh=is_fresh)
-        self._warn([existing.note] if existing.note else [])
-        return existing

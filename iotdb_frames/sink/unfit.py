@@ -60,9 +60,6 @@ def event_table(event: Any) -> pa.Table:
             columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
             event = list(zip(*index, *columns, strict=True))
     rows = event if type(event) is list else [event]
-    return pa.table({"event": pa.array([_text(row) for row in rows], pa.string())})
-
-
-def _text(row: Any) -> str:
     # A lone surrogate is not text for Arrow.
-    return repr(row).encode("utf-8", "backslashreplace").decode()
+    texts = [repr(row).encode("utf-8", "backslashreplace").decode() for row in rows]
+    return pa.table({"event": pa.array(texts, pa.string())})
