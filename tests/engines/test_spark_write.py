@@ -248,7 +248,7 @@ def test_a_password_shows_nowhere(
         assert secret not in shown
         rows.count()
     with pytest.raises(Exception, match="does not fit") as caught:
-        writer(frame, place, schema='{"gust_ms": "INT32"}').save(f"{device}.bad")
+        writer(frame, place, schema='{"wave_height_m": "INT32"}').save(f"{device}.bad")
     assert secret not in str(caught.value)
     events = "".join(file.read_text() for file in event_log.iterdir() if file.is_file())
     assert events.count("SparkListenerSQLExecutionStart") > 4
