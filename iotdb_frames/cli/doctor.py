@@ -141,11 +141,11 @@ def _address(url: str | None) -> Iterator[Finding]:
     except IoTDBFramesError as exc:
         # The default address was not asked for, so a missing server there is not an error.
         yield Finding.from_error(
-            "server" if url is None else "--url", exc, "absent" if _nobody_asked(url) else "broken"
+            "server" if url is None else "--url", exc, "absent" if _is_default(url) else "broken"
         )
 
 
-def _nobody_asked(url: str | None) -> bool:
+def _is_default(url: str | None) -> bool:
     from iotdb_frames.options import default_url
 
     with suppress(IoTDBFramesError):

@@ -202,7 +202,7 @@ class Session:
                 return self._insert_records(tablets, *records, is_aligned=is_aligned)
             except WriteRejected as exc:
                 if exc.is_retryable:
-                    raise  # else as tablets, of which the server says what it refuses
+                    raise  # otherwise as tablets, for which the server says what it refuses
         request = ttypes.TSInsertTabletsReq(
             sessionId=self._id,
             prefixPaths=[t.target for t in tablets],

@@ -23,12 +23,12 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class LivePanel:
-    """A chart of a feed, as a widget where one can live, and as a still picture elsewhere.
+    """A chart of a feed: a widget in a live notebook, and a still picture elsewhere.
 
     Parameters
     ----------
     feed : the rows
-    spans : seconds that the chart can show, the first at the start; None: all
+    spans : seconds that the chart can show, initially the first; None: all
     """
 
     def __init__(self, feed: Feed, *, spans: list[float | None]) -> None:
@@ -92,7 +92,7 @@ class LivePanel:
         self.view.refresh()
 
     def card(self) -> Card:
-        """The panel at this moment, for where no widget lives."""
+        """The current state of the panel, without widgets."""
         self._bring_up_to_date()
         return snapshot.card(self.feed, **self._still())
 
@@ -117,12 +117,12 @@ class LivePanel:
         return bundle
 
     def _show_still(self) -> None:
-        """Bring the still picture in the notebook's file up to date."""
+        """Update the still picture in the notebook's file."""
         if self._shown_as is not None and is_in_notebook():
             update_display(self._bundle(), raw=True, display_id=self._shown_as)
 
     def _bring_up_to_date(self) -> None:
-        # Where the chart's thread has taken rows, they are kept; else they wait, and are taken now.
+        # Rows taken by the chart's thread are kept in the feed; those waiting are taken now.
         self._collect()
         if not self.view.is_alive:
             self.feed.take()

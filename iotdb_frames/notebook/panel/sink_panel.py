@@ -1,4 +1,4 @@
-"""`SinkPanel`: how a sink fares, live; whoever sends into it."""
+"""`SinkPanel`: the state of a sink, live, regardless of what sends to it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNITS = {"acknowledged": "rows/s", "refused": "rows/s", "waiting": "rows"}
 
 
 class SinkPanel(LivePanel):
-    """Rows a second that a sink delivers and that are refused, and how many wait.
+    """Rows per second that a sink delivers and that are refused, and the number waiting.
 
-    It looks at the sink's counters some times a second, and never into what is sent. Closing it
-    leaves the sink as it is.
+    It samples the sink's counters several times per second, and never looks at the data. Closing it
+    does not change the sink.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class SinkPanel(LivePanel):
             self.feed.put(pd.DataFrame(row, index=pd.DatetimeIndex([moment], name="time")))
 
     def _stats(self) -> SinkStats | None:
-        """The sink's counters; None where it was never open, which to ask for them would do."""
+        """The sink's counters; None if it was never open, for reading them would open it."""
         if self.sink.state == "new":
             return None
         try:
@@ -80,7 +80,7 @@ class SinkPanel(LivePanel):
         shown: dict[str, Any] = {
             "word": {"new": "not open yet", "open": "open"}.get(state, state),
             "tone": {"open": "live", "closed": "done"}.get(state, "idle"),
-            "empty": "nothing was sent yet",
+            "empty": "nothing sent yet",
         }
         stats = self._stats()
         if stats is None:

@@ -28,16 +28,16 @@ _WORDS = {"running": "streaming", "stopping": "stopping …", "ready": "ready"}
 
 
 class StreamPanel(LivePanel):
-    """A stream of a source, or one that runs already, with its controls.
+    """A stream of a source, or one that is already running, with its controls.
 
-    Works without a front end, too: `start`, `pause`, `resume`, `stop`, `stats`, `totals`.
+    Also works without a front end: `start`, `pause`, `resume`, `stop`, `stats`, `totals`.
 
     Parameters
     ----------
-    source : what is streamed; it is what the controls change
+    source : the source to stream, which the controls change
     to : the target, which the panel's text field may change before a start; or a sink
-    window, speed, duration, now, connection, options : as of `SensorSource.stream`
-    runner : a stream to attach to, in place of making one
+    window, speed, duration, now, connection, options : as in `SensorSource.stream`
+    runner : a stream to attach to, instead of making one
     capacity : rows that the chart keeps
     """
 
@@ -61,7 +61,6 @@ class StreamPanel(LivePanel):
         self._options = {"duration": duration, "now": now, "connection": connection, **options}
         self._is_attached = runner is not None
         self._rates = Rates()
-        self._last = Totals()
         speed = checked_speed(source.speed if speed is None else speed)
         self.controls = Controls(
             source,
@@ -86,7 +85,7 @@ class StreamPanel(LivePanel):
 
     @property
     def stream(self) -> Runner | None:
-        """The stream, once it was started."""
+        """The stream, once it has been started."""
         return None if self._followed is None else self._followed.runner
 
     @property
@@ -96,12 +95,12 @@ class StreamPanel(LivePanel):
 
     @property
     def totals(self) -> Totals:
-        """What was acknowledged, refused and waits."""
+        """Counts of acknowledged, refused and waiting rows."""
         self._collect()
         return Totals() if self._followed is None else self._followed.totals()
 
     def ledger(self) -> pd.DataFrame | None:
-        """Which faults are in what was acknowledged, as of `Runner.ledger`; None before a start."""
+        """The faults in the acknowledged rows, as in `Runner.ledger`; None before a start."""
         return None if self.stream is None else self.stream.ledger()
 
     @property
@@ -120,12 +119,12 @@ class StreamPanel(LivePanel):
     # --- what it does ---
 
     def start(self) -> StreamPanel:
-        """Start, or start a new stream where the last one is over.
+        """Start, or start a new stream if the last one is over.
 
         Raises
         ------
         OptionsError : no target, or invalid settings.
-        ConnectionLost, AuthenticationError : the database is not there, or lets nobody in.
+        ConnectionLost, AuthenticationError : the database is not reachable, or refuses the login.
         """
         with self._guard:
             if self.state not in ("ready", "stopped", "finished", "failed"):
@@ -141,13 +140,13 @@ class StreamPanel(LivePanel):
         return self
 
     def pause(self) -> None:
-        """Hold the stream's time."""
+        """Pause the stream's time."""
         if self.stream is not None:
             self.stream.pause()
         self._show_state()
 
     def resume(self) -> None:
-        """Go on, as `Runner.resume` does."""
+        """Continue, as with `Runner.resume`."""
         if self.stream is not None:
             self.stream.resume()
         self._show_state()
@@ -171,7 +170,7 @@ class StreamPanel(LivePanel):
             self.view.wait(timeout_s=2.0)  # it draws the last rows
 
     def close(self) -> None:
-        """Stop a stream of its own, end its threads, and take its widgets away."""
+        """Stop its own stream, end its threads, and remove its widgets."""
         if self.stream is not None and not self._is_attached:
             try:
                 self.stream.stop(drain=False, timeout_s=10.0)
@@ -228,7 +227,7 @@ class StreamPanel(LivePanel):
             self._show_state()
 
     def _change(self) -> None:
-        """A control was changed: have the running stream follow, or say why it cannot."""
+        """Apply a changed control to the running stream, or show why that is not possible."""
         try:
             source = self._changed_source()
             if self.stream is not None and self.state in ("running", "paused"):
@@ -261,7 +260,7 @@ class StreamPanel(LivePanel):
     def _state(self) -> dict[str, Any]:
         state = self.state
         self.controls.show_state(state)  # others may start and stop it, too
-        totals = self._last = Totals() if self._followed is None else self._followed.totals()
+        totals = Totals() if self._followed is None else self._followed.totals()
         rates = self._rates.add(now(), totals.rows, totals.points)
         shown: dict[str, Any] = {
             "title": "",  # the target's field is above it
@@ -272,14 +271,14 @@ class StreamPanel(LivePanel):
         }
         if totals.behind_s:
             shown["warning"] = (
-                f"The database does not keep up: the stream is {totals.behind_s:.1f} s late. "
+                f"The database cannot keep up: the stream is {totals.behind_s:.1f} s late. "
                 "Try a larger window, a lower rate or fewer sensors."
             )
         return shown
 
 
 def _name_of(receiver: Any) -> str:
-    """What the target's field says."""
+    """The text of the target's field."""
     if isinstance(receiver, str):
         return receiver
     return str(getattr(receiver, "target", type(receiver).__name__))

@@ -1,4 +1,4 @@
-"""`Watch`: what is in the database, live; beside a panel, the database's view of the same rows."""
+"""`Watch`: rows of the database, live; next to a panel, the database's view of the same rows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import read_sql
 
 _UNWATCHED = 10
-"""Where nobody has looked for a while, it asks so many times less often."""
+"""Factor by which queries are less frequent once no view is open any more."""
 _LATE = 10
-"""So many intervals back are asked for again: late rows, and cells written later."""
+"""Number of past intervals that are queried again, for late rows and cells."""
 _OVER = ("stopping", "stopped")
 
 
 class Watch(LivePanel):
-    """A chart of what queries give, the newest rows each time; made by `iotdb_frames.watch`."""
+    """A chart of the results of repeated queries of the newest rows; see `iotdb_frames.watch`."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Watch(LivePanel):
         self._every_s = to_seconds(every, name="every")
         self._last_s = to_seconds(last, name="last")
         if not self._every_s > 0 or not self._last_s > 0:
-            raise OptionsError("every= and last= must be more than 0")
+            raise OptionsError("every= and last= must be above 0")
         self._connection = resolve_connection(connection)
         self._target = parse_target(target, database=self._connection.options.database)
         self._name, self._columns = target, columns
@@ -142,7 +142,7 @@ class Watch(LivePanel):
                 )
                 self._take(rows, start)
         except (QueryError, FrameError) as exc:
-            # Before the first row it may not have been made yet.
+            # Before the first row, it may not have been created yet.
             self._message = exc.message if self._newest is not None else ""
         except Exception as exc:
             self.say(exc)
@@ -151,7 +151,7 @@ class Watch(LivePanel):
         self._query_s = time.monotonic() - began
 
     def _start(self) -> pd.Timestamp | None:
-        """From when on rows are asked for; None where there are none yet."""
+        """Start of the rows to query; None if there are no rows yet."""
         if self._newest is not None:
             return self._newest - pd.Timedelta(seconds=_LATE * self._every_s)
         newest = self._find_newest()
