@@ -119,6 +119,7 @@ def backfill(
     The manifest records for each unit of a file whether it was sent, acknowledged and verified.
     `--resume` and `--status` need only `--manifest`.
     """
+    given = locals()
     import iotdb_frames as iotf
 
     if resume or status:
@@ -138,36 +139,12 @@ def backfill(
         )
         return
     options: dict[str, Any] = {
-        "time": time,
-        "time_unit": time_unit,
-        "device": device,
-        "tags": tag or [],
-        "attributes": attribute or [],
-        "schema": columns.column_types(type or []),
+        **columns.frame_options(given),
         "columns": column,
         "file_column": file_column,
         "filter": [_condition(text) for text in filter] if filter else None,
         "format": format,
-        "csv": columns.csv_dialect(
-            csv,
-            encoding=encoding,
-            delimiter=delimiter,
-            decimal=decimal,
-            skip_lines=skip_lines,
-            time_format=time_format,
-            day_first=day_first,
-            null_values=null,
-            sentinel=sentinel,
-            sentinels=sentinels,
-        ),
-        "aligned": aligned,
-        "create": create,
-        "chunk": int(chunk) if chunk.isdigit() else chunk,
-        "nan": "keep" if keep_nan else "null",
-        "coerce": "lossy" if lossy else "safe",
-        "on_error": "raise" if dead_letter is None else "collect",
-        "dead_letter": dead_letter,
-        "workers": workers,
+        "csv": columns.csv_dialect(given),
         "memory": memory,
         "verify": None if verify == "none" else verify,
         "durable": durable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -70,19 +71,34 @@ def column_types(pairs: list[str]) -> dict[Any, Any]:
     return found
 
 
-def csv_dialect(
-    more: list[str] | None,
-    *,
-    delimiter: str | None,
-    sentinel: list[str] | None,
-    sentinels: bool,
-    **given: Any,
-) -> dict[str, Any]:
-    """The CSV options that were given, as `CsvDialect` takes them."""
-    given["delimiter"] = {"tab": "\t", "space": " "}.get(delimiter or "", delimiter)
-    given["sentinels"] = _sentinels(sentinel or []) if sentinel or not sentinels else None
-    said = {name: value for name, value in given.items() if value is not None}
-    return {**csv_options(more or []), **said}
+def csv_dialect(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The CSV options among a command's arguments (its ``locals()``), for `CsvDialect`."""
+    names = ("encoding", "decimal", "skip_lines", "time_format", "day_first")
+    dialect = {name: given[name] for name in names}
+    dialect["null_values"] = given["null"]
+    delimiter = given["delimiter"]
+    dialect["delimiter"] = {"tab": "\t", "space": " "}.get(delimiter or "", delimiter)
+    if given["sentinel"] or not given["sentinels"]:
+        dialect["sentinels"] = _sentinels(given["sentinel"] or [])
+    said = {name: value for name, value in dialect.items() if value is not None}
+    return {**csv_options(given["csv"] or []), **said}
+
+
+def frame_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a write among a command's arguments (its ``locals()``)."""
+    chunk, dead_letter = given["chunk"], given["dead_letter"]
+    return {
+        **{name: given[name] for name in ("time", "time_unit", "device", "aligned", "create")},
+        "tags": given["tag"] or [],
+        "attributes": given["attribute"] or [],
+        "schema": column_types(given["type"] or []),
+        "chunk": int(chunk) if chunk.isdigit() else chunk,
+        "nan": "keep" if given["keep_nan"] else "null",
+        "coerce": "lossy" if given["lossy"] else "safe",
+        "on_error": "raise" if dead_letter is None else "collect",
+        "dead_letter": dead_letter,
+        "workers": given["workers"],
+    }
 
 
 def _sentinels(pairs: list[str]) -> dict[str, list[float]]:

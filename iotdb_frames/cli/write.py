@@ -71,6 +71,7 @@ def write(
     pieces, using little memory; with --replace, or --duplicates other than merge, all of it is read
     first.
     """
+    given = locals()
     from iotdb_frames.client.connection import resolve_connection
     from iotdb_frames.codec.names import parse_target
     from iotdb_frames.files.options import FileOptions
@@ -79,37 +80,9 @@ def write(
     from iotdb_frames.options import write_options
 
     how = write_options(
-        {
-            "time": time,
-            "time_unit": time_unit,
-            "device": device,
-            "tags": tag or [],
-            "attributes": attribute or [],
-            "schema": columns.column_types(type or []),
-            "aligned": aligned,
-            "create": create,
-            "chunk": int(chunk) if chunk.isdigit() else chunk,
-            "nan": "keep" if keep_nan else "null",
-            "duplicates": duplicates,
-            "replace": replace,
-            "coerce": "lossy" if lossy else "safe",
-            "on_error": "raise" if dead_letter is None else "collect",
-            "dead_letter": dead_letter,
-            "workers": workers,
-        }
+        {**columns.frame_options(given), "duplicates": duplicates, "replace": replace}
     )
-    dialect: Any = columns.csv_dialect(
-        csv,
-        encoding=encoding,
-        delimiter=delimiter,
-        decimal=decimal,
-        skip_lines=skip_lines,
-        time_format=time_format,
-        day_first=day_first,
-        null_values=null,
-        sentinel=sentinel,
-        sentinels=sentinels,
-    )
+    dialect: Any = columns.csv_dialect(given)
     reading = FileOptions.of(how, format=format, csv=dialect)
     (source,), _ = find_files(file, format=format)
     connection = resolve_connection(url)
