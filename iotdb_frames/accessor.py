@@ -27,7 +27,7 @@ class IoTDBAccessor:
         self._data = data
 
     def __repr__(self) -> str:
-        return 'df.iotdb: .write("root.plant.press1"), .plan(…)'
+        return 'df.iotdb: .write("root.plant.press1"), .plan(...)'
 
     @show_options
     def write(

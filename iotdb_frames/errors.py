@@ -30,6 +30,8 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, NoReturn
 
+from iotdb_frames.spelling import printable
+
 RETRYABLE_CODES = frozenset(
     {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721}
     | {901, 904, 906, 907, 1003, 1103, 2206, 2207}
@@ -130,7 +132,8 @@ class IoTDBFramesError(Exception):
         self.shows_chain = False
 
     def __str__(self) -> str:
-        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+        text = f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+        return printable(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, dict(self.__dict__))
@@ -319,7 +322,8 @@ class LaunchError(IoTDBFramesError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return f"{text}\n--- last lines of its log ---\n{self.log_tail}" if self.log_tail else text
+        tail = f"\n--- last lines of its log ---\n{self.log_tail}" if self.log_tail else ""
+        return text + printable(tail)
 
 
 class MissingExtraError(IoTDBFramesError, ImportError):

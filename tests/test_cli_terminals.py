@@ -1,4 +1,4 @@
-"""The shell on other terminals: encodings that lack our marks, and readers that go early."""
+"""The shell and scripts on other terminals: encodings without our marks, readers that go."""
 
 from __future__ import annotations
 
@@ -64,6 +64,45 @@ def test_what_an_encoding_lacks_is_spelled(
     code, told = run("--help")
     assert code == 0
     assert "Pandas frames into Apache IoTDB" in told
+
+
+SHOWN = """
+import pandas as pd
+import iotdb_frames as iotf
+frame = pd.DataFrame({"Größe 气": [1.5]}, index=pd.to_datetime(["2024-01-01"]))
+plan = frame.iotdb.plan(TARGET)
+report = frame.iotdb.write(TARGET, progress=False)
+print(report); print(str(report)); print([report])
+print(plan); print(iotf.query(f"SELECT * FROM {TARGET}")); print(iotf.plan_backfill(FILE, TARGET))
+source = iotf.simulate_fleet(3, seed=1); print(source, source.sensors)
+print(iotf.replay(frame, speed=2.0))
+try:
+    frame.iotdb.write("root.x", time="…")
+except iotf.FrameError as error:
+    print(error)
+print(frame.iotdb)
+print("whole")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "gbk"])
+def test_what_a_script_prints_is_spelled(
+    environment: dict[str, str], device: str, days: Path, encoding: str
+) -> None:
+    """Reports, plans, results, sources and errors print where the console lacks a character."""
+    script = SHOWN.replace("TARGET", repr(device), 9).replace("FILE", repr(str(days)))
+    script = script.replace(f"{{{device!r}}}", device)
+    environment["PYTHONIOENCODING"] = encoding
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", script],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    told = done.stdout.decode(encoding)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert told.startswith("+ write "), told
+    assert told.rstrip().endswith("whole")
 
 
 def _leave(words: list[str], environment: dict[str, str], n_lines: int) -> tuple[int, bytes]:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import sys
 from typing import Any
 
-_SPELLED = {"✓": "+", "✗": "x", "×": "x", "→": "->", "…": "...", "—": "-", "−": "-", "°": "deg "}
-"""Replacements of our own non-ASCII characters, for encodings that lack them."""
+from iotdb_frames.spelling import SPELLED
 
 
 def spell_out() -> None:
     """Replace characters that the encodings of standard output and error lack."""
-    codecs.register_error("iotdb_frames.spelled", _spelled)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="iotdb_frames.spelled")
-
-
-def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    part = error.object[error.start : error.end]
-    return "".join(_SPELLED.get(c) or ascii(c)[1:-1] for c in part), error.end
+            stream.reconfigure(errors=SPELLED)
 
 
 def let_go(stream: Any) -> None:

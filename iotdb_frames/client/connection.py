@@ -34,6 +34,7 @@ from iotdb_frames.options import (
     parse_url,
     show_connect_options,
 )
+from iotdb_frames.spelling import printable
 from iotdb_frames.wire.answers import Model, ServerInfo
 from iotdb_frames.wire.rpc import Session
 
@@ -86,7 +87,7 @@ class Connection:
     def __repr__(self) -> str:
         pools = ", ".join(f"{model}: {pool!r}" for model, pool in self._pools.items())
         version = f" IoTDB {self._version}" if self._version else ""
-        return f"<Connection {self._label}{version}{' ' + pools if pools else ''}>"
+        return printable(f"<Connection {self._label}{version}{' ' + pools if pools else ''}>")
 
     def _repr_html_(self) -> str:
         facts: list[tuple[str, Any]] = [("IoTDB", self._version or "not connected yet")]

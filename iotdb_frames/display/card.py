@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from iotdb_frames.spelling import printable
+
 MAX_ROWS = 20
 MAX_TEXT = 120
 
@@ -169,7 +171,7 @@ class Card:
     bar: float | None = None
 
     def text(self) -> str:
-        """The card as plain text."""
+        """The card as plain text, as standard output can show it."""
         mark = _MARKS.get(self.status)
         title = f"{mark} {self.title}" if mark else self.title
         lines = [f"{title}  {self.subtitle}".rstrip()]
@@ -181,7 +183,7 @@ class Card:
         for grid in self.grids:
             lines += _text_grid(grid)
         lines += [f"  note: {note}" for note in self.notes[:MAX_ROWS]]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def html(self) -> str:
         """The card as HTML; every value is escaped."""

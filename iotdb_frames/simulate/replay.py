@@ -19,6 +19,7 @@ from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.play.streamable import Streamable
 from iotdb_frames.simulate.assembly import build_ledger
 from iotdb_frames.simulate.clock import SampleClock, first_step_from
+from iotdb_frames.spelling import printable
 from iotdb_frames.writes.plan.labelled import plain_times
 
 
@@ -128,7 +129,7 @@ class Replay(Streamable):
         seconds = self._elapsed[-1] / self._units_per_s
         loops = "" if self._n_loops == 1 else f", loop={self._n_loops or True}"
         now = ", now_shift=True" if self.starts_now else ""
-        return (
+        return printable(
             f"Replay({n} rows × {self._frame.shape[1]} columns over {seconds:g} s "
             f"from {self.start}, speed={self.speed:g}{now}{loops})"
         )

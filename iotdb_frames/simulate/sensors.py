@@ -32,6 +32,7 @@ from iotdb_frames.simulate.clock import SampleClock
 from iotdb_frames.simulate.signals import signal as as_signal
 from iotdb_frames.simulate.signals import uniform
 from iotdb_frames.simulate.signals.base import Kind, Values
+from iotdb_frames.spelling import printable
 
 Bools = npt.NDArray[np.bool_]
 
@@ -107,7 +108,7 @@ class Sensor:
 
     def __repr__(self) -> str:
         unit = f" in {self.unit}" if self.unit else ""
-        return f"Sensor({self.name!r}, {self.signal!r}, {self.data_type.name}{unit})"
+        return printable(f"Sensor({self.name!r}, {self.signal!r}, {self.data_type.name}{unit})")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Device:
     def __repr__(self) -> str:
         names = ", ".join(sensor.name for sensor in self.sensors)
         tags = f", tags={dict(self.tags)}" if self.tags else ""
-        return f"Device({self.name!r}, [{names}]{tags})"
+        return printable(f"Device({self.name!r}, [{names}]{tags})")
 
 
 def as_sensors(sensors: Any) -> tuple[Sensor, ...]:

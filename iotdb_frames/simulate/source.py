@@ -39,6 +39,7 @@ from iotdb_frames.simulate.faults import as_faults
 from iotdb_frames.simulate.sensors import Device, as_sensors
 from iotdb_frames.simulate.signals.base import unknown_name
 from iotdb_frames.simulate.wiring import adopt_readings, check_targets, columns_of, tags_of, wire
+from iotdb_frames.spelling import printable
 
 Span = int | str | Any
 """A window: rows (an int), or a span such as ``"10s"`` or a timedelta."""
@@ -169,7 +170,8 @@ class SensorSource(Streamable):
         text += f", start={str(self.start)!r}"
         if self.duration_s is not None:
             text += f", duration={self.duration_s:g}"
-        return f"{text}, faults={list(self.faults)})" if self.faults else f"{text})"
+        text += f", faults={list(self.faults)}" if self.faults else ""
+        return printable(f"{text})")
 
     def _repr_html_(self) -> str:
         return source_card(self).html()

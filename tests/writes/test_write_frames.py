@@ -124,7 +124,8 @@ def test_frames_of_engines_say_how() -> None:
     import polars as pl
 
     lazy, parts = pl.LazyFrame({"a": [1]}), dd.from_pandas(pd.DataFrame({"a": [1]}), npartitions=1)
-    for data, call in ((lazy, ".collect()"), (parts, ".compute()")):
+    calls = ((lazy, ".collect()"), (parts, ".compute()"), (parts, "ddf.iotdb.write"))
+    for data, call in calls:
         with pytest.raises(OptionsError, match="cannot be written") as caught:
             next(frames_of(data))
         assert call in str(caught.value.hint)
