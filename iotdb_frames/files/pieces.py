@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import with_wide_codes
 from iotdb_frames.codec.times import beyond_years
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import FrameError, Hint
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.sources import SourceFile
 
@@ -30,12 +31,14 @@ class Refusal:
 
     lines : int64, shape (n,): their lines in the file, from 1
     texts : the lines themselves; None: `own` has the rows, as Arrow
+    hint : what would take them
     """
 
     lines: np.ndarray
     texts: pa.Array | None
     reason: str
     own: pa.Table | None = None
+    hint: Hint | None = None
 
 
 @dataclass
@@ -45,7 +48,6 @@ class Piece:
     start, stop, line, end_line, n_bytes, digest : as in the manifest
     data : its frame
     rows : int64, shape (n_rows of data,): which rows of the unit these are; None: all, in order
-    texts : gives the file's own text of some rows; None: the rows of `data` tell
     refusals : rows that are not in `data`
     """
 
@@ -57,9 +59,17 @@ class Piece:
     n_bytes: int = 0
     digest: str = ""
     rows: np.ndarray | None = None
-    texts: Any = None
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def texts(self) -> Any:
+        """Gives the file's own text of some rows; None: the rows of `data` tell.
+
+        It is made when it is asked for: a piece that held it would be a cycle, and stay in memory
+        until Python looks for such.
+        """
+        return None
 
     @property
     def n_refused(self) -> int:
@@ -89,13 +99,16 @@ class JoinedPiece(Piece):
         )
         self._pieces = pieces
         self._bounds = np.cumsum([0, *(len(p.data) for p in pieces)])
-        self.texts = None if first.texts is None else self._texts
 
     def lines(self, positions: np.ndarray) -> np.ndarray:
         lines = np.empty(len(positions), np.int64)
         for piece, at, own in self._of_each(positions):
             lines[at] = piece.lines(own)
         return lines
+
+    @property
+    def texts(self) -> Any:
+        return None if self._pieces[0].texts is None else self._texts
 
     def _texts(self, positions: np.ndarray) -> pa.Array:
         parts = [(at, piece.texts(own)) for piece, at, own in self._of_each(positions)]
@@ -248,6 +261,9 @@ def _far_times(times: pa.ChunkedArray, unit: str | None) -> np.ndarray | None:
     if pa.types.is_timestamp(times.type):
         unit, times = times.type.unit, times.cast(pa.int64())
     if unit is None or not pa.types.is_integer(times.type):
+        return None
+    ends = [end for end in pc.min_max(times).as_py().values() if end is not None]
+    if beyond_years(np.array(ends, np.int64), unit) is None:
         return None
     return beyond_years(times.fill_null(0).to_numpy(), unit)
 

@@ -29,9 +29,12 @@ class Unanswered:
         with self._lock:
             self._n -= 1
             self._is_all_sent = self._is_all_sent and is_sent
-            is_last = self._n == 0
-        if is_last and self._on_end is not None:
-            self._on_end(self._is_all_sent)
+            on_end = None
+            if self._n == 0:
+                # It knows the frame, which knows this: let go, or all of it stays in memory.
+                on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self._is_all_sent)
 
 
 class SentFrame:

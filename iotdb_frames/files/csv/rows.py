@@ -47,7 +47,6 @@ class CsvPiece(Piece):
         super().__init__(block.start, block.stop, data, **values)
         self._block, self._dialect = block, dialect
         self.line, self.end_line, self.n_bytes = block.line, block.end_line, block.n_bytes
-        self.texts = self._texts
 
     @cached_property
     def _records(self) -> Records:
@@ -58,6 +57,10 @@ class CsvPiece(Piece):
 
     def lines(self, positions: np.ndarray) -> np.ndarray:
         return np.asarray(self._records.lines[self._at(positions)] + self.line)
+
+    @property
+    def texts(self) -> Any:
+        return self._texts
 
     def _texts(self, positions: np.ndarray) -> pa.Array:
         return self._records.texts(self._at(positions))
