@@ -1,15 +1,17 @@
 """JSON lines as frames: objects one after the other, which may span lines, or share one.
 
 A text stays a text, whatever it looks like, except in the column of times and where a type is said
-for it: by the user, by the server, or by other files. A block of objects is parsed at once by
+for it: by the user, by the server, or by other files. Where STRING is said, a number is the text
+that it is written as. A block of objects is parsed at once by
 Arrow; where one of them does not fit, the block is halved until that one is found.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -21,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_times import infer_time
@@ -85,6 +87,13 @@ class JsonReader:
         self._options = options
         self._shaper = Shaper(file, options)
         with reading(file):
+            types = (options.csv if dialect is None else dialect).types or {}
+            self._as_text = [
+                name
+                for name, kinds in self._seen.items()
+                if types.get(name) == "string" and any(map(_is_scalar, kinds))
+            ]
+            self._quotes = _quotes(self._as_text)
             if not len(self._stored):
                 raise self._nothing()
             self.dialect = self._infer() if dialect is None else dialect
@@ -116,7 +125,10 @@ class JsonReader:
         refusals = []
         for reason in why.unique().drop_null():
             bad = np.flatnonzero(np.asarray(pc.equal(why, reason).fill_null(False)))
-            refusals.append(Refusal(lines[bad], texts.take(pa.array(bad)), reason.as_py()))
+            told = texts.take(pa.array(bad))
+            refusals.append(
+                Refusal(lines[bad], told, reason.as_py(), hint=self._both(reason.as_py()))
+            )
         table = table.drop_columns(_HIDDEN.names)
         if len(at) < len(lines):
             table = table.take(pa.array(at))
@@ -141,17 +153,34 @@ class JsonReader:
         )
         return self._shaper.checked(piece, self.time)
 
+    def _both(self, reason: str) -> Hint | None:
+        """What takes the numbers and the texts of the field that a reason names."""
+        for name in self._seen:
+            if repr(name) in reason and self._is_mixed(name):
+                return Hint(Choice(schema={name: "STRING"}), " takes all of it as texts")
+        return None
+
+    def _is_mixed(self, name: str) -> bool:
+        """Whether a field has texts, and numbers or flags."""
+        return bool(self._seen[name][pa.string()]) and any(map(_is_scalar, self._seen[name]))
+
     # --- what its columns are --------------------------------------------------------------------
 
     @cached_property
     def _stored(self) -> pa.Schema:
-        """The fields of all objects: of each the type that most of its values have."""
+        """The fields of all objects: of each the type that most of its values have, or was said."""
+        fields = ((name, _type_of(kinds)) for name, kinds in self._seen.items())
+        return pa.schema([(n, pa.string() if n in self._as_text else kind) for n, kind in fields])
+
+    @cached_property
+    def _seen(self) -> dict[str, Counter[pa.DataType]]:
+        """How many values of each field have which type."""
         seen: dict[str, Counter[pa.DataType]] = {}
         for text, _ in self._texts():
             for schema, n_rows in _schemas(text):
                 for field in schema:
                     seen.setdefault(field.name, Counter())[_plain(field.type)] += n_rows
-        return pa.schema([(name, _type_of(kinds)) for name, kinds in seen.items()])
+        return seen
 
     def _nothing(self) -> FrameError:
         """The error of a file without a field."""
@@ -167,10 +196,13 @@ class JsonReader:
         dialect, stored = self._options.csv, self._stored
         kinds = {f.name: _CSV_KIND[f.type] for f in stored if f.type in _CSV_KIND}
         self._schema = stored
-        text, line = next(self._texts())
-        sample = self._parse(text, line).slice(0, SAMPLE_ROWS)
+        samples = (self._parse(*block) for block in self._texts())
+        good = (s for s in samples if s[_WHY].null_count)
+        sample = next(good, self._schema.empty_table()).slice(0, SAMPLE_ROWS)
         found = {n: trim(_flat(sample[n].cast(pa.string())), KNOWN_NULLS) for n in kinds}
-        types = {**kinds, **(dialect.types or {})}
+        # Of a field of texts and others nothing is said yet: the fewer are refused.
+        plain = {n: kind for n, kind in kinds.items() if not self._is_mixed(n)}
+        types = {**plain, **(dialect.types or {})}
         dialect = replace(dialect, names=tuple(stored.names), types=types)
         return infer_time(self._file.name, dialect, found, self._options)
 
@@ -188,8 +220,6 @@ class JsonReader:
             is_text, is_whole = stored == pa.string(), stored == pa.int64()
             if name == self.time and dialect.time_format is not None:
                 parsed = _times(trim(_text(table[name]), nulls), dialect)
-            elif is_whole and kind == "string" and name != self.time:
-                parsed = Parsed(_text(table[name]), np.zeros(table.num_rows, bool), "")
             elif (is_text and kind != "string") or (is_whole and kind == "timestamp"):
                 parsed = parse(
                     _text(table[name]),
@@ -240,14 +270,17 @@ class JsonReader:
     def _parse(self, text: bytes, line: int) -> pa.Table:
         """The rows of a block, with the columns beside them."""
         try:
-            return self._beside(text, line, _read(text, self._schema))
+            return self._beside(text, line, self._read(text))
         except _UNREADABLE:
             return pa.concat_tables(self._halves(text, line, cut_objects(text)))
+
+    def _read(self, text: bytes) -> pa.Table:
+        return _read(self._quotes(text), self._schema)
 
     def _halves(self, text: bytes, line: int, cuts: Sequence[Cut]) -> list[pa.Table]:
         first, some = line + cuts[0][0], text[cuts[0][1] : cuts[-1][2]]
         try:
-            return [self._beside(some, first, _read(some, self._schema))]
+            return [self._beside(some, first, self._read(some))]
         except _UNREADABLE as exc:
             if len(cuts) > 1:
                 half = len(cuts) // 2
@@ -258,7 +291,7 @@ class JsonReader:
             beside = (
                 [first],
                 [told],
-                [what_is_wrong(some, self._schema) or f"cannot be read: {exc}"],
+                [what_is_wrong(self._quotes(some), self._schema) or f"cannot be read: {exc}"],
             )
             columns = [pa.nulls(1, field.type) for field in self._schema]
             columns += [pa.array(v, f.type) for v, f in zip(beside, _HIDDEN, strict=True)]
@@ -304,6 +337,26 @@ def _schemas(text: bytes) -> Iterator[tuple[pa.Schema, int]]:
                 yield _read(text[start:stop], None).schema, step
             except _UNREADABLE:
                 continue
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    """Whether a value of it is no text, and has one."""
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
+
+
+def _quotes(names: Sequence[str]) -> Callable[[bytes], bytes]:
+    """What puts the numbers, true and false of some fields between quotes.
+
+    A quote between ``{`` or a comma and a name begins that name: a text holds no bare one.
+    """
+    if not names:
+        return lambda text: text
+    keys = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names)
+    field = rf"([{{,]\s*(?:{keys})\s*:\s*)(-?\d[\d.eE+-]*|true|false)(?=\s*[,}}])"
+    pattern = re.compile(field.encode())
+    return lambda text: pattern.sub(rb'\1"\2"', text)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -45,7 +45,7 @@ def check_whole(piece: Piece, name: str) -> None:
         raise FrameError(
             f"{name}, {place} {first.lines[0]:,}: {first.reason}: {shorten(text, 80)}",
             row=int(first.lines[0]),
-            hint=_LEAVE_OUT,
+            hint=_LEAVE_OUT if first.hint is None else first.hint.with_more(*_LEAVE_OUT.parts),
         )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import iotdb_frames as iotf
+from iotdb_frames.cli.flags import in_flags
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.options import FileOptions
@@ -207,3 +208,32 @@ def test_whole_numbers_are_texts_where_that_is_said(
     iotf.backfill(file, device, manifest=tmp_path / "m", **options)
     found = iotf.read(device, connection=connection)
     assert found["code"].tolist() == ["7", "9007199254740993"]
+
+
+MIXED = ["7", "1.50", '"x"', "true", "1e3", '"a,\\"code\\":1"', "null", "12345678901234567890"]
+
+
+def test_numbers_and_texts_are_texts_where_that_is_said(
+    connection: Connection, device: str, tmp_path: Path
+) -> None:
+    """A field of both refuses the fewer with what to say; said, each is stored as it is written."""
+    rows = [f'{{"time": "2024-03-01T00:00:0{i}Z", "code" : {c}}}' for i, c in enumerate(MIXED)]
+    file = stored(tmp_path, "f.jsonl", *rows)
+    with pytest.raises(FrameError, match="line 3: column 'code' is a text") as told:
+        iotf.backfill(file, device, manifest=tmp_path / "no", connection=connection)
+    assert 'schema={"code": "STRING"} takes all of it' in str(told.value)
+    assert "--type code=STRING takes all" in in_flags(told.value.hint)
+    options: dict[str, Any] = {"schema": {"code": "STRING"}, "connection": connection}
+    assert iotf.plan_backfill(file, device, **options).problems == []
+    iotf.backfill(file, device, manifest=tmp_path / "m", **options)
+    found = iotf.read(device, connection=connection)["code"]
+    assert found.dropna().tolist() == [
+        *("7", "1.50", "x", "true", "1e3", 'a,"code":1', "12345678901234567890")
+    ]
+
+
+def test_a_first_object_that_does_not_fit_hides_no_other(tmp_path: Path) -> None:
+    """How times are written is found out from the objects that can be read."""
+    broken = '{"time": "2024-03-01T00:00:00Z", "v": 1, "v": 2}'
+    (piece,) = read(stored(tmp_path, "f.jsonl", broken, at(1, v=3)))
+    assert (piece.n_refused, piece.data["v"].to_pylist()) == (1, [3])
