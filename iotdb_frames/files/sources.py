@@ -124,8 +124,14 @@ def find_files(sources: Any, *, format: str | None = None) -> tuple[list[SourceF
     for source in source_list(sources):
         files = list(_files_of(source, format, notes))
         if not files:
+            shown = _shown(source)
+            if re.search(r"(?i)\.(?:zip|7z|rar|tar(?:\.\w+)?|tgz|xlsx?|ods)$", shown):
+                raise OptionsError(
+                    f"{shown!r} is an archive or a workbook",
+                    hint="unpack it, or save its sheets as CSV",
+                )
             raise OptionsError(
-                f"{_shown(source)!r} has no file to read",
+                f"{shown!r} has no file to read",
                 hint=Hint(
                     f"endings that are known: {' '.join(FORMATS)}, and {' '.join(COMPRESSIONS)}; "
                     "others need ",

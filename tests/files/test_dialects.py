@@ -52,6 +52,32 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], list[tuple[Any, ...]]]] = {
         {"delimiter": "\t", "encoding": "utf-16"},
         [(EIGHT, 1), (EIGHT + MINUTE, 2)],
     ),
+    "a sign of three bytes at the end": (
+        "time,a\n2024-03-01 08:00,€5\n2024-03-01 08:01,€6\n",
+        {"encoding": "utf-8"},
+        [(EIGHT, "€5"), (EIGHT + MINUTE, "€6")],
+    ),
+    "ISO 8601 without marks": (
+        "time,a\n20240301T080000Z,1\n20240301T080100Z,2\n",
+        {"time_format": "%Y%m%dT%H%M%S%z", "has_offset": True},
+        [(EIGHT.replace(tzinfo=UTC), 1), ((EIGHT + MINUTE).replace(tzinfo=UTC), 2)],
+    ),
+    "days of the week": (
+        'stamp,a\n"Fri, 01 Mar 2024 08:00:00 +0000",x\n"Fri, 01 Mar 2024 09:01:00 +0100",y\n',
+        {"time_format": "%a, %d %b %Y %H:%M:%S.%f %z", "has_offset": True},
+        [(EIGHT.replace(tzinfo=UTC), "x"), ((EIGHT + MINUTE).replace(tzinfo=UTC), "y")],
+    ),
+    "days of the week in words": (
+        "stamp;a\nFriday, March 1, 2024 8:00 AM;1\nFriday, March 1, 2024 8:01 AM;2\n",
+        {"time_format": "%a, %b %d, %Y %I:%M %p"},
+        [(EIGHT, 1), (EIGHT + MINUTE, 2)],
+    ),
+    "errors of a spreadsheet": (
+        "time,a\n2024-03-01 08:00,#DIV/0!\n"
+        + "".join(f"2024-03-01 08:{i:02},{i}.5\n" for i in range(1, 12)),
+        {"null_values": ("#DIV/0!",)},
+        [(EIGHT, None), *((EIGHT + i * MINUTE, i + 0.5) for i in range(1, 12))],
+    ),
     "Windows' letters": (
         "time,°C,note\n2024-03-01 08:00,1,größer – à\n2024-03-01 08:01,2,n\n".encode("cp1252"),
         {"encoding": "cp1252"},
@@ -202,6 +228,11 @@ ASKED: dict[str, tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = {
         {"csv": {"types": {"a": "double", "b": "string"}}},
         [(EIGHT, 1.0, "2")],
     ),
+    "flags in words": (
+        "time,a,b\n2024-03-01 08:00,yes,Off\n2024-03-01 08:01,N,on\n",
+        {"csv": {"types": {"a": "bool", "b": "bool"}}},
+        [(EIGHT, True, False), (EIGHT + MINUTE, False, True)],
+    ),
     "a stand-in": (
         "time,a,b\n2024-03-01 08:00,-1,-1\n2024-03-01 08:01,2,-1\n",
         {"csv": {"sentinels": {"a": [-1]}}},
@@ -238,6 +269,12 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "two of times": ("t1,t2\n2024-03-01 08:00,2024-03-01 08:00\n", "t1, t2 all hold times"),
     "none of times": ("a,b\n1,2\n", "no column of times"),
     "a form nobody knows": ("time,a\n1st of May,1\n", "form of the times of time is not known"),
+    "a zone's name": (
+        "time,a\n2024-03-01 08:00:00 EST,1\n2024-03-01 08:01:00 EST,2\n",
+        '"time_format": "%Y-%m-%d %H:%M:%S EST"} takes it',
+    ),
+    "a workbook": (b"PK\x03\x04...", "a ZIP archive or an Excel workbook"),
+    "gzip without its ending": (gzip.compress(b"time,a\n"), "its name has to end in .gz"),
     "the same name twice": ("time,a,a\n2024-03-01 08:00,1,2\n", "more than once"),
     "nothing": ("", "empty"),
     "blanks": ("\n\n \n", "empty"),

@@ -26,6 +26,8 @@ DECIMAL = r"^[+-]?\d{1,19}(?:\.\d{0,9})?$"
 DECIMAL_TYPE = pa.decimal128(38, 9)
 MOST_EXACT = {"double": 1 << 53, "float": 1 << 24}
 """Whole numbers up to this one are all exact."""
+_TRUE = ("true", "1", "yes", "on", "t", "y")
+_FALSE = ("false", "0", "no", "off", "f", "n")
 _LARGEST, _SMALLEST = "9223372036854775807", "9223372036854775808"
 
 
@@ -96,8 +98,8 @@ def parse(
     found = trim(texts, nulls)
     if kind == "bool":
         low = pc.utf8_lower(found)
-        is_true = pc.is_in(low, value_set=pa.array(["true", "1"], low.type))
-        is_false = pc.is_in(low, value_set=pa.array(["false", "0"], low.type))
+        is_true = pc.is_in(low, value_set=pa.array(_TRUE, low.type))
+        is_false = pc.is_in(low, value_set=pa.array(_FALSE, low.type))
         return _checked(is_true, pc.or_(is_true, is_false), "is neither true nor false")
     if decimal is None:
         is_either = pc.match_substring_regex(found, r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$")
@@ -213,6 +215,7 @@ _TOKENS = {
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d{1,2})",
     "S": r"(?P<S>\d{1,2})",
+    "a": r"[A-Za-z]{2,9}\.?",
     "p": r"(?P<p>(?i:[AP])\.?(?i:M)\.?)",
     "z": r"(?P<z>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     "%": "%",

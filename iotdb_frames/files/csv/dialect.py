@@ -14,7 +14,8 @@ from iotdb_frames.options import check_choice
 
 KNOWN_NULLS = (
     "",
-    *("-", "--", "---", "?", ".", "*", "#N/A", "#N/A N/A", "#NA", "#VALUE!", "N/A", "n/a"),
+    *("-", "--", "---", "?", ".", "*", "#N/A", "#N/A N/A", "#NA", "N/A", "n/a"),
+    *("#VALUE!", "#DIV/0!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
     *("NA", "na", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "Null", "NIL", "nil", "Nil"),
     *("None", "none", "NONE", "<NA>", "MM", "missing", "Missing"),
 )

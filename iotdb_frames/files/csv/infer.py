@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
 
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.infer_lines import (
@@ -35,6 +35,18 @@ HEAD_BYTES = 1 << 18
 SPOT_BYTES = 1 << 16
 N_SPOTS = 4
 _DELIMITERS = (",", ";", "\t", "|", " ")
+
+_OTHERS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b", "compressed by gzip", "its name has to end in .gz, as in data.csv.gz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "its name has to end in .zst, as in data.csv.zst"),
+    (b"\x04\x22\x4d\x18", "compressed by lz4", "its name has to end in .lz4, as in data.csv.lz4"),
+    (b"BZh91AY&SY", "compressed by bzip2", "its name has to end in .bz2, as in data.csv.bz2"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "unpack it, or save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV"),
+    (b"PAR1", "a Parquet file", Hint(Choice(format="parquet"))),
+    (b"ARROW1", "an Arrow file", Hint(Choice(format="ipc"))),
+)
+"""What other files begin with, what they are, and what to do about it."""
 
 
 def infer_dialect(
@@ -123,6 +135,9 @@ def _sample(file: SourceFile, encoding: str | None) -> tuple[str, str, list[str]
             stream.close()
     if raw.startswith(codecs.BOM_UTF8):
         raw = raw[3:]
+    for start, what, hint in _OTHERS:
+        if raw.startswith(start):
+            raise FrameError(f"{file.name} is not text, but {what}", hint=hint)
     head = raw.decode(found, "replace")
     is_all = len(raw) + 3 < HEAD_BYTES
     return found, head if is_all else _whole(head), [] if is_all else _spots(file, found)
@@ -160,7 +175,8 @@ def _encoding(raw: bytes) -> str:
     zeros = [raw[i::2].count(0) * 2 / max(1, len(raw)) for i in (0, 1)]
     if max(zeros) > 0.3 > 4 * min(zeros):  # in both halves they are what a loss of power leaves
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-    text = raw[:-4].decode("utf-8", "replace")
+    # What is cut off at the end is no dirt.
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(raw)
     # One bad byte in a file of good ones is dirt, and no other encoding.
     n_bad, n_other = text.count("\N{REPLACEMENT CHARACTER}"), len(re.findall(r"[^\0-\x7f]", text))
     if n_bad * 2 <= n_other - n_bad or not n_bad:

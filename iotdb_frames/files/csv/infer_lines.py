@@ -22,13 +22,17 @@ from iotdb_frames.files.csv.records import collapse_spaces
 LINES = 150
 _MOST_BELOW = 8
 _ENOUGH = 40
+_FEW = 20
 _NUMBER = rf"[+-]?(?:\d{{1,3}}(?:[{GROUPS}]\d{{3}})+|\d+)?(?:[.,]\d*)?(?:[eE][+-]?\d+)?%?"
 _TIME = r"[\dTZ:./+-]+(?: [\d:.+Z-]+(?: ?[AaPp]\.?[Mm]\.?)?)?"
 _NULL = "|".join(re.escape(n) for n in KNOWN_NULLS if n)
 CLEAN = re.compile(rf"\s*(?:{_NUMBER}|{_TIME}|{_NULL}|[A-Za-z_#µ°][^,;\t|]*)?\s*")
 FACT = re.compile(rf"\s*(?:{_NUMBER}|{_TIME}|{_NULL})\s*")
 _PLAIN = re.compile(rf"\s*{_NUMBER}\s*")
-_MOMENT = re.compile(r"\s*(?:\d(?:\D*\d){3}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})")
+_MOMENT = re.compile(
+    r"\s*(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,? )?"
+    r"(?:\d(?:\D*\d){3}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"
+)
 _TIME_WORD = re.compile(
     r"(?i)(?<![a-z])(?:date|time|timestamp|datetime|datum|zeit|zeitstempel|fecha|hora|heure|ts)"
     r"(?![a-z])"
@@ -217,13 +221,18 @@ def _names(name: str, row: Sequence[str], data: _Data) -> tuple[str, ...]:
             f"{name}: the header has {len(names)} names, and the lines below it have "
             f"{data.width} fields: {shorten(', '.join(names), 80)}",
             hint=Hint(
-                Choice(csv={"names": [...]}),
+                as_names([*names, *[""] * data.width][: data.width]),
                 ' names them, "" leaves one out; ',
                 Choice(csv={"header": False}),
                 " if it is not a header",
             ),
         )
     return tuple(names)
+
+
+def as_names(names: Sequence[str]) -> Choice:
+    """What names the columns, where they are few enough to be typed."""
+    return Choice(csv={"names": list(names) if len(names) <= _FEW else [...]})
 
 
 def _n_used(row: Sequence[str]) -> int:

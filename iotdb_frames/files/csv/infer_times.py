@@ -31,6 +31,8 @@ _CLOCK = r"^\d{1,2}(?::\d{2}(?::\d{2})?|\.\d{2}\.\d{2})(?:[.,]\d+)?(?:\s*[AaPp]\
 _DAY = r"^(?:1[6-9]|2\d)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 _DATE = re.compile(r"(\d{1,4})([-/. ])(\d{1,2}|[A-Za-z]{3,9}\.?)\2(\d{1,4})")
 _NAMED_DATE = re.compile(r"[A-Za-z]{3,9}\.? \d{1,2}(,?) \d{4}")
+_COMPACT = re.compile(r"(\d{8})(T)?(?:(\d{4})(?:(\d{2})([.,]\d+)?)?([Zz]|[+-]\d{2}(?::?\d{2})?)?)?")
+_WEEKDAY = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*(\.?,?) ")
 _TIME = re.compile(
     r"(?P<gap>T| +|:|_)(\d{1,2})(?P<s>[:.h ])(\d{2})(?:(?P=s)(\d{2})(?P<f>[.,]\d+)?)?"
     r"(?P<p>\s*[AaPp]\.?[Mm]\.?)?(?P<z>\s*(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
@@ -82,7 +84,7 @@ def infer_time(
         return dialect
     if dialect.has_offset is None:
         zoned = pc.match_substring_regex(texts, r"\d\s*(?:[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
-        clock = pc.match_substring_regex(texts, r"\d:\d\d")
+        clock = pc.match_substring_regex(texts, r"\d:\d\d|^\d{8}T?\d{4}")
         dialect = replace(dialect, has_offset=_most(pc.and_(zoned, clock)))
     digits = pc.extract_regex(texts, r"\d{1,2}[:.]\d{2}[:.]\d{2}[.,](?P<f>\d+)")
     most = pc.max(pc.utf8_length(digits.field("f").drop_null())).as_py()
@@ -168,8 +170,9 @@ def looks_like_times(label: str, column: pa.Array) -> bool:
     if not len(texts):
         return False
     shape = (
-        r"^\d{1,4}[-/.](?:\d{1,2}|[A-Za-z]{3,9})[-/.]\d{1,4}(?:$|[T ])|^\d{8}T?\d{4,6}"
-        r"|^[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?:$| )"
+        rf"^(?:{_WEEKDAY.pattern})?(?:\d{{1,4}}[-/.](?:\d{{1,2}}|[A-Za-z]{{3,9}})[-/.]\d{{1,4}}"
+        r"(?:$|[T ])|\d{8}T?\d{4,6}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?:$| )"
+        r"|\d{1,2} [A-Za-z]{3,9}\.? \d{4}(?:$| ))"
     )
     if label.lower() in ("date", "day") and share(texts, _DAY) == 1:
         return True
@@ -196,12 +199,7 @@ def _time_format(
     if not forms:
         if share(texts, r"^-?\d+(?:[.,]\d+)?$") >= MOSTLY:
             return None
-        shown = texts[0].as_py()
-        raise FrameError(
-            f"{name}: the form of the times of {what} is not known, e.g. {shown!r}",
-            column=columns[0],
-            hint=Hint(Choice(csv={"time_format": "%d.%m.%Y %H:%M:%S"})),
-        )
+        raise _unknown_form(name, columns, texts)
     form = forms.most_common(1)[0][0]
     if "%x" not in form:
         return form
@@ -247,6 +245,26 @@ def other_order(form: str) -> str | None:
     return f"%{other}{mark}%{first}{form[5:]}"
 
 
+def _unknown_form(name: str, columns: Sequence[str], texts: pa.Array) -> FrameError:
+    """The error for times whose form is not known: of a zone's name the rest may be."""
+    shown = texts[0].as_py()
+    zone = re.fullmatch(r"(.*\d) *([A-Z]{2,5})", shown)
+    form = None if zone is None else _form_of(zone[1])
+    hint = Hint(Choice(csv={"time_format": "%d.%m.%Y %H:%M:%S"}))
+    if zone is not None and form is not None and "%x" not in form:
+        form = form.removesuffix(".%f") + shown[len(zone[1]) :]
+        hint = Hint(
+            f"{zone[2]} says no offset from UTC: ",
+            Choice(csv={"time_format": form}),
+            " takes it as it stands, and the time_zone of the connection is what it means",
+        )
+    return FrameError(
+        f"{name}: the form of the times of {' + '.join(columns)} is not known, e.g. {shown!r}",
+        column=columns[0],
+        hint=hint,
+    )
+
+
 def _day_first(more: str = "") -> Hint:
     first, other = Choice(csv={"day_first": True}), Choice(csv={"day_first": False})
     return Hint(first, " or ", other, more)
@@ -262,10 +280,12 @@ def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
 
 def _form_of(text: str) -> str | None:
     """The form of one time; ``%x`` where day and month cannot be told by their places."""
-    if re.fullmatch(r"\d{8}(?:T?\d{4}(?:\d{2})?)?", text):
-        rest = text[8:]
-        gap = "T" if rest.startswith("T") else ""
-        return "%Y%m%d" + gap + {0: "", 4: "%H%M", 6: "%H%M%S"}[len(rest) - len(gap)]
+    if compact := _COMPACT.fullmatch(text):
+        parts = ("%Y%m%d", "T", "%H%M", "%S", ".%f", "%z")
+        return "".join(part for part, there in zip(parts, compact.groups(), strict=True) if there)
+    if day := _WEEKDAY.match(text):
+        form = _form_of(text[day.end() :])
+        return None if form is None else f"%a{day[1]} {form}"
     match = _DATE.match(text)
     if match is None and (named := _NAMED_DATE.match(text)):
         return _with_clock(f"%b %d{named[1]} %Y", text[named.end() :])

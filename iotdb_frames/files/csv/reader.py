@@ -7,7 +7,7 @@ out what is wrong with them. Where they are many, all of the block is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.arrow import read_around, read_table
 from iotdb_frames.files.csv.cells import DECIMAL_TYPE, is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
+from iotdb_frames.files.csv.infer_lines import as_names
 from iotdb_frames.files.csv.infer_types import type_of_texts
 from iotdb_frames.files.csv.records import (
     Block,
@@ -70,7 +71,7 @@ class CsvReader:
         wish: Hashable | None = options.time
         self.time: Hashable | None = JOINED if len(times) > 1 else (times[0] if times else wish)
         named = [n for n in dialect.names if n]
-        check_names(file, named, hint=Hint(Choice(csv={"names": [...]}), " names them apart"))
+        check_names(file, named, hint=Hint(as_names(_apart(dialect.names)), " names them apart"))
         self._parts = set(times) if len(times) > 1 else set()
         plain = [n for n in named if n not in self._parts]
         wanted = set(self._shaper.stored(plain, self.time)) | self._parts
@@ -305,7 +306,8 @@ class CsvReader:
                 f"{self._file.name}, lines {block.line:,} to {block.end_line - 1:,}: "
                 f"{len(kept):,} records were parsed as {table.num_rows:,}",
                 hint=Hint(
-                    Choice(csv={"newlines_in_values": ...}), " or another quote may be right"
+                    Choice(csv={"newlines_in_values": not dialect.newlines_in_values}),
+                    " or another quote may be right",
                 ),
             )
         return BlockRows(table, kept, [r for r in refusals if len(r.lines)])
@@ -401,6 +403,15 @@ class CsvReader:
                 nulled = pc.if_else(is_it, pa.scalar(None, column.type), column)
                 table = table.set_column(table.column_names.index(name), name, nulled)
         return table
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names of which none occurs twice: a later one has its number."""
+    found: list[str] = []
+    for name in names:
+        n = names[: len(found)].count(name)
+        found.append(f"{name}_{n + 1}" if n and name else name)
+    return found
 
 
 def time_type(dialect: CsvDialect) -> pa.DataType:
