@@ -72,6 +72,22 @@ class Choice:
         return ", ".join(f"{name}={_written(value)}" for name, value in self.options.items())
 
 
+class Call:
+    """A call that a hint names; as a text, Python's, which is another in the shell."""
+
+    def __init__(self, python: str, *, in_shell: str) -> None:
+        self.python = python
+        self.in_shell = in_shell
+
+    def __str__(self) -> str:
+        return self.python
+
+
+LOOK = Call(
+    'iotf.show("timeseries", "root.**")', in_shell="iotdb-frames read 'SHOW TIMESERIES root.**'"
+)
+
+
 def _written(value: Any) -> str:
     if value is ...:
         return "…"
@@ -89,26 +105,35 @@ class Hint(str):
     """
 
     __slots__ = ("parts",)
-    parts: tuple[str | Choice, ...]
+    parts: tuple[str | Choice | Call, ...]
 
-    def __new__(cls, *parts: str | Choice) -> Hint:
+    def __new__(cls, *parts: str | Choice | Call) -> Hint:
         hint = super().__new__(cls, "".join(map(str, parts)))
         hint.parts = parts
         return hint
 
-    def __getnewargs__(self) -> tuple[str | Choice, ...]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str | Choice | Call, ...]:  # type: ignore[override]
         return self.parts
 
-    def render(self, write: Callable[[Choice], str]) -> str:
-        """The text, with each choice as `write` writes it."""
+    def render(self, write: Callable[[Choice | Call], str]) -> str:
+        """The text, with each choice and call as `write` writes it."""
         return "".join(
-            write(p) if isinstance(p, Choice) else p.render(write) if isinstance(p, Hint) else p
+            p.render(write) if isinstance(p, Hint) else p if isinstance(p, str) else write(p)
             for p in self.parts
         )
 
     def without(self, part: Hint) -> Hint:
         """The hint less one of its parts."""
         return Hint(*(p for p in self.parts if p != part))
+
+    def with_more(self, *parts: str | Choice | Call) -> Hint:
+        """The same, and more in parentheses."""
+        return Hint(*self.parts, " (", *parts, ")")
+
+
+def as_hint(text: str) -> Hint:
+    """A hint of a text that may be one."""
+    return text if isinstance(text, Hint) else Hint(text)
 
 
 class IoTDBFramesError(Exception):
@@ -134,6 +159,12 @@ class IoTDBFramesError(Exception):
     def __str__(self) -> str:
         text = f"{self.message}\nHint: {self.hint}" if self.hint else self.message
         return printable(text)
+
+    def told(self) -> Hint:
+        """What it says, and what to do, on one line."""
+        if not self.hint:
+            return Hint(self.message)
+        return Hint(self.message, " Hint: ", *as_hint(self.hint).parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, dict(self.__dict__))

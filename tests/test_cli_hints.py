@@ -50,8 +50,26 @@ CASES: dict[str, tuple[str, str, str, Any]] = {
     ),
     "names": (
         "time,x\n2024-01-01,1,7\n2024-01-02,2,8\n",
-        "--csv names=…",
-        '--csv \'names=["time", "x", ""]\' --skip-lines 1 --csv header=false',
+        '--csv \'names=["time", "x", ""]\'',
+        '--csv \'names=["time", "x", ""]\'',
+        1,
+    ),
+    "a device": (
+        "time,sensor,x\n" + "2024-01-01,a,1\n2024-01-01,b,2\n" * 9,
+        "--device sensor",
+        "",
+        1,
+    ),
+    "a zone's name": (
+        "time,x\n2024-01-01 00:00 CET,1\n2024-01-01 00:01 CET,2\n",
+        '--time-format "%Y-%m-%d %H:%M CET"',
+        '--time-format "%Y-%m-%d %H:%M CET"',
+        1,
+    ),
+    "names twice": (
+        "time,x,x\n2024-01-01,1,7\n2024-01-02,2,8\n",
+        '--csv \'names=["time", "x", "x_2"]\'',
+        '--csv \'names=["time", "x", "x_2"]\'',
         1,
     ),
     "whole numbers": ("time,x\n1,1\n2,2\n", "--time-unit", "--time-unit s", 1),
@@ -83,6 +101,26 @@ def test_a_hint_is_made_of_flags(
         done = told(*shlex.split(flags))
         assert done.exit_code == 0, done.output
         assert iotf.read(device)["x"].iloc[0] == value
+
+
+def test_a_plan_shows_a_remedy_whole_and_once(run: Run, tmp_path: Path, device: str) -> None:
+    """However long it is, what to do stands in the dry run in words that can be typed."""
+    file = tmp_path / f"{'long_name_' * 9}.csv"
+    file.write_text("time,sensor,x\n" + "2024-01-01,a,1\n2024-01-01,b,2\n" * 9)
+    for command in ("write", "backfill"):
+        told = run(command, file, "-t", device, "--dry-run")
+        shown = " ".join(told.output.split())
+        assert shown.count("they would overwrite each other") == 1, told.output
+        assert shown.count("Hint: name the device column (--device sensor)") == 1, told.output
+
+
+def test_what_is_not_there_is_looked_for_by_the_shell(run: Run, device: str) -> None:
+    """A read of what does not exist names a command, and a wrong model a flag."""
+    told = run("read", f"SELECT x FROM {device}").output
+    assert "iotdb-frames read 'SHOW TIMESERIES root.**'" in told
+    assert not PYTHON.search(told), told
+    told = run("read", "SELECT FROM x", "--model", "table").output
+    assert "the other is --model tree" in told
 
 
 def test_no_times_and_no_server_are_told_in_flags(run: Run, tmp_path: Path) -> None:

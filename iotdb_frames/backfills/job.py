@@ -18,7 +18,7 @@ from iotdb_frames.backfills.work import Changed, Work
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.display.progress import measure_files
-from iotdb_frames.errors import Hint, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.explain import explain
 from iotdb_frames.files.sources import find_files, is_files
 from iotdb_frames.files.survey import survey
@@ -189,9 +189,7 @@ def plan_backfill(
         if one.plan is not None:
             plan.writes.append((one.file.name, one.plan))
         if one.error is not None and not one.is_empty:
-            hint = one.error.hint
-            parts = hint.parts if isinstance(hint, Hint) else [hint] if hint else []
-            plan.problems.append(Hint(one.error.message, *(parts and [" (", *parts, ")"])))
+            plan.problems.append(one.error.told())
     plan.dialects = [(explained, n_files) for explained, n_files in described.values()]
     plan.problems += found.problems
     plan.notes += found.notes

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from textwrap import wrap
 from typing import Any
 
 from iotdb_frames.display.card import (
-    MAX_TEXT,
     Card,
     Grid,
     Shown,
@@ -204,19 +202,14 @@ class BackfillPlan(Shown):
             facts.append(("csv", (explained.file, plural(n_files, "file"))))
             facts += explained.facts
             grids.append(explained.values)
+        problems = list(self.problems)
         for name, plan in self.writes:
-            some = list(plan.card().grids)
+            planned = plan.card()
+            problems += planned.problems
+            some = list(planned.grids)
             if len(self.writes) > 1:  # say whose columns these are
                 label, *others = some[0].header
                 some[0] = replace(some[0], header=[f"{label} of {name}", *others])
             grids += some
-        if self.problems:
-            lines = [
-                line
-                for text in self.problems
-                for line in wrap(text, MAX_TEXT, break_on_hyphens=False)  # keep options whole
-            ]
-            grids.append(Grid(("problem",), [(line,) for line in lines]))
-        is_bad = self.problems or any(plan.problems for _, plan in self.writes)
-        status = "bad" if is_bad else "ok"
-        return Card("backfill plan", self.target, status, facts, grids, self.notes)
+        status = "bad" if problems else "ok"
+        return Card("backfill plan", self.target, status, facts, grids, self.notes, problems)

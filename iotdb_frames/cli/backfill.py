@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iotdb_frames.cli import columns, screen
-from iotdb_frames.cli.flags import in_flags
 from iotdb_frames.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -152,7 +151,6 @@ def backfill(
     files, goal = _needed(sources, "SOURCES"), _needed(target, "--target")
     if dry_run:
         plan = iotf.plan_backfill(files, goal, connection=url, **options)
-        plan.problems = [in_flags(text) for text in plan.problems]
         card = plan.card()
         screen.show_card(card)
         if card.status == "bad":

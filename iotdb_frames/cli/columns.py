@@ -50,7 +50,11 @@ Sentinels = Annotated[
 ]
 Csv = Annotated[
     list[str] | None,
-    csv(metavar="NAME=VALUE", help="Any other option of csv=, e.g. header=false. Repeatable."),
+    csv(
+        metavar="NAME=VALUE",
+        help="Header, names, thousands, quote, types and more that has no flag of its own: "
+        """header=false, thousands=., 'names=["time","temp"]'. Repeatable.""",
+    ),
 ]
 Aligned = Annotated[bool, how(help="Whether new devices are aligned.")]
 Create = Annotated[bool, how(help="Whether to create missing series or tables.")]

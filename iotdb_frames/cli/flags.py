@@ -7,7 +7,7 @@ import re
 from shlex import quote
 from typing import Any
 
-from iotdb_frames.errors import Choice, Hint
+from iotdb_frames.errors import Call, Choice, Hint
 
 _OF_CSV = ("encoding", "delimiter", "decimal", "skip_lines", "time_format")
 """CSV options that have a flag of their own; ``--csv`` takes all others."""
@@ -20,7 +20,9 @@ def in_flags(text: Any) -> Any:
     return text.render(_flags) if isinstance(text, Hint) else text
 
 
-def _flags(choice: Choice) -> str:
+def _flags(choice: Choice | Call) -> str:
+    if isinstance(choice, Call):
+        return choice.in_shell
     found = [flag for name, value in choice.options.items() for flag in _flags_of(name, value)]
     return " ".join(found)
 
@@ -36,7 +38,9 @@ def _flags_of(name: str, value: Any) -> list[str]:
     if name == "changed":
         return ["--again"]
     if name == "schema":
-        return ["--type COLUMN=TYPE"]
+        if value is ...:
+            return ["--type COLUMN=TYPE"]
+        return [f"--type {_quoted(f'{column}={kind}')}" for column, kind in value.items()]
     if name in _MANY and value is not ...:
         return [f"{flag} {_quoted(str(one))}" for one in value if one is not ...]
     if value is ... or value is True:
@@ -46,7 +50,7 @@ def _flags_of(name: str, value: Any) -> list[str]:
 
 def _quoted(text: str) -> str:
     """A text, quoted for most shells."""
-    if re.fullmatch(r"[\w%:/-]+", text):
+    if re.fullmatch(r"[\w%:/=-]+", text):
         return text
     return quote(text) if re.search(r'["$`\\]', text) else f'"{text}"'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +64,7 @@ def more(text: str) -> None:
 
 def show_card(card: Card) -> None:
     """Print a report or a plan, its first line in the colour of its status."""
+    card = replace(card, problems=[in_flags(text) for text in card.problems])
     first, *others = card.text().splitlines()
     show(first, style=_STYLES.get(card.status, ""))
     show(*others)

@@ -10,7 +10,7 @@ import re
 from itertools import dropwhile
 from typing import Literal
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import Call, Hint, OptionsError
 
 # An unclosed quote or comment extends to the end, so that no value can close it.
 QUOTED = r"'(?:[^']|'')*(?:'|$)|\"(?:[^\"]|\"\")*(?:\"|$)|`(?:[^`]|``)*(?:`|$)"
@@ -76,7 +76,7 @@ def check_query(sql: str, *, model: Literal["tree", "table"]) -> None:
         raise OptionsError(
             f"{name or 'this'} is not a query: a query begins with SELECT, WITH, SHOW, DESCRIBE, "
             "LIST, COUNT or EXPLAIN",
-            hint="iotf.execute(…) runs any statement",
+            hint=Hint(Call("", in_shell="Python's "), "iotf.execute(…) runs any statement"),
         )
 
 

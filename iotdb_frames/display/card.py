@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,7 @@ class Card:
     status : "ok", "warn", "bad" or "": the mark before the title
     facts : (label, value) pairs; a value may be a pair of the value itself and a detail
     bar : how much of something is done, 0 to 1
+    problems : what is wrong and what to do about it, each shown in full
     """
 
     title: str
@@ -168,7 +170,18 @@ class Card:
     facts: Sequence[tuple[str, Any]] = ()
     grids: Sequence[Grid] = ()
     notes: Sequence[str] = field(default=())
+    problems: Sequence[str] = ()
     bar: float | None = None
+
+    @property
+    def _texts(self) -> list[tuple[str, str]]:
+        """What is said in sentences, each with what it is."""
+        texts = []
+        for label, all_of_it in (("problem", self.problems), ("note", self.notes)):
+            texts += [(label, text) for text in all_of_it[:MAX_ROWS]]
+            if (more := len(all_of_it) - MAX_ROWS) > 0:
+                texts.append((label, f"… and {more:,} more"))
+        return texts
 
     def text(self) -> str:
         """The card as plain text, as standard output can show it."""
@@ -182,7 +195,15 @@ class Card:
             lines.append(f"  {label:<{width}}  {text}")
         for grid in self.grids:
             lines += _text_grid(grid)
-        lines += [f"  note: {note}" for note in self.notes[:MAX_ROWS]]
+        for label, text in self._texts:
+            lines += wrap(
+                f"{label}: {text}",
+                MAX_TEXT,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_long_words=False,  # an option stays whole
+                break_on_hyphens=False,
+            )
         return printable("\n".join(lines))
 
     def html(self) -> str:
@@ -198,7 +219,7 @@ class Card:
         if self.facts:
             parts.append(f"<dl>{''.join(_html_fact(*fact) for fact in self.facts)}</dl>")
         parts += [_html_grid(grid) for grid in self.grids]
-        parts += [f"<p>{escape(note)}</p>" for note in self.notes[:MAX_ROWS]]
+        parts += [f"<p>{escape(f'{label}: {text}')}</p>" for label, text in self._texts]
         return "".join(parts) + "</div>"
 
     def __repr__(self) -> str:

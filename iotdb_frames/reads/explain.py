@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from iotdb_frames.errors import QueryError
+from iotdb_frames.errors import Choice, Hint, QueryError
 from iotdb_frames.reads.cursor import NO_MEMORY
 from iotdb_frames.wire.answers import Model
 
@@ -36,8 +36,10 @@ def explain(error: QueryError, sql: str, *, model: Model) -> QueryError:
         f"{message}\n  {shown}\n  {' ' * (column - start)}^",
         code=error.code,
         sub_codes=error.sub_codes,
-        hint=f"this ran in the {model} model; the other is model="
-        f"{'table' if model == 'tree' else 'tree'!r}",
+        hint=Hint(
+            f"this ran in the {model} model; the other is ",
+            Choice(model="table" if model == "tree" else "tree"),
+        ),
     )
 
 
@@ -45,7 +47,7 @@ def _less_memory(sql: str) -> str:
     """What asks for less. The server estimates by series and by sorts, whatever the time range."""
     later = "or try again when fewer queries run"
     if _GAP_FILL.search(sql):
-        return f"fill the gaps here: iotf.read(…, every=, agg=, fill=), {later}"
+        return f"fill the gaps in Python: iotf.read(…, every=, agg=, fill=), {later}"
     if _SORT.search(sql):
         return f"leave out ORDER BY and sort the frame, {later}"
     return f"ask for fewer columns or devices (a shorter time range takes as much memory), {later}"

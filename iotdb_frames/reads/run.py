@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import split_path
-from iotdb_frames.errors import OptionsError, QueryError, nearest
+from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, nearest
 from iotdb_frames.reads.ask import Ask
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import (
@@ -50,7 +50,7 @@ def _read_tree(connection: Connection, ask: Ask) -> Reading:
         of = f" {', '.join(ask.columns)}" if ask.columns else ""
         raise QueryError(
             f"there is no series{of} at {base if ask.chosen is None else ask.paths}",
-            hint='look at what is there: iotf.show("timeseries", "root.**")',
+            hint=Hint("look at what is there: ", LOOK),
         )
     return reading
 

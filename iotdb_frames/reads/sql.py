@@ -13,7 +13,7 @@ from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.params import bind
 from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
-from iotdb_frames.errors import OptionsError, QueryError, raise_explained
+from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, raise_explained
 from iotdb_frames.options import check_choice, hide_url
 from iotdb_frames.reads.ask import check_count
 from iotdb_frames.reads.cursor import MEMORY_WAIT_S, open_cursor
@@ -115,7 +115,7 @@ def query(
         result.close()
         raise QueryError(
             "no series is there of what the statement selects",
-            hint='look at what is there: iotf.show("timeseries", "root.**")',
+            hint=Hint("look at what is there: ", LOOK),
         )
     return result
 

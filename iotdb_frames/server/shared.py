@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iotdb_frames.errors import LaunchError
+from iotdb_frames.errors import Call, Hint, LaunchError
 from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import ConnectionOptions
 from iotdb_frames.server.install import find_installation
@@ -122,7 +122,11 @@ def serve_local(
             if find_running(place, is_use=False):
                 raise LaunchError(
                     f"a server is already running on {place}",
-                    hint='use it: iotf.use("local:"), or stop it: iotdb-frames stop',
+                    hint=Hint(
+                        "use it: ",
+                        Call('iotf.use("local:")', in_shell="--url local:"),
+                        ", or end it: iotdb-frames stop",
+                    ),
                 )
             server = LocalServer(place, **options).start()
             announce(place, server)

@@ -15,9 +15,11 @@ from iotdb_frames.options import WriteOptions
 
 _WHOLE = pd.DataFrame | pd.Series | pa.Table | pa.RecordBatch
 _CALLS = {
-    "__dask_graph__": "import iotdb_frames.engines.dask, and .iotdb.write(…) writes it; .compute()",
+    "__dask_graph__": "after import iotdb_frames.engines.dask, ddf.iotdb.write(…) writes it where "
+    "it is; .compute()",
     "execute_insert": "iotdb_frames.engines.flink.IoTDBSink(…).run(table, t_env) writes it",
-    "toPandas": ".toPandas()",
+    "toPandas": 'after import iotdb_frames.engines.spark, .write.format("iotdb") writes it where '
+    "it is; .toPandas()",
     "collect": ".collect()",
     "to_reader": ".to_reader()",
 }
@@ -46,7 +48,7 @@ def frames_of(data: Any) -> Iterator[Any]:
         call = _call(data)
         raise OptionsError(
             f"a {type(data).__name__} cannot be written",
-            hint=f"{call} gives what can be" if call else _HINT,
+            hint=f"{call} gives a frame" if call else _HINT,
         )
     if isinstance(found, pa.RecordBatch):
         yield found

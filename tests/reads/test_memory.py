@@ -115,7 +115,7 @@ def test_memory_that_does_not() -> None:
         ("SELECT * FROM root.a.d", "fewer columns or devices"),
         ("SELECT * FROM root.a.** ORDER BY TIME DESC", "fewer columns or devices"),
         ("SELECT * FROM t\nORDER  BY v", "sort the frame"),
-        ("SELECT date_bin_gapfill(1s, time), avg(v) FROM t GROUP BY 1", "fill the gaps here"),
+        ("SELECT date_bin_gapfill(1s, time), avg(v) FROM t GROUP BY 1", "fill the gaps in Python"),
     ],
 )
 def test_hint_fits_the_query(sql: str, remedy: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.display.card import Card, Grid, Shown, count, plural, size
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Call, FrameError, Hint, as_hint
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
 from iotdb_frames.writes.plan.layout import (
     Category,
@@ -229,16 +229,15 @@ class WritePlan(Shown):
                     continue
                 problem = problem.error
             if len(self.problems) > 1:
-                others = f"{len(self.problems) - 1} more problems: df.iotdb.plan(…) shows them"
-                problem = _with_hint(problem, others)
+                n = plural(len(self.problems) - 1, "more problem")
+                shows = Call("df.iotdb.plan(…)", in_shell="--dry-run")
+                more = (f"{n}: ", shows, " shows all")
+                hint = problem.hint
+                problem.hint = as_hint(hint).with_more(*more) if hint else Hint(*more)
             raise problem
 
     def card(self) -> Card:
         """Its summary card."""
-        texts = [p.error if isinstance(p, Refused) else p for p in self.problems]
-        by_label: dict[Hashable, str] = {}
-        for error in texts:
-            by_label.setdefault(error.column, error.message)
         rows = []
         for part in self.parts:
             for c in part.columns:
@@ -252,11 +251,10 @@ class WritePlan(Shown):
                         c.encoding.name.lower() if c.encoding is not None else "default",
                         c.compression.name.lower() if c.compression is not None else "default",
                         n_missing(source, keep_nan=self.rules.keep_nan),
-                        by_label.get(source.label, ""),
                     )
                 )
         kind = "kind" if self.target.model == "table" else "state"
-        header = ("column", "from", "to", kind, "encoding", "compression", "nulls", "problem")
+        header = ("column", "from", "to", kind, "encoding", "compression", "nulls")
         chunks = sum(1 for _ in self.cuts(0, len(self.order))) * len(self.parts)
         facts: list[tuple[str, Any]] = [
             ("rows", (count(self.layout.n_rows), f"{count(len(self.order))} to send")),
@@ -282,17 +280,14 @@ class WritePlan(Shown):
             Grid([header[i] for i in says], [[row[i] for i in says] for row in rows]),
             *self.read_grids,
         ]
-        if self.problems:
-            grids.append(Grid(("problem",), [(str(e).replace("\n", " "),) for e in texts]))
         if self.ddl:
             grids.append(Grid(("would create",), [(line,) for line in self.ddl], is_folded=True))
-        status = "bad" if self.problems else "ok"
-        return Card("plan", str(self.target), status, facts, grids, self.notes)
-
-
-def _with_hint(error: FrameError, more: str) -> FrameError:
-    error.hint = f"{error.hint} ({more})" if error.hint else more
-    return error
+        problems = [
+            (problem.error if isinstance(problem, Refused) else problem).told()
+            for problem in self.problems
+        ]
+        status = "bad" if problems else "ok"
+        return Card("plan", str(self.target), status, facts, grids, self.notes, problems)
 
 
 def n_missing(source: Source, *, keep_nan: bool) -> int:
