@@ -12,7 +12,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
@@ -24,10 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from iotdb_frames.errors import Choice, FrameError, Hint
-from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, parse_times, trim
+from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_times import infer_time
-from iotdb_frames.files.csv.reader import JOINED, time_type
+from iotdb_frames.files.csv.reader import JOINED, times_of
 from iotdb_frames.files.json_objects import (
     Cut,
     Objects,
@@ -219,7 +218,7 @@ class JsonReader:
             stored = table.schema.field(name).type
             is_text, is_whole = stored == pa.string(), stored == pa.int64()
             if name == self.time and dialect.time_format is not None:
-                parsed = _times(trim(_text(table[name]), nulls), dialect)
+                parsed = times_of(trim(_text(table[name]), nulls), dialect)
             elif (is_text and kind != "string") or (is_whole and kind == "timestamp"):
                 parsed = parse(
                     _text(table[name]),
@@ -386,14 +385,6 @@ def _rounded(table: pa.Table, objects: Objects) -> np.ndarray:
         if any(Decimal(float(v)) != v for v in wholes):
             found.append(at)
     return np.array(found, np.int64)
-
-
-def _times(texts: pa.Array, dialect: CsvDialect) -> Parsed:
-    form = str(dialect.time_format)
-    if form == "iso8601":
-        with suppress(pa.ArrowInvalid):  # one of them has another form, or more digits
-            return Parsed(texts.cast(time_type(dialect)), np.zeros(len(texts), bool), "")
-    return parse_times(texts, form, has_offset=dialect.has_offset)
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

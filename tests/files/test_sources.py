@@ -88,7 +88,7 @@ def test_what_a_path_says(tree: Path) -> None:
     [
         ("nowhere", None, "there is no"),
         ("nowhere/*.csv", None, "there is no folder"),
-        ("*.xlsx", None, "has no file to read"),
+        ("*.xlsx", None, "an archive or a workbook"),
         ("notes.md", None, "has no file to read"),
         ("", "xlsx", "must be"),
         ("klingon://x", None, "cannot be opened"),

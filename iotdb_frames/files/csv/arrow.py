@@ -54,17 +54,27 @@ def read_around(
     dialect: CsvDialect,
     *,
     nulls: Iterable[str],
+    is_odd: np.ndarray,
 ) -> tuple[pa.Table, np.ndarray] | None:
     """The records that fit, and which do not (bool, shape (n_records,)).
 
     Only a little is parsed again for each that does not; None where they are many, or where Arrow
     does not say which they are.
+
+    Parameters
+    ----------
+    is_odd : bool, shape (n_records,): those that are known not to fit
     """
     bounds = np.append(records.starts, len(data))
     options = _options(types, dialect, nulls, None, is_serial=True, block=_SMALL)
     batches: list[pa.RecordBatch] = []
     text = np.frombuffer(data, np.uint8).copy()
-    bad: list[int] = []
+    bad: list[int] = np.flatnonzero(is_odd).tolist()
+    n_odd = len(bad)
+    if n_odd > _FEW + len(records) // 100:
+        return None
+    for wrong in bad:
+        text[bounds[wrong] : bounds[wrong + 1]] = ord("\n")  # an empty line is no record
 
     def record_at(start: int, n: int) -> int:
         """The record with number `n`, from 0, behind a start, but for those that are left out."""
@@ -84,10 +94,10 @@ def read_around(
             told = _ROW.search(str(exc))
             wrong = record_at(start, int(told[1]) - 1) if told else len(records)
             start, n_good = record_at(start, n_done), n_good + n_done
-            if not start <= wrong < len(records) or len(bad) > _FEW + wrong // 100:
+            if not start <= wrong < len(records) or len(bad) - n_odd > _FEW + wrong // 100:
                 return None
             bad.append(wrong)
-            text[bounds[wrong] : bounds[wrong + 1]] = ord("\n")  # an empty line is no record
+            text[bounds[wrong] : bounds[wrong + 1]] = ord("\n")
         else:
             break
     if n_good + n_done + len(bad) != len(records):

@@ -104,6 +104,8 @@ def parse(
     if decimal is None:
         is_either = pc.match_substring_regex(found, r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$")
         found = pc.if_else(is_either, pa.scalar("?", found.type), found)
+    if decimal == "." and not thousands and (quick := _cast(found, kind, is_lossy=is_lossy)):
+        return quick
     found = normal_numbers(found, decimal=decimal or ".", thousands=thousands)
     if kind == "decimal":
         fits = pc.match_substring_regex(found, DECIMAL)
@@ -113,6 +115,24 @@ def parse(
     if kind in MOST_EXACT:
         return _as_floats(found, kind, is_lossy=is_lossy)
     return _as_ints(found)
+
+
+def _cast(found: pa.Array, kind: str, *, is_lossy: bool) -> Parsed | None:
+    """All numbers at once, where Arrow takes each of them, and each is exact."""
+    types = {"int64": pa.int64(), "double": pa.float64(), "float": pa.float32()}
+    if kind not in types:
+        return None
+    try:
+        values = found.cast(types[kind])
+    except pa.ArrowInvalid:
+        return None
+    if kind == "int64":  # 0x1F is a whole number to Arrow alone
+        is_odd = pc.match_substring(found, "x", ignore_case=True)
+    else:
+        is_odd = is_far(values, kind)
+    if pc.any(is_odd).as_py() and not (is_lossy and kind != "int64"):
+        return None
+    return Parsed(values, np.zeros(len(found), bool), "")
 
 
 def _as_counts(found: pa.Array, unit: str | None) -> Parsed:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.arrow import read_around, read_table
-from iotdb_frames.files.csv.cells import DECIMAL_TYPE, is_far, parse, parse_times, trim
+from iotdb_frames.files.csv.cells import DECIMAL_TYPE, Parsed, is_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import as_names
 from iotdb_frames.files.csv.infer_types import type_of_texts
@@ -137,11 +137,12 @@ class CsvReader:
                     types, nulls = self._types(), self._plain_nulls()
                     table = read_table(block.data, types, self.dialect, nulls=nulls)
                     table = self._with_texts(table, lambda: block.data)
-                    if self._agrees(block, table.num_rows) and self._is_exact(table):
+                    if self._agrees(block, table.num_rows):
+                        if not self._is_exact(table):
+                            return self._parse_all_texts(block)
                         rows = BlockRows(table)
                         self._convert(block, rows, None)
                         return rows
-                    return self._parse_all_texts(block)
             rows_around = self._parse_around(block)
             if rows_around is not None:
                 return rows_around
@@ -157,12 +158,14 @@ class CsvReader:
         """The rows of a block with some that do not fit; None where these are not told apart."""
         records = Records(block.data, self.dialect)
         quote = self.dialect.quote
-        if (quote and count_bytes(block.data, quote) and records.open_quotes().any()) or (
-            count_bytes(block.data, "\r") and records.lone_returns().any()
-        ):
-            return None
+        # Arrow ends these elsewhere, and takes what follows into them.
+        is_odd = np.zeros(len(records), bool)
+        if quote and count_bytes(block.data, quote):
+            is_odd |= records.open_quotes()
+        if count_bytes(block.data, "\r"):
+            is_odd |= records.lone_returns()
         types, nulls = self._types(), self._plain_nulls()
-        found = read_around(records, block.data, types, self.dialect, nulls=nulls)
+        found = read_around(records, block.data, types, self.dialect, nulls=nulls, is_odd=is_odd)
         if found is None:
             return None
         table, is_bad = found
@@ -343,9 +346,7 @@ class CsvReader:
                 continue
             texts = _flat(column)
             if name == self.time and kind == "timestamp":
-                form = dialect.time_format or "iso8601"
-                known = trim(texts, (*nulls, *KNOWN_NULLS))
-                parsed = parse_times(known, form, has_offset=dialect.has_offset)
+                parsed = times_of(trim(texts, (*nulls, *KNOWN_NULLS)), dialect)
             else:
                 decimal, thousands = dialect.decimal, dialect.thousands or ""
                 if name == self.time:  # its numbers may have another mark than the others
@@ -412,6 +413,15 @@ def _apart(names: Sequence[str]) -> list[str]:
         n = names[: len(found)].count(name)
         found.append(f"{name}_{n + 1}" if n and name else name)
     return found
+
+
+def times_of(texts: pa.Array, dialect: CsvDialect) -> Parsed:
+    """Times as the dialect says they are written; null where missing."""
+    form = dialect.time_format or "iso8601"
+    if form == "iso8601":
+        with suppress(pa.ArrowInvalid):  # one of them has another form, or more digits
+            return Parsed(texts.cast(time_type(dialect)), np.zeros(len(texts), bool), "")
+    return parse_times(texts, form, has_offset=dialect.has_offset)
 
 
 def time_type(dialect: CsvDialect) -> pa.DataType:
