@@ -528,7 +528,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         F,
         "who",
         None,
-        "device='who'",
+        'device="who"',
     ),
     "too few tags": (
         pd.DataFrame({"v": [1, 2], "s": ["p", "p"], "who": ["x", "y"]}, index=days(1).repeat(2)),
@@ -536,7 +536,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], Any, int | None, str]
         F,
         "who",
         None,
-        "tags=[…, 'who']",
+        'tags=[…, "who"]',
     ),
 }
 
