@@ -29,11 +29,17 @@ SHELL = [
 ]
 
 
-def tiers_of(snippet: str) -> list[str]:
-    """The tier that has the packages for a snippet; none for most."""
+def marks_of(snippet: str) -> list[pytest.MarkDecorator]:
+    """The tier that has the packages for a snippet; none for most. Flink's own packages warn."""
     if "iotdb_frames.engines.flink" in snippet:
-        return ["flink"]
-    return ["engines"] * ("iotdb_frames.engines" in snippet)
+        warnings = (
+            "DeprecationWarning",
+            "ResourceWarning",
+            "pytest.PytestUnraisableExceptionWarning",
+        )
+        quiet = [pytest.mark.filterwarnings(f"ignore::{warning}") for warning in warnings]
+        return [pytest.mark.flink, *quiet]
+    return [pytest.mark.engines] * ("iotdb_frames.engines" in snippet)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +75,7 @@ def test_snippets_are_found() -> None:
 @pytest.mark.server
 @pytest.mark.parametrize(
     "snippet",
-    [
-        pytest.param(text, marks=[getattr(pytest.mark, tier) for tier in tiers_of(text)])
-        for text in PYTHON
-    ],
+    [pytest.param(text, marks=marks_of(text)) for text in PYTHON],
     ids=range(len(PYTHON)),
 )
 def test_python_snippet_runs(snippet: str, home: Path, names: dict[str, Any]) -> None:

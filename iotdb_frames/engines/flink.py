@@ -218,7 +218,7 @@ class IoTDBSink:
             if self._n_tasks is not None:
                 packed = packed.set_parallelism(self._n_tasks)
             data = t_env.from_data_stream(packed)
-            arguments = [col(data.get_schema().get_field_names()[0])]
+            arguments = [col(data.get_resolved_schema().get_column_names()[0])]
         write = udf(
             Refuse(work) if is_submitted else Write(work),
             result_type=DataTypes.STRING() if is_submitted else DataTypes.BYTES(),
@@ -268,8 +268,8 @@ class IoTDBSink:
                 "serializer= is for streams of events, and this is a table",
                 hint="leave it out, or t_env.to_data_stream(table)",
             )
-        schema = table.get_schema()
-        kinds = dict(zip(schema.get_field_names(), schema.get_field_data_types(), strict=True))
+        schema = table.get_resolved_schema()
+        kinds = dict(zip(schema.get_column_names(), schema.get_column_data_types(), strict=True))
         _check_appends(table)
         _check_zone(kinds, t_env)
         target, options = self._target_of(list(kinds))

@@ -94,19 +94,8 @@ class Rows:
 
 
 def n_rows_of(columns: Sequence[Any]) -> int:
-    """Rows of a batch.
-
-    Raises
-    ------
-    FrameError : all columns are constants, which PyFlink hands over without their number.
-    """
-    for column in columns:
-        if isinstance(column, pd.Series):
-            return len(column)
-    raise FrameError(
-        "all columns are constants, and PyFlink does not say how many rows there are",
-        hint="write a table with a column that is computed, such as its time",
-    )
+    """Rows of a batch; where all columns are constants, PyFlink fails before it comes here."""
+    return next(len(column) for column in columns if isinstance(column, pd.Series))
 
 
 class Events:
@@ -251,12 +240,8 @@ class Write(ScalarFunction):  # type: ignore[misc]
         What may pass is raised, so that Flink goes back to the last checkpoint; any other error is
         told, for it would only be the same again.
         """
-        try:
-            n_rows = n_rows_of(columns)
-            outcome = self._outcome(columns, n_rows)
-        except FrameError as exc:
-            n_rows, outcome = 1, Outcome(WriteReport(self.work.label), exc)
-        told = self._told(outcome)
+        n_rows = n_rows_of(columns)
+        told = self._told(self._outcome(columns, n_rows))
         return pd.Series([told, *[None] * (n_rows - 1)], dtype=object)
 
     def _told(self, outcome: Outcome) -> bytes | str | None:

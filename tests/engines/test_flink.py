@@ -381,14 +381,6 @@ def test_what_cannot_be_carried_is_named(
         iotf.read(device, connection=connection)
 
 
-def test_constants_alone_are_refused(t_env: Any, place: Any, device: str) -> None:
-    """A table of constants only, of which PyFlink does not tell the rows, ends with our words."""
-    counted(t_env, 10)
-    table = t_env.sql_query("SELECT TIMESTAMP '2024-01-01 00:00:00' AS `time`, 1 AS v FROM numbers")
-    with pytest.raises(FrameError, match="all columns are constants"):
-        sink_of(place, target=device).run(table, t_env)
-
-
 def test_without_checkpoints_it_refuses(t_env: Any, place: Any, device: str) -> None:
     """Rows of a lost worker would be lost, so the sink says what to set."""
     from pyflink.table import EnvironmentSettings, TableEnvironment
