@@ -31,7 +31,7 @@ _DECISIVE = (
     *("time", "time_unit", "device", "tags", "attributes", "aligned"),
     *("nan", "duplicates", "coerce"),
 )
-_MANNER = ("create", "chunk", "on_error", "workers")
+_MANNER = ("create", "chunk", "on_error", "workers", "method")
 _OF_FILES = ("columns", "filter", "file_column", "format", "csv")
 _OF_JOBS = ("verify", "durable", "memory")
 
@@ -89,6 +89,7 @@ class BackfillOptions:
                 **{name: getattr(write, name) for name in _MANNER},
                 "dead_letter": write.dead_letter
                 and str(Path(write.dead_letter).expanduser().absolute()),
+                "tsfile_dir": write.tsfile_dir and str(Path(write.tsfile_dir).absolute()),
                 "filter": None if isinstance(files.filter, pc.Expression) else files.filter,
                 "has_expression": isinstance(files.filter, pc.Expression),
                 "verify": self.verify,

@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -37,6 +37,7 @@ from iotdb_frames.files.readers import Reader
 from iotdb_frames.files.refusals import check_whole, letter_of, locate
 from iotdb_frames.files.sources import SourceFile
 from iotdb_frames.options import SchemaOption, WriteOptions
+from iotdb_frames.writes.bulk import BulkRoad
 from iotdb_frames.writes.dead_letter import UnitLetter
 from iotdb_frames.writes.frame_writer import FrameWriter
 from iotdb_frames.writes.plan.plan import WritePlan
@@ -101,6 +102,7 @@ class Run:
         self._meter = meter
         self._on_note = on_note
         self._raises = options.write.on_error == "raise"
+        self._bulk = BulkRoad(connection, options.write)
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
         self.sent = Sent()
@@ -119,12 +121,15 @@ class Run:
     def _go_once(self) -> bool:
         write = self._options.write
         n_reopened = 0
-        with Sender(
-            self._connection,
-            n_lanes=write.workers,
-            policy=write.retry,
-            stop_on_error=True if self._raises else "lost",
-        ) as sender:
+        with (
+            closing(self._bulk),
+            Sender(
+                self._connection,
+                n_lanes=write.workers,
+                policy=write.retry,
+                stop_on_error=True if self._raises else "lost",
+            ) as sender,
+        ):
             with read_ahead(self._reads()) as reads:
                 for read in reads:
                     if sender.is_stopped or self._fatal is not None:
@@ -200,6 +205,7 @@ class Run:
             self._target,
             self._options_for(reader, piece),
             sender=sender,
+            bulk=self._bulk,
             dead_letter=letter,
         )
         if len(piece.data) == 0:

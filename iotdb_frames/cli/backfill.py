@@ -111,6 +111,8 @@ def backfill(
         ),
     ] = None,
     workers: columns.Workers = 1,
+    method: columns.Method = "tablets",
+    tsfile_dir: columns.TsFileDir = None,
     memory: Annotated[str, columns.how(help="Approximate amount of data in memory.")] = "256MiB",
 ) -> None:
     """Write folders of files. If stopped at any time, the same command continues from there.

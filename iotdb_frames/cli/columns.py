@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,21 @@ Chunk = Annotated[str, how(help="Size of a request, or its number of rows.")]
 KeepNan = Annotated[bool, how("--keep-nan", help="NaN is a value, not a missing one.")]
 Lossy = Annotated[bool, how("--lossy", help="Casts may lose precision, never range.")]
 Workers = Annotated[int, how(help="Connections to send on.", min=1)]
+Method = Annotated[
+    str,
+    how(
+        help="tablets; tsfile: files that the server loads, which spares it nearly all work; "
+        "auto: files for large data with many rows per device."
+    ),
+]
+TsFileDir = Annotated[
+    Path | None,
+    how(
+        help="Directory for these files that the server sees under the same name. Without it, "
+        "that of temporary files.",
+        show_default=False,
+    ),
+]
 
 
 def column_types(pairs: list[str]) -> dict[Any, Any]:
@@ -101,7 +117,7 @@ def frame_options(given: Mapping[str, Any]) -> dict[str, Any]:
         "coerce": "lossy" if given["lossy"] else "safe",
         "on_error": "raise" if dead_letter is None else "collect",
         "dead_letter": dead_letter,
-        "workers": given["workers"],
+        **{name: given[name] for name in ("workers", "method", "tsfile_dir")},
     }
 
 

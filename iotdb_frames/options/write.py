@@ -33,6 +33,7 @@ _CHOICES = {
     "duplicates": ("merge", "last", "first", "raise"),
     "coerce": ("safe", "lossy"),
     "on_error": ("raise", "collect"),
+    "method": ("auto", "tablets", "tsfile"),
 }
 
 
@@ -126,6 +127,10 @@ class WriteOptions:
     on_error : "raise", or "collect" with a `dead_letter` file
     dead_letter : Parquet file for the refused rows
     workers : number of connections to send on; a device's rows stay on one
+    method : "tablets": rows are sent; "tsfile": they are written into files that the server loads,
+        which spares it nearly all work, where client and server see the same directory; "auto":
+        files for large frames with many rows per device, where that can be
+    tsfile_dir : that directory; None: that of temporary files, for a server on this machine
     retry : see `RetryPolicy`
     progress : "auto" (a bar in a terminal or notebook), True, False, or a callable that gets
         (rows done, total rows)
@@ -147,6 +152,8 @@ class WriteOptions:
     on_error: Literal["raise", "collect"] = "raise"
     dead_letter: str | os.PathLike[str] | None = None
     workers: int = 1
+    method: Literal["auto", "tablets", "tsfile"] = "tablets"
+    tsfile_dir: str | os.PathLike[str] | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     progress: bool | Literal["auto"] | Callable[[int, int], None] = "auto"
     series: Mapping[Hashable, TimeseriesOption] = field(init=False, repr=False)
@@ -170,6 +177,8 @@ class WriteOptions:
         if self.dead_letter is not None:
             _check_file("dead_letter", self.dead_letter)
         check_whole("workers", self.workers)
+        if self.tsfile_dir is not None and not Path(self.tsfile_dir).is_dir():
+            raise OptionsError(f"tsfile_dir={str(self.tsfile_dir)!r} is not a directory")
         is_count = isinstance(self.chunk, int) and not isinstance(self.chunk, bool)
         if not isinstance(self.chunk, str) and (not is_count or self.chunk < 1):
             raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
@@ -208,6 +217,8 @@ class WriteArgs(TypedDict, total=False):
     on_error: Literal["raise", "collect"]
     dead_letter: str | os.PathLike[str] | None
     workers: int
+    method: Literal["auto", "tablets", "tsfile"]
+    tsfile_dir: str | os.PathLike[str] | None
     retry: RetryPolicy
     progress: bool | Literal["auto"] | Callable[[int, int], None]
 

@@ -40,6 +40,26 @@ _PLAIN: dict[TSDataType, str] = {
 READABLE = (TSEncoding.PLAIN, TSEncoding.TS_2DIFF)
 
 
+def pages_of(
+    data: memoryview, kind: TSDataType | None, *, is_many: bool
+) -> list[tuple[int, memoryview]]:
+    """Raw length and stored bytes of each page; (0, nothing) where it has no values."""
+    pages = []
+    chunk = Cursor(data)
+    while len(chunk):
+        n_raw = chunk.varint()
+        if n_raw == 0:
+            pages.append((0, data[:0]))
+            continue
+        n_stored = chunk.varint()
+        if is_many:
+            chunk.statistics(kind)
+        pages.append((n_raw, chunk.take(n_stored)))
+    if sum(n_raw for n_raw, _ in pages) > MAX_CHUNK_BYTES:
+        raise Damaged("a chunk of too many bytes")
+    return pages
+
+
 def decompress(data: memoryview, n_raw: int, compression: CompressionType) -> memoryview:
     """The bytes of a page.
 

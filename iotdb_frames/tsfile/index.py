@@ -18,6 +18,8 @@ from iotdb_frames.tsfile.layout import (
     SEPARATOR,
     TIME,
     VALUE,
+    Cursor,
+    Damaged,
     Device,
     Statistics,
     device_id,
@@ -166,3 +168,43 @@ def write_end(
     footer += [text(word) for pair in _PROPERTIES for word in pair]
     whole = b"".join(footer)
     put(whole + struct.pack(">i", len(whole)) + MAGIC)
+
+
+def read_series(data: Cursor) -> tuple[str, Series]:
+    """The next entry of the index, and its name."""
+    mark, name, number = data.byte(), data.name(), data.byte()
+    if mark not in (0, 1, TIME, TIME | 1, VALUE, VALUE | 1) or (mark & TIME > 0) != (name == ""):
+        raise Damaged("an entry that is no series'")
+    try:
+        kind = None if name == "" else TSDataType(number)
+    except ValueError as exc:
+        raise Damaged(f"{name!r} has an unknown type: {exc}") from exc
+    n_bytes = data.varint()
+    whole = data.statistics(kind)
+    chunks = Cursor(data.take(n_bytes))
+    found = Series(kind)
+    while len(chunks):
+        offset = chunks.int64()
+        if found.chunks and offset <= found.chunks[-1].offset:
+            raise Damaged(f"{name!r} has a chunk before the one before")
+        found.chunks.append(Chunk(offset, chunks.statistics(kind) if mark & 1 else whole))
+    if not found.chunks:
+        raise Damaged(f"{name!r} has no chunks")
+    return name, found
+
+
+def read_table_column(data: Cursor) -> TableColumn:
+    """The next column of a table in the footer."""
+    name = data.utf8(data.int32())
+    numbers = data.byte(), data.byte(), data.byte()
+    for _ in range(data.int32()):
+        data.utf8(data.int32())
+        data.utf8(data.int32())
+    category: Literal["tag", "field"] = "tag" if data.int32() == 0 else "field"
+    try:
+        kind, encoding, pressed = numbers
+        return TableColumn(
+            name, TSDataType(kind), category, TSEncoding(encoding), CompressionType(pressed)
+        )
+    except ValueError as exc:
+        raise Damaged(f"a table's column of an unknown type: {exc}") from exc

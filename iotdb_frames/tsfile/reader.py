@@ -23,7 +23,6 @@ from iotdb_frames.codec.tsblock import arrow_type, to_days
 from iotdb_frames.errors import FrameError
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
 from iotdb_frames.tsfile.decode import (
-    MAX_CHUNK_BYTES,
     MAX_CHUNK_ROWS,
     MAX_PAGE_ROWS,
     READABLE,
@@ -31,9 +30,16 @@ from iotdb_frames.tsfile.decode import (
     decode_valid,
     decode_values,
     decompress,
+    pages_of,
 )
 from iotdb_frames.tsfile.encode import CODECS, TEXTS
-from iotdb_frames.tsfile.index import Chunk, Series, TableColumn
+from iotdb_frames.tsfile.index import (
+    Chunk,
+    Series,
+    TableColumn,
+    read_series,
+    read_table_column,
+)
 from iotdb_frames.tsfile.layout import (
     CHUNK,
     INTERNAL_DEVICE,
@@ -42,8 +48,6 @@ from iotdb_frames.tsfile.layout import (
     LEAF_MEASUREMENT,
     MAGIC,
     ONE_PAGE_CHUNK,
-    TIME,
-    VALUE,
     VECTOR,
     VERSION,
     Cursor,
@@ -174,7 +178,7 @@ class TsFileReader:
             roots.append(self._node(footer, start, is_device=True))
         for _ in range(footer.varint()):
             table = footer.name()
-            self.tables[table] = [_table_column(footer) for _ in range(footer.varint())]
+            self.tables[table] = [read_table_column(footer) for _ in range(footer.varint())]
         self._index_at = footer.int64()
         return roots
 
@@ -230,7 +234,7 @@ class TsFileReader:
                 for (_, at), stop in _spans(leaf):
                     data = Cursor(self._bytes(at, stop))
                     while len(data):
-                        name, series = _series(data)
+                        name, series = read_series(data)
                         found[name] = series
         return found
 
@@ -298,7 +302,7 @@ class TsFileReader:
             raise UnreadEncoding(f"{self.path} has times in {storage.encoding.name}")
         pages: list[np.ndarray] = []
         n_left = MAX_CHUNK_ROWS
-        for n_raw, body in _pages(data, None, is_many=is_many):
+        for n_raw, body in pages_of(data, None, is_many=is_many):
             raw = decompress(body, n_raw, storage.compression)
             pages.append(decode_2diff(raw, is_wide=True, n_most=min(n_left, MAX_PAGE_ROWS)))
             n_left -= len(pages[-1])
@@ -314,7 +318,7 @@ class TsFileReader:
         if not len(data):
             return pa.nulls(sum(sizes), arrow_type(kind.name, precision=self._precision))
         valid, parts = [], []
-        pages = _pages(data, kind, is_many=is_many)
+        pages = pages_of(data, kind, is_many=is_many)
         if len(pages) != len(sizes):
             raise Damaged(f"{name!r} has {len(pages)} pages where the times have {len(sizes)}")
         for (n_raw, body), n_rows in zip(pages, sizes, strict=True):
@@ -355,7 +359,7 @@ class TsFileReader:
         times, parts = [np.empty(0, np.int64)], []
         for chunk in series.chunks:
             storage, data, is_many = self._chunk(name, series, chunk)
-            for n_raw, body in _pages(data, kind, is_many=is_many):
+            for n_raw, body in pages_of(data, kind, is_many=is_many):
                 page = Cursor(decompress(body, n_raw, storage.compression))
                 ticks = decode_2diff(page.take(page.varint()), is_wide=True)
                 values = decode_values(page.take(len(page)), len(ticks), kind, storage.encoding)
@@ -442,61 +446,3 @@ def _spans(node: _Node) -> Iterator[tuple[tuple[Any, int], int]]:
     """Each entry, and where what it names ends."""
     ends = [offset for _, offset in node.entries[1:]] + [node.end]
     return zip(node.entries, ends, strict=True)
-
-
-def _series(data: Cursor) -> tuple[str, Series]:
-    mark, name, number = data.byte(), data.name(), data.byte()
-    if mark not in (0, 1, TIME, TIME | 1, VALUE, VALUE | 1) or (mark & TIME > 0) != (name == ""):
-        raise Damaged("an entry that is no series'")
-    try:
-        kind = None if name == "" else TSDataType(number)
-    except ValueError as exc:
-        raise Damaged(f"{name!r} has an unknown type: {exc}") from exc
-    n_bytes = data.varint()
-    whole = data.statistics(kind)
-    chunks = Cursor(data.take(n_bytes))
-    found = Series(kind)
-    while len(chunks):
-        offset = chunks.int64()
-        if found.chunks and offset <= found.chunks[-1].offset:
-            raise Damaged(f"{name!r} has a chunk before the one before")
-        found.chunks.append(Chunk(offset, chunks.statistics(kind) if mark & 1 else whole))
-    if not found.chunks:
-        raise Damaged(f"{name!r} has no chunks")
-    return name, found
-
-
-def _table_column(data: Cursor) -> TableColumn:
-    name = data.utf8(data.int32())
-    numbers = data.byte(), data.byte(), data.byte()
-    for _ in range(data.int32()):
-        data.utf8(data.int32())
-        data.utf8(data.int32())
-    category: Literal["tag", "field"] = "tag" if data.int32() == 0 else "field"
-    try:
-        kind, encoding, pressed = numbers
-        return TableColumn(
-            name, TSDataType(kind), category, TSEncoding(encoding), CompressionType(pressed)
-        )
-    except ValueError as exc:
-        raise Damaged(f"a table's column of an unknown type: {exc}") from exc
-
-
-def _pages(
-    data: memoryview, kind: TSDataType | None, *, is_many: bool
-) -> list[tuple[int, memoryview]]:
-    """Raw length and stored bytes of each page; (0, nothing) where it has no values."""
-    pages = []
-    chunk = Cursor(data)
-    while len(chunk):
-        n_raw = chunk.varint()
-        if n_raw == 0:
-            pages.append((0, data[:0]))
-            continue
-        n_stored = chunk.varint()
-        if is_many:
-            chunk.statistics(kind)
-        pages.append((n_raw, chunk.take(n_stored)))
-    if sum(n_raw for n_raw, _ in pages) > MAX_CHUNK_BYTES:
-        raise Damaged("a chunk of too many bytes")
-    return pages

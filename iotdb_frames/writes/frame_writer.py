@@ -25,10 +25,11 @@ from iotdb_frames.errors import (
 )
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.again import plan_again, requests_again
+from iotdb_frames.writes.bulk import BulkRoad, is_partly_loaded
 from iotdb_frames.writes.dead_letter import DeadLetter, Letter
 from iotdb_frames.writes.delete import delete_replaced
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
-from iotdb_frames.writes.plan.chunks import Request, lanes
+from iotdb_frames.writes.plan.chunks import LoadRequest, Request, lanes
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
 from iotdb_frames.writes.planner import plan_frame
 from iotdb_frames.writes.regions import wait_until_whole
@@ -56,7 +57,7 @@ class FrameWriter:
     ----------
     connection, target, options : of all frames
     n_rows : rows that will come, for the progress; 0: nobody knows
-    sender : of a longer job that this writer is a part of; None: one of its own
+    sender, bulk : of a longer job that this writer is a part of; None: its own
     dead_letter : takes the refused rows; None: the file that the options name
     is_alone : whether there is one frame; if it is small, no thread sends it
     """
@@ -69,6 +70,7 @@ class FrameWriter:
         *,
         n_rows: int = 0,
         sender: Sender | None = None,
+        bulk: BulkRoad | None = None,
         dead_letter: Letter | None = None,
         is_alone: bool = False,
     ) -> None:
@@ -87,6 +89,8 @@ class FrameWriter:
         self._has_own_sender = sender is None
         self._has_deleted = False
         self._expired = Expired()
+        self._has_own_bulk = bulk is None
+        self._bulk = bulk or BulkRoad(connection, options)
         self._sender = sender or Sender(
             connection,
             n_lanes=options.workers,
@@ -202,8 +206,13 @@ class FrameWriter:
 
     def _begin(self, planned: WritePlan) -> list[Iterator[Request]]:
         """Create what is missing, and meanwhile encode the first request of each lane."""
+        notes: list[str] = []
+        is_bulk = self._bulk.takes(planned, notes)
+        self._note(notes)
         requests = lanes(planned, leaders_of=self._connection.leaders_of)
-        if planned.n_bytes <= _FEW_BYTES:
+        if is_bulk:
+            requests = [self._bulk.requests(planned, is_whole=all_whole(planned))]
+        if is_bulk or planned.n_bytes <= _FEW_BYTES:
             self._create(planned)
         elif planned.missing():
             with ThreadPoolExecutor(1) as pool:
@@ -269,6 +278,7 @@ class FrameWriter:
             self._meter.add(rows=frame.take(request.n_rows / frame.n_shares))
 
         def on_end() -> None:
+            request.release()
             pending.end(is_sent=is_answered)
 
         def on_refused(request: Request, error: ServerError) -> Sequence[Request]:
@@ -287,12 +297,14 @@ class FrameWriter:
             is_now=is_now,
         )
         if not is_queued:
+            request.release()
             pending.end(is_sent=False)
         return is_queued
 
     def _again(self, frame: SentFrame, request: Request, error: ServerError) -> Sequence[Request]:
         """A refused request once more, where the server has its series otherwise than was seen."""
-        if request.is_again or isinstance(error, PermissionDenied):
+        is_final = request.is_again or isinstance(request, LoadRequest)
+        if is_final or isinstance(error, PermissionDenied):
             return ()
         try:
             planned = plan_again(self._connection, frame.planned, request)
@@ -329,15 +341,19 @@ class FrameWriter:
             state = "in doubt" if error.was_sent else "refused"
         elif is_out_of_ttl(error) and self._options.on_error == "collect":
             state = "refused"  # the others of these rows went out again, without them
-        elif codes & _PARTLY_STORED or (len(request.tablets) > 1 and error.sub_codes):
+        elif (
+            codes & _PARTLY_STORED
+            or is_partly_loaded(request, error)
+            or (len(request.tablets) > 1 and error.sub_codes)
+        ):
             state = "partly stored"
         self.report.add_failure(
             ChunkFailure(
-                targets=tuple(t.target for t in request.tablets[:5]),
+                targets=request.targets,
                 start=request.start,
                 end=request.end,
                 rows=request.n_rows,
-                columns=tuple(request.tablets[0].names[:50]),
+                columns=request.columns,
                 state=state,
                 code=error.code,
                 message=message,
@@ -366,6 +382,9 @@ class FrameWriter:
         elif is_interrupt:
             self._sender.stop()
         self._meter.close(is_complete=error is None and self._sender.error is None)
+        if self._has_own_bulk:
+            self._sender.drain()  # of a longer job: what it loads is still in the directory
+            self._bulk.close()
         unkept = self._finish_files()
         failed = self._sender.error or unkept
         self.report.seconds = time.perf_counter() - self._started

@@ -25,7 +25,7 @@ from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import end_wait
-from iotdb_frames.writes.plan.chunks import Request
+from iotdb_frames.writes.plan.chunks import LoadRequest, Request
 
 QUEUE = 2
 HALVE_FROM_BYTES = 1 << 20
@@ -285,6 +285,10 @@ class Sender:
         def once() -> None:
             if self._abort.is_set():
                 raise ConnectionLost("given up before it was sent")
+            if isinstance(request, LoadRequest):
+                with pool.session() as session:
+                    session.execute(request.statement, is_qualified=True)
+                return
             if target.model == "tree":
                 self._insert_tree(pool, request.tablets)
                 return

@@ -5,10 +5,12 @@ A lane is a sequence of requests that must go out in order; a device's rows are 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise, zip_longest
+from pathlib import Path
 
 import numpy as np
 
@@ -49,6 +51,19 @@ class Request:
     is_again: bool = False
     halve: Callable[[], list[Request]] | None = None
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The first devices, or the table."""
+        return tuple(t.target for t in self.tablets[:5])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The first columns."""
+        return tuple(self.tablets[0].names[:50])
+
+    def release(self) -> None:
+        """Give back what it holds: it was answered, or will never be sent."""
+
     @cached_property
     def n_rows(self) -> int:
         """Rows of all tablets."""
@@ -58,6 +73,50 @@ class Request:
     def n_bytes(self) -> int:
         """Encoded bytes, names left out."""
         return sum(len(t.times) + len(t.values) for t in self.tablets)
+
+
+@dataclass(frozen=True)
+class LoadRequest(Request):
+    """A folder of files that the server loads.
+
+    folder : removed by `release`
+    statement : the LOAD
+    n_file_rows, n_file_bytes : of the files
+    n_files : how many; where it is one, a refused LOAD has stored nothing
+    devices, names : the first of them, for a report
+    """
+
+    folder: Path = Path()
+    statement: str = ""
+    n_file_rows: int = 0
+    n_file_bytes: int = 0
+    n_files: int = 1
+    devices: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @cached_property
+    def n_rows(self) -> int:
+        """Rows of all files."""
+        return self.n_file_rows
+
+    @cached_property
+    def n_bytes(self) -> int:
+        """Bytes of all files."""
+        return self.n_file_bytes
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The first devices."""
+        return self.devices
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The first measurements."""
+        return self.names
+
+    def release(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 LeadersOf = Callable[[Sequence[str]], Sequence[str | None]]

@@ -28,11 +28,13 @@ class FileRows:
     devices : with their first row, and the one behind their last
     ticks : int64, shape (n_rows,), strictly ascending in each device
     columns : shape (n_rows,)
+    rows : positions in the frame, those of times that repeat too
     """
 
     devices: list[tuple[Device, int, int]]
     ticks: np.ndarray
     columns: list[FileColumn]
+    rows: np.ndarray
 
 
 def file_rows(plan: WritePlan, *, n_bytes: int) -> Iterator[FileRows]:
@@ -72,6 +74,7 @@ def _rows(
 ) -> FileRows:
     fields = [c for c in part.written if c.column.category == "field"]
     rows = plan.order.frame_rows(start, stop)
+    positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
     if isinstance(rows, np.ndarray):
         rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
     ticks = plan.order.ticks[start:stop]
@@ -85,6 +88,7 @@ def _rows(
         ticks, edges = ticks[firsts], np.searchsorted(firsts, edges)
     if len(plan.parts) > 1 and (is_kept := has_values(cells)) is not None:
         cells, ticks = [c.filter(is_kept) for c in cells], ticks[is_kept]
+        positions = positions[is_kept] if len(positions) == len(is_kept) else positions
         edges = np.array([0, len(ticks)])
     columns = [
         FileColumn(c.column.name, c.data_type, some, c.encoding, c.compression)
@@ -93,7 +97,7 @@ def _rows(
     ]
     names = devices_of(plan, part, int(first), int(last))
     places = edges.tolist()
-    return FileRows(list(zip(names, places, places[1:], strict=False)), ticks, columns)
+    return FileRows(list(zip(names, places, places[1:], strict=False)), ticks, columns, positions)
 
 
 def _last_values(cells: Cells, firsts: np.ndarray) -> Cells:

@@ -1,0 +1,363 @@
+"""The bulk road: rows of a plan as TsFiles in a directory that client and server see, and LOAD.
+
+A file is loaded in a folder of its own, which is removed when the answer is there. Whoever begins
+next removes the folders of processes that were killed: each holds a lock on its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.quotes import quote_string
+from iotdb_frames.codec.sources import is_missing
+from iotdb_frames.codec.times import TICKS_PER_S
+from iotdb_frames.errors import (
+    Choice,
+    ConnectionLost,
+    Hint,
+    IoTDBFramesError,
+    OptionsError,
+    ServerError,
+)
+from iotdb_frames.locks import Locked, hold
+from iotdb_frames.options import TSDataType, WriteOptions
+from iotdb_frames.tsfile.encode import ENCODINGS
+from iotdb_frames.tsfile.layout import Device
+from iotdb_frames.tsfile.writer import TsFileWriter
+from iotdb_frames.writes.plan.chunks import LoadRequest, Request
+from iotdb_frames.writes.plan.filed import file_rows
+from iotdb_frames.writes.plan.plan import CHECK_ROWS, WritePlan
+from iotdb_frames.writes.schema.look import query_table
+from iotdb_frames.writes.tsfile import PIECE_BYTES, tables_of
+
+LOAD_BYTES = 256 << 20
+"""Cells of the files that one LOAD takes; the next are encoded meanwhile."""
+ROWS_PER_DEVICE = 100
+FEW_BYTES = 16 << 20
+"""With fewer rows per device, or fewer bytes, ``method="auto"`` sends tablets: a LOAD costs the
+server some milliseconds a device. Source: bench_tsfile.py."""
+_MOST_PARTITIONS = 64
+"""Rows of more time partitions share a file, which the server cuts itself."""
+_PREFIX = "iotdb-frames-load-"
+
+
+class BulkRoad:
+    """Which frames of a write go by files, and their requests.
+
+    Parameters
+    ----------
+    connection, options : of the write
+    """
+
+    def __init__(self, connection: Connection, options: WriteOptions) -> None:
+        self._connection = connection
+        self._options = options
+        self._base: Path | None = None
+        self._lock: Any = None
+        self._n_folders = 0
+
+    def takes(self, plan: WritePlan, notes: list[str]) -> bool:
+        """Whether a plan's rows go by files; the notes say why, where the user should know.
+
+        Raises
+        ------
+        OptionsError : ``method="tsfile"``, and the server does not see the directory.
+        """
+        method = self._options.method
+        if method == "tablets" or not len(plan.order):
+            return False
+        if method == "auto" and (
+            plan.n_bytes < FEW_BYTES
+            or len(plan.order) < ROWS_PER_DEVICE * max(1, len(plan.order.bounds) - 1)
+        ):
+            return False
+        why = _why_tablets(plan)
+        if self._options.tsfile_dir is None and len(self._connection.options.hosts) > 1:
+            why = "tsfile_dir= names no directory that all hosts see"
+        try:
+            if why is None and self._has_ttl(plan):
+                why = "a time to live is set, which a LOAD does not tell of"
+            if why is None:
+                why = self._open(plan)
+        except ConnectionLost:
+            raise
+        except ServerError as exc:  # of a user who may not look, or not load
+            why = exc.message
+        if why is not None:
+            notes.append(f"sent as tablets: {why}")
+            return False
+        notes.append(f"loaded as TsFiles by way of {self._root}")
+        return True
+
+    @property
+    def _root(self) -> Path:
+        return Path(self._options.tsfile_dir or tempfile.gettempdir()).absolute()
+
+    def _open(self, plan: WritePlan) -> str | None:
+        """Make a directory of our own; why not, where the server does not see it."""
+        if self._base is not None:
+            return None
+        clear_litter(self._root)
+        try:
+            base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))
+            base.chmod(0o755)  # the server may run as another user
+            (base / "probe").mkdir()
+            self._lock = hold(base / "lock")
+        except OSError as exc:
+            raise _unwritable(self._root, exc) from exc
+        self._base = base
+        try:
+            probe = load_statement(base / "probe", plan)  # of a folder that has no file in it
+            self._connection.run(
+                lambda session: session.execute(probe, is_qualified=True), model=plan.target.model
+            )
+        except ServerError as exc:
+            self.close()
+            if "Can not find" not in exc.message:
+                raise
+            why = f"the server does not see {self._root}"
+            if self._options.method == "tsfile":
+                raise OptionsError(
+                    f'method="tsfile": {why}',
+                    hint=Hint(
+                        "name a directory that both see under one name: ", Choice(tsfile_dir=...)
+                    ),
+                ) from exc
+            return why
+        except BaseException:
+            self.close()
+            raise
+        return None
+
+    def _has_ttl(self, plan: WritePlan) -> bool:
+        if plan.target.model == "tree":
+            found = query_table(self._connection, "SHOW ALL TTL", model="tree")
+            return any(ttl != "INF" for ttl in found.column(1).to_pylist())
+        database = quote_string(plan.target.database)
+        for table, column, more in (
+            ("databases", "database", ""),
+            ("tables", "database", f" AND table_name = {quote_string(plan.target.table)}"),
+        ):
+            sql = (
+                f'SELECT "ttl(ms)" FROM information_schema.{table} '
+                f"WHERE {column} = {database}{more}"
+            )
+            found = query_table(self._connection, sql, model="table")
+            if any(ttl != "INF" for ttl in found.column(0).to_pylist()):
+                return True
+        return False
+
+    @cached_property
+    def _partition_ticks(self) -> int:
+        """Length of a time partition of the server, in ticks."""
+        found = query_table(self._connection, "SHOW VARIABLES", model="tree")
+        values = dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+        per_ms = TICKS_PER_S[self._connection.server.precision] // 1000
+        return int(values.get("TimePartitionInterval", 604_800_000)) * per_ms
+
+    def requests(self, plan: WritePlan, *, is_whole: bool) -> Iterator[Request]:
+        """Files, written as they are asked for; a request for each LOAD.
+
+        Raises
+        ------
+        IoTDBFramesError : they cannot be written.
+        """
+        assert self._base is not None
+        batch = _Batch(self._base / str(self._n_folders), plan)
+        try:
+            for some in _by_partition(plan, self._partition_ticks):
+                for rows in file_rows(some, n_bytes=PIECE_BYTES):
+                    if batch.n_cell_bytes >= LOAD_BYTES:
+                        yield batch.finish(is_whole=is_whole)
+                        self._n_folders += 1
+                        batch = _Batch(self._base / str(self._n_folders), plan)
+                    batch.add(rows)
+                batch.close_file()
+            if batch.n_rows:
+                yield batch.finish(is_whole=is_whole)
+            self._n_folders += 1
+        except OSError as exc:
+            batch.abandon()
+            if isinstance(exc, IoTDBFramesError):
+                raise
+            raise _unwritable(self._root, exc) from exc
+        except BaseException:
+            batch.abandon()
+            raise
+
+    def close(self) -> None:
+        """Remove the directory."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        if self._base is not None:
+            shutil.rmtree(self._base, ignore_errors=True)
+            self._base = None
+
+
+def _unwritable(directory: Path, exc: OSError) -> IoTDBFramesError:
+    return IoTDBFramesError(
+        f"files to load cannot be written to {directory}: {exc.strerror or exc}",
+        hint=Hint(
+            "make room, or name another directory, ",
+            Choice(tsfile_dir=...),
+            ", or ",
+            Choice(method="tablets"),
+        ),
+    )
+
+
+def load_statement(folder: Path, plan: WritePlan) -> str:
+    """The LOAD of a folder: files stay, and other types than the series' are refused."""
+    options = {"on-success": "none", "convert-on-type-mismatch": "false"}
+    if plan.target.model == "table":
+        options["database-name"] = plan.target.database
+    told = ", ".join(f"'{name}'={quote_string(value)}" for name, value in options.items())
+    return f"LOAD {quote_string(str(folder))} WITH ({told})"
+
+
+def is_partly_loaded(request: Request, error: ServerError) -> bool:
+    """Whether a refused LOAD may have stored some of its files: the schema of all comes first."""
+    is_many = isinstance(request, LoadRequest) and request.n_files > 1
+    return is_many and "verify schema error" not in error.message
+
+
+def clear_litter(root: Path) -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        with suppress(Locked, OSError):
+            hold(folder / "lock").release()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why_tablets(plan: WritePlan) -> str | None:
+    """What of a plan a file, or its LOAD, does not have; None where it has all."""
+    existing = plan.existing
+    columns = [c for part in plan.parts for c in part.written]
+    if any(c.column.category == "attribute" for c in columns):
+        return "attributes are no part of a file"
+    if not existing.was_seen:
+        return "the schema could not be compared"
+    if existing.templates:
+        return "a device template is above the target"
+    if not plan.options.create:
+        return "create=False, and a LOAD creates what is missing"
+    if plan.target.model == "tree" and not (
+        plan.options.aligned and all(existing.aligned.values())
+    ):
+        return "devices are not aligned"
+    for c in columns:
+        kind = c.data_type
+        if c.encoding is not None and kind is not None and c.encoding not in ENCODINGS[kind]:
+            return f"column {c.column.source.label!r} is to be {c.encoding.name}"
+        if plan.rules.keep_nan and kind in (TSDataType.FLOAT, TSDataType.DOUBLE) and _has_nan(c):
+            return f"column {c.column.source.label!r} has NaN, which would spoil statistics"
+    return None
+
+
+def _has_nan(planned: Any) -> bool:
+    source = planned.column.source
+    for start in range(0, len(source), CHECK_ROWS):
+        data = source.take(slice(start, start + CHECK_ROWS))
+        n_null = np.count_nonzero(is_missing(data, keep_nan=True))
+        if np.count_nonzero(is_missing(data)) > n_null:
+            return True
+    return False
+
+
+def _by_partition(plan: WritePlan, n_ticks: int) -> Iterator[WritePlan]:
+    """The plan, split by the server's time partitions."""
+    partitions = plan.order.ticks // n_ticks
+    first, last = int(partitions.min()), int(partitions.max())
+    if first == last:
+        yield plan
+        return
+    found = np.unique(partitions)
+    if len(found) > _MOST_PARTITIONS:
+        yield plan
+        return
+    for partition in found.tolist():
+        yield replace(plan, order=plan.order.keep(partitions == partition))
+
+
+@dataclass
+class _Batch:
+    """The files of one LOAD, as they are written."""
+
+    folder: Path
+    plan: WritePlan
+    n_cell_bytes: int = 0
+    n_rows: int = 0
+    n_points: int = 0
+    n_bytes: int = 0
+    n_files: int = 0
+    start: int = (1 << 63) - 1
+    end: int = -(1 << 63)
+    rows: list[np.ndarray] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    stream: Any = None
+    writer: TsFileWriter | None = None
+
+    def add(self, some: Any) -> None:
+        """Append rows to the file that is open, or to a new one."""
+        if self.writer is None:
+            self.folder.mkdir(exist_ok=True)
+            self.folder.chmod(0o755)
+            self.stream = (self.folder / f"{self.n_files}.tsfile").open("xb")
+            self.writer = TsFileWriter(self.stream, n_threads=2)
+        self.writer.write(some.devices, some.ticks, some.columns)
+        self.n_cell_bytes += len(some.rows) * self.plan.row_bytes
+        self.rows.append(some.rows)
+        self.devices += [d for d, _, _ in some.devices[: 5 - len(self.devices)]]
+        self.start = min(self.start, int(some.ticks.min()))
+        self.end = max(self.end, int(some.ticks.max()))
+
+    def close_file(self) -> None:
+        """Finish the file that is open."""
+        if self.writer is None:
+            return
+        self.writer.close(tables=tables_of(self.plan))
+        self.stream.close()
+        self.n_rows += self.writer.n_rows
+        self.n_points += self.writer.n_points
+        self.n_bytes += self.writer.n_bytes
+        self.n_files += 1
+        self.writer = None
+
+    def finish(self, *, is_whole: bool) -> LoadRequest:
+        """The request of all files."""
+        self.close_file()
+        rows = self.rows[0] if len(self.rows) == 1 else np.unique(np.concatenate(self.rows))
+        written = [c.column.name for part in self.plan.parts for c in part.written]
+        return LoadRequest(
+            tablets=(),
+            rows=rows,
+            n_points=self.n_points,
+            start=self.start,
+            end=self.end,
+            is_whole=is_whole,
+            folder=self.folder,
+            statement=load_statement(self.folder, self.plan),
+            n_file_rows=self.n_rows,
+            n_file_bytes=self.n_bytes,
+            n_files=self.n_files,
+            devices=tuple(".".join(s or "" for s in d) for d in self.devices),
+            names=tuple(written[:50]),
+        )
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        if self.writer is not None:
+            self.writer.abandon()
+            self.stream.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

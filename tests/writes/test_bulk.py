@@ -1,0 +1,296 @@
+"""The bulk road: what is loaded as files is the database of tablets, told, and leaves no litter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_tsfile import FRAMES, mixed
+
+from full_disk import full_disk
+from iotdb_frames.backfills.job import backfill
+from iotdb_frames.client.connection import Connection, connect
+from iotdb_frames.codec.names import parse_target
+from iotdb_frames.errors import IoTDBFramesError, OptionsError, ServerError
+from iotdb_frames.options import RetryPolicy, TimeseriesOption, write_options
+from iotdb_frames.reads.read import read
+from iotdb_frames.reads.sql import execute, read_sql
+from iotdb_frames.server import LocalServer
+from iotdb_frames.writes import bulk
+from iotdb_frames.writes.frame_writer import FrameWriter
+from iotdb_frames.writes.writer import write
+from proxy import proxy_to
+
+INDEX = pd.date_range("2024-03-01", periods=20_000, freq="10min", name="time")
+"""Twenty time partitions."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory that client and server see."""
+    path = tmp_path / "see"
+    path.mkdir()
+    return path
+
+
+def numbers(n_rows: int = 20_000) -> pd.DataFrame:
+    """Two columns, one with missing values."""
+    values = np.arange(float(n_rows))
+    return pd.DataFrame({"x": values, "y": np.where(values % 3, values, np.nan)}, INDEX[:n_rows])
+
+
+def by_files(data: Any, target: str, folder: Path, connection: Connection, **options: Any) -> Any:
+    """Written by files; the directory is empty afterwards."""
+    report = write(
+        data, target, connection=connection, method="tsfile", tsfile_dir=folder, **options
+    )
+    assert not list(folder.iterdir())
+    return report
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_both_roads_give_the_same_database(
+    connection: Connection, database: str, folder: Path, kind: str
+) -> None:
+    """Rows, duplicates and points are the same, whichever road they take."""
+    make, target, options = FRAMES[kind]
+    name = target.format(database)
+    is_tree = target.startswith("root")
+    read_from = f"root.{database}.**" if is_tree and kind != "wide" else name
+    first = write(make(), name, connection=connection, **options)
+    wanted = read(read_from, connection=connection)
+    drop = f"DELETE TIMESERIES root.{database}.**" if is_tree else f"DROP TABLE {name}"
+    execute(drop, model="tree" if is_tree else "table", connection=connection)
+    report = by_files(make(), name, folder, connection, **options)
+    pd.testing.assert_frame_equal(read(read_from, connection=connection), wanted)
+    assert (report.rows_in, report.rows_written) == (first.rows_in, first.rows_written)
+    assert report.duplicates == first.duplicates
+    assert any("loaded as TsFiles" in note for note in report.notes)
+
+
+def test_rows_replace_and_are_replaced(connection: Connection, database: str, folder: Path) -> None:
+    """The last write wins, whichever road it took, and replace=True clears what stood there."""
+    target = f"root.{database}.d"
+    write(numbers(), target, connection=connection)
+    by_files(numbers().iloc[5:100] + 1, target, folder, connection)
+    write(numbers().iloc[:10] + 2, target, connection=connection)
+    got = read(target, connection=connection)
+    assert got["x"].iloc[:12].tolist() == [*np.arange(10) + 2.0, 11.0, 12.0]
+    assert got["x"].iloc[99:102].tolist() == [100.0, 100.0, 101.0]
+    by_files(numbers()[["x"]] * 0, target, folder, connection, replace=True)
+    got = read(target, connection=connection)
+    assert not got["x"].any()
+    assert len(got) == 20_000
+
+
+def test_loads_of_a_bounded_size(
+    connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame larger than a LOAD takes goes in several, and each is counted."""
+    monkeypatch.setattr(bulk, "LOAD_BYTES", 50_000)
+    monkeypatch.setattr(bulk, "PIECE_BYTES", 20_000)
+    report = by_files(numbers(), f"root.{database}.d", folder, connection)
+    assert report.chunks > 3
+    assert (report.rows_written, report.points) == (20_000, int(numbers().count().sum()))
+    pd.testing.assert_frame_equal(
+        read(f"root.{database}.d", connection=connection),
+        numbers(),
+        check_index_type=False,
+        check_freq=False,
+    )
+
+
+def test_what_a_file_cannot_hold_goes_by_tablets(
+    connection: Connection, database: str, folder: Path
+) -> None:
+    """NaN that is kept, attributes, devices that are not aligned, GORILLA, a time to live."""
+    frame = numbers(300)
+    frame.index = pd.date_range(pd.Timestamp.now("UTC").floor("s"), periods=300, freq="s")
+    tagged = frame.assign(t="a", about="b")
+    gorilla = {"x": TimeseriesOption(encoding="GORILLA")}
+    cases: list[tuple[Any, str, dict[str, Any], str]] = [
+        (frame, "root.{}.nan", {"nan": "keep"}, "'y' has NaN"),
+        (tagged, "{}.about", {"tags": ["t"], "attributes": ["about"]}, "attributes"),
+        (frame, "root.{}.alone", {"aligned": False}, "not aligned"),
+        (frame, "root.{}.gorilla", {"schema": gorilla}, "GORILLA"),
+    ]
+    for data, target, options, why in cases:
+        report = by_files(data, target.format(database), folder, connection, **options)
+        assert any("sent as tablets" in n and why in n for n in report.notes), report.notes
+        assert report.rows_written == 300
+    execute(f"SET TTL TO root.{database}.** 3600000", connection=connection)
+    report = by_files(frame, f"root.{database}.ttl", folder, connection)
+    assert any("time to live" in note for note in report.notes)
+    execute(f"UNSET TTL TO root.{database}.**", connection=connection)
+
+
+def test_auto_takes_files_where_they_pay(
+    connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few rows, or few of each device, go as tablets; many as files."""
+    options = {"connection": connection, "method": "auto", "tsfile_dir": folder}
+    monkeypatch.setattr(bulk, "FEW_BYTES", 10_000)
+    small = write(numbers(50), f"root.{database}.d", **options)
+    large = write(numbers(), f"root.{database}.d", **options)
+    wide = numbers(4_000).assign(d=[f"d{i % 100}" for i in range(4_000)])
+    short = write(wide, f"root.{database}", device="d", **options)
+    assert not small.notes
+    assert any("loaded as TsFiles" in note for note in large.notes)
+    assert not any("TsFile" in note for note in short.notes)
+
+
+def test_a_directory_that_the_server_does_not_see(
+    connection: Connection, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """method="tsfile" is an error that says what to do; "auto" sends tablets and says why."""
+    monkeypatch.chdir(tmp_path)
+    unseen = "/proc/self/cwd"  # which is another directory to the server
+    target = f"root.{database}.d"
+    with pytest.raises(OptionsError, match="does not see") as caught:
+        write(numbers(), target, connection=connection, method="tsfile", tsfile_dir=unseen)
+    assert "tsfile_dir" in str(caught.value.hint)
+    monkeypatch.setattr(bulk, "FEW_BYTES", 1)
+    report = write(numbers(), target, connection=connection, method="auto", tsfile_dir=unseen)
+    assert report.rows_written == 20_000
+    assert any("does not see" in note for note in report.notes)
+    assert not list(tmp_path.glob("iotdb-frames*"))
+    with pytest.raises(OptionsError, match="not a directory"):
+        write(numbers(), target, connection=connection, tsfile_dir=tmp_path / "none")
+
+
+def test_a_type_that_changed_is_refused_whole(
+    connection: Connection, database: str, folder: Path
+) -> None:
+    """A series made meanwhile in another type: an error, no row stored or cast."""
+    target = f"root.{database}.d"
+    frame = numbers()[["x"]]
+    options = write_options({"method": "tsfile", "tsfile_dir": folder})
+    write(frame.iloc[:1], target, connection=connection)
+    writer = FrameWriter(connection, parse_target(target), options)
+    planned = writer.plan(frame)
+    execute(f"DELETE TIMESERIES {target}.x", connection=connection)
+    text = pd.DataFrame({"x": ["text"]}, INDEX[:1])
+    write(text, target, connection=connection)
+    writer.send(planned, frame)
+    with pytest.raises(ServerError) as caught:
+        writer.close()
+    report = caught.value.report
+    assert report.rows_written == 0
+    assert {f.state for f in report.failures} == {"refused"}
+    assert read(target, connection=connection)["x"].tolist() == ["text"]
+    assert not list(folder.iterdir())
+
+
+def test_a_full_disk_is_told(connection: Connection, database: str, folder: Path) -> None:
+    """What cannot be written ends in an error that names the ways round, and is removed."""
+    with full_disk(50_000), pytest.raises(IoTDBFramesError, match="cannot be written") as caught:
+        write(
+            mixed(), f"root.{database}.d", connection=connection, method="tsfile", tsfile_dir=folder
+        )
+    assert 'method="tablets"' in str(caught.value.hint)
+    assert not list(folder.iterdir())
+
+
+def test_a_lost_answer_is_in_doubt(server: LocalServer, database: str, folder: Path) -> None:
+    """A LOAD that the server carried out and nobody heard of is counted as in doubt."""
+    with proxy_to(server.port) as road:
+        there = server.options
+        url = f"iotdb://root@127.0.0.1:{road.port}?pool_size=1"
+        os.environ["IOTDB_PASSWORD"] = str(there.password)
+        try:
+            with connect(url) as through:
+                target = f"root.{database}.d"
+                options = write_options(
+                    {
+                        "method": "tsfile",
+                        "tsfile_dir": folder,
+                        "retry": RetryPolicy(attempts=1),
+                        "progress": False,
+                    }
+                )
+                writer = FrameWriter(through, parse_target(target), options)
+                planned = writer.plan(numbers())
+                writer._bulk.takes(planned, [])
+                writer._create(planned)
+                (request,) = writer._bulk.requests(planned, is_whole=True)
+                road.answer_cuts = 1
+                _, error = writer._sender._insert(parse_target(target), request)
+                assert error is not None
+                assert error.was_sent  # type: ignore[attr-defined]
+                request.release()
+                writer.close()
+        finally:
+            del os.environ["IOTDB_PASSWORD"]
+    assert not list(folder.iterdir())
+
+
+KILLED = """
+import sys
+import pandas as pd
+import numpy as np
+import iotdb_frames as iotf
+from iotdb_frames.tsfile.writer import TsFileWriter
+close = TsFileWriter.close
+def slow(self, **tables):
+    print("encoded", flush=True)
+    sys.stdin.read()
+TsFileWriter.close = slow
+index = pd.date_range("2024-03-01", periods=9000, freq="s", name="time")
+frame = pd.DataFrame({"x": np.arange(9000.0)}, index)
+iotf.write(frame, sys.argv[1], connection=sys.argv[2], method="tsfile", tsfile_dir=sys.argv[3])
+"""
+
+
+def test_a_killed_client_leaves_no_litter(
+    server: LocalServer, connection: Connection, database: str, folder: Path
+) -> None:
+    """A half-written file is never loaded, and the next write removes it."""
+    target = f"root.{database}.d"
+    environment = {**os.environ, "IOTDB_PASSWORD": str(server.options.password)}
+    url = f"iotdb://root@127.0.0.1:{server.port}"
+    command = [sys.executable, "-c", KILLED, target, url, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "encoded"
+        assert list(folder.rglob("*.tsfile"))
+        other = folder / "iotdb-frames-other"
+        other.mkdir()
+        process.send_signal(signal.SIGKILL)
+    assert list(folder.glob("iotdb-frames-load-*"))
+    write(numbers(9), target, connection=connection, method="tsfile", tsfile_dir=folder)
+    assert list(folder.iterdir()) == [other]
+    assert read_sql(f"SELECT count(x) FROM {target}", connection=connection).iloc[0, 0] == 9
+
+
+def test_a_backfill_knows_what_was_loaded(
+    connection: Connection, database: str, folder: Path, tmp_path: Path
+) -> None:
+    """Files are loaded, verified, and not again when the job is started again."""
+    numbers().to_parquet(tmp_path / "a.parquet")
+    numbers().set_axis(INDEX + pd.Timedelta("1000D")).rename_axis("time").to_parquet(
+        tmp_path / "b.parquet"
+    )
+    where: dict[str, Any] = {
+        "manifest": tmp_path / "m.sqlite",
+        "connection": connection,
+        "method": "tsfile",
+        "tsfile_dir": folder,
+    }
+    sources = [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
+    first = backfill(sources, f"root.{database}.d", **where)
+    assert first.rows_written == 40_000
+    count = f"SELECT count(x) FROM root.{database}.d"
+    assert read_sql(count, connection=connection).iloc[0, 0] == 40_000
+    execute(f"DELETE FROM root.{database}.d.**", connection=connection)
+    backfill(sources, f"root.{database}.d", **where)
+    assert read_sql(count, connection=connection).iloc[0, 0] == 0
+    assert not list(folder.iterdir())
