@@ -47,7 +47,7 @@ FEW_BYTES = 16 << 20
 """With fewer rows per device, or fewer bytes, ``method="auto"`` sends tablets: a LOAD costs the
 server some milliseconds a device. Source: bench_tsfile.py."""
 _MOST_PARTITIONS = 64
-"""Rows of more time partitions share a file, which the server cuts itself."""
+"""Rows that go over more time partitions share a file, which the server cuts itself."""
 _PREFIX = "iotdb-frames-load-"
 
 
@@ -277,16 +277,13 @@ def _has_nan(planned: Any) -> bool:
 
 def _by_partition(plan: WritePlan, n_ticks: int) -> Iterator[WritePlan]:
     """The plan, split by the server's time partitions."""
-    partitions = plan.order.ticks // n_ticks
-    first, last = int(partitions.min()), int(partitions.max())
-    if first == last:
+    ticks = plan.order.ticks
+    first, last = int(ticks.min()) // n_ticks, int(ticks.max()) // n_ticks
+    if first == last or last - first >= _MOST_PARTITIONS:
         yield plan
         return
-    found = np.unique(partitions)
-    if len(found) > _MOST_PARTITIONS:
-        yield plan
-        return
-    for partition in found.tolist():
+    partitions = ticks // n_ticks - first
+    for partition in np.flatnonzero(np.bincount(partitions)).tolist():
         yield replace(plan, order=plan.order.keep(partitions == partition))
 
 
@@ -337,7 +334,11 @@ class _Batch:
     def finish(self, *, is_whole: bool) -> LoadRequest:
         """The request of all files."""
         self.close_file()
-        rows = self.rows[0] if len(self.rows) == 1 else np.unique(np.concatenate(self.rows))
+        rows = np.concatenate(self.rows)
+        if len(self.plan.parts) > 1:  # which have rows in common
+            is_there = np.zeros(self.plan.layout.n_rows, bool)
+            is_there[rows] = True
+            rows = np.flatnonzero(is_there)
         written = [c.column.name for part in self.plan.parts for c in part.written]
         return LoadRequest(
             tablets=(),
