@@ -72,6 +72,7 @@ def test_snippets_are_found() -> None:
         assert f"\n## {section}\n" in README
 
 
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
 @pytest.mark.server
 @pytest.mark.parametrize(
     "snippet",
