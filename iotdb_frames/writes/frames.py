@@ -45,10 +45,9 @@ def frames_of(data: Any) -> Iterator[Any]:
         return
     found = _open(data)
     if found is None:
-        call = _call(data)
         raise OptionsError(
             f"a {type(data).__name__} cannot be written",
-            hint=f"{call} gives a frame" if call else _HINT,
+            hint=_hint(data),
         )
     if isinstance(found, pa.RecordBatch):
         yield found
@@ -120,6 +119,13 @@ def _speaks_arrow(data: Any) -> bool:
 
 def _call(data: Any) -> str | None:
     return next((call for name, call in _CALLS.items() if hasattr(data, name)), None)
+
+
+def _hint(data: Any) -> str:
+    call = _call(data)
+    if call is None:
+        return _HINT
+    return call if call.endswith("writes it") else f"{call} gives a frame"
 
 
 def is_one(data: Any) -> bool:

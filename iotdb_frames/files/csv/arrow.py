@@ -14,7 +14,7 @@ from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.records import Records
 
 _BLOCK = 1 << 20
-_SMALL = 1 << 16
+_SMALL = 1 << 17
 """What is parsed in vain where a record does not fit."""
 _FEW = 20
 _ROW = re.compile(r"Row #(\d+): ")
