@@ -253,7 +253,7 @@ def on_flink(n_rows: int, rounds: int) -> None:
             sides[f"plain of {n}"] = side(f"plain of {n}", plain, n)
             for k in (1, 2):
                 sides[f"flink {k} of {n}"] = side(f"flink {k} of {n}", on_tasks(k, n), n)
-        samples = alternate(sides, rounds=rounds, check=lambda _: None, warm_rounds=0)
+        samples = alternate(sides, rounds=rounds, check=lambda _: None)
 
         def more(name: str, value: Callable[[str], float]) -> float:
             return value(f"{name} of {n_rows}") - value(f"{name} of {small}")
