@@ -22,6 +22,7 @@ from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.card import plural
 from iotdb_frames.display.progress import Meter, Standing
 from iotdb_frames.errors import Choice, FrameError, Hint, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
@@ -213,7 +214,7 @@ class Work:
             if not missing:
                 return
             self._note(
-                f"verification found points missing in {len(missing)} acknowledged units"
+                f"verification found points missing in {plural(len(missing), 'acknowledged unit')}"
                 + ("; they were sent again" if at + 1 < MAX_ROUNDS else "")
             )
             state = "pending" if at + 1 < MAX_ROUNDS else "failed"

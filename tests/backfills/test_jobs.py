@@ -242,7 +242,7 @@ def test_types_are_agreed_between_files(place: Place) -> None:
     frame(100, 100).assign(a=lambda f: f["a"] / 4).to_csv(place.folder / "2.csv", index=False)
     frame(100, 200).assign(new="x").to_parquet(place.folder / "3.parquet", index=False)
     plan = iotf.plan_backfill(place.folder, place.tree, connection=place.connection)
-    assert "'a' is DOUBLE in all files" in repr(plan)
+    assert "'a' is written as DOUBLE" in repr(plan)
     assert "column of 1.csv" in repr(plan)
     assert "column of 3.parquet" in repr(plan)
     report = place.run(verify="values", time="time")
@@ -532,7 +532,7 @@ def test_what_the_server_lost_is_found_and_sent_again(
     iotf.delete(target, columns=columns, start=gone, end=end, connection=place.connection)
     report = place.run(target, memory=SMALL, verify=verify, **options)
     assert report.is_complete
-    assert any("1 units were acknowledged and points missing in" in n for n in report.notes), report
+    assert any("points missing in 1 acknowledged unit;" in n for n in report.notes), report
     assert 0 < report.run_rows < 4_000  # its unit alone
     counted = {
         "tree": lambda: [tuple(place.stored().count())],

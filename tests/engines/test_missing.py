@@ -38,7 +38,7 @@ except iotf.MissingExtraError as exc:
 @pytest.mark.parametrize(
     ("attribute", "said"),
     [
-        ("__dask_graph__", r"engines\.dask, and \.iotdb\.write"),
+        ("__dask_graph__", r"engines\.dask, ddf\.iotdb\.write"),
         ("execute_insert", r"engines\.flink\.IoTDBSink"),
     ],
 )
