@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import itertools
 import os
-import re
 import sys
 import threading
 import weakref
@@ -37,6 +36,7 @@ from iotdb_frames.options import (
 from iotdb_frames.spelling import printable
 from iotdb_frames.wire.answers import Model, ServerInfo
 from iotdb_frames.wire.rpc import Session
+from iotdb_frames.wire.version import read_version
 
 T = TypeVar("T")
 
@@ -334,27 +334,6 @@ class Connection:
 def _close_pools(pools: dict[Model, SessionPool]) -> None:
     for pool in list(pools.values()):
         pool.close()
-
-
-def read_version(session: Session) -> str:
-    """The server's version; a server older than 2.0 is refused."""
-    from iotdb_frames.codec.tsblock import decode_blocks
-
-    header = session.execute("SHOW VERSION")
-    if header is None:
-        raise ServerError(f"{session.address} does not report its version")
-    try:
-        table = decode_blocks(header.blocks, header, precision=session.info.precision)
-        version = str(table.column(0)[0].as_py()) if table.num_rows else "unknown"
-    finally:
-        session.close_query(header.query_id)
-    match = re.match(r"(\d+)\.", version)
-    if match and int(match[1]) < 2:
-        raise ServerError(
-            f"{session.address} is IoTDB {version}; iotdb_frames needs IoTDB 2.0 or newer",
-            hint="upgrade the server, or use the official client of its version",
-        )
-    return version
 
 
 def _password(options: dict[str, Any]) -> Secret:

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Literal
 
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import Choice, Hint, OptionsError
 
 _NODE = re.compile(r"`((?:[^`]|``)+)`|([^.`\s](?:[^.`]*[^.`\s])?)")
+_PATTERN = re.compile(r"(?:`[^`]*`|[^`])*?\.\*{1,2}(?:\.|$)")
 _NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s](?:[^."]*[^."\s])?)')
 
 
@@ -138,7 +139,7 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
 
     Raises
     ------
-    OptionsError : neither, or a table without a database.
+    OptionsError : neither, a pattern, or a table without a database.
     """
     if not isinstance(target, str) or not target.strip():
         raise OptionsError(
@@ -147,6 +148,11 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
         )
     target = target.strip()
     if target == "root" or target.startswith("root."):
+        if _PATTERN.match(target):
+            raise OptionsError(
+                f"{target!r} is a pattern, which names many devices",
+                hint=Hint("name one device, or their prefix and ", Choice(device="machine")),
+            )
         return Target("tree", path=normal_path(target))
     names = _split(target, _NAME, '"', "table name")
     if len(names) == 1 and database:

@@ -25,7 +25,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.engines.jobs import Job, Outcome, Run, gather
 from iotdb_frames.errors import ColumnTypeError, OptionsError, missing_extra, raise_explained
-from iotdb_frames.options import RetryPolicy, WriteArgs, hide_url, show_options
+from iotdb_frames.options import RetryPolicy, WriteArgs, check_whole, hide_url, show_options
 from iotdb_frames.server.java import find_java
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.serializer import IoTSerializationSchema
@@ -85,7 +85,7 @@ class IoTDBSink:
         maps, or other mappings or Rows, as `DefaultIoTSerializationSchema` takes them
     target : of tables, as in `iotdb_frames.write`. None: that of the options, their table or their
         storage group; a column ``device`` names the device below it
-    batch_size : rows that are written at once, at the most; a few batches are on their way
+    batch_size : rows that are written at once, at most; a few batches are on their way
     flush_interval_s : no row waits longer for its batch
     session_pool_size : how many tasks write side by side, each on a connection; None: as many as
         the job has. A stream that was keyed keeps its order per key
@@ -114,10 +114,9 @@ class IoTDBSink:
         **write: Unpack[WriteArgs],
     ) -> None:
         options = hide_url(options)
-        for name, value in (("batch_size", batch_size), ("session_pool_size", session_pool_size)):
-            is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-            if not is_count and (name, value) != ("session_pool_size", None):
-                raise OptionsError(f"{name}={value!r} must be a whole number from 1")
+        check_whole("batch_size", batch_size)
+        if session_pool_size is not None:
+            check_whole("session_pool_size", session_pool_size)
         if not flush_interval_s >= 0.001:
             raise OptionsError(f"flush_interval_s={flush_interval_s!r} must be at least 0.001")
         if isinstance(options, str):

@@ -414,11 +414,9 @@ class SensorSource(Streamable):
         )
 
     def _keys(self) -> dict[str, list[str]]:
-        if not self.has_devices:
-            return {}
         if self.tags:
             return {tag: [device.tags[tag] for device in self.devices] for tag in self.tags}
-        return {"device": [device.name for device in self.devices]}
+        return {"device": [device.name for device in self.devices]} if self.has_devices else {}
 
     def _ticks_between(self, start: Any, end: Any) -> tuple[int, int]:
         low, high = 0, self.n_ticks

@@ -55,6 +55,7 @@ def test_table_targets(text: str, database: str | None, names: tuple[str, str]) 
     [
         *("", "  ", "t", "a.b.c", "a.", ".a", "a..b", '"a.b', None, 5),
         *("root.", "root..a", "root.`a", "root.`a`b", "root.`", "root. "),
+        *("root.a.**", "root.*.a", "root.`a`.*", "root.**"),
     ],
 )
 def test_what_names_nothing_is_refused(text: str) -> None:
@@ -62,6 +63,8 @@ def test_what_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(OptionsError) as caught:
         parse_target(text)
     assert caught.value.hint
+    quoted = "root.a*b.`**`.`a.**.b`"
+    assert parse_target(quoted).path == "root.`a*b`.`**`.`a.**.b`"
 
 
 @given(st.lists(NAMES))
