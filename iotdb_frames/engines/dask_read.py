@@ -44,7 +44,7 @@ def read_dask(
 
     Parameters
     ----------
-    partitions : how many at the most, up to 10,000
+    partitions : how many at most, up to 10,000
     target, columns, start, end, where, device, tz, dtype_backend : as in `iotdb_frames.read`
     connection : a Connection, an Endpoint or a URL; its password reaches workers in other processes
         only as their ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection, travels=True)``

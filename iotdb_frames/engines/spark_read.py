@@ -65,7 +65,7 @@ class Reader(ds.DataSourceReader):  # type: ignore[misc]
                 self.parts = [{**bounds, "where": {self.column: group}} for group in groups]
 
     def partitions(self) -> list[Part]:
-        """The parts; Spark wants one at the least."""
+        """The parts; Spark wants at least one."""
         return [Part(how) for how in self.parts] or [Part(None)]
 
     def read(self, partition: Part) -> Iterator[pa.RecordBatch]:
