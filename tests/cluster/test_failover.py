@@ -162,8 +162,8 @@ def test_writes_go_on_without_any_one_node(
 
 
 def test_rows_outlast_the_loss_of_the_majority(cluster: Cluster, database: str) -> None:
-    """With two of three nodes killed writes to what is known and what is new wait, and succeed
-    when the nodes are back: none is refused."""
+    """With two of three nodes killed writes to what is new wait, and those to what is known may;
+    all succeed when the nodes are back, and none is refused."""
     targets = [f"root.{database}.known", f"root.{database}.new", f"{database}.known"]
     targets.append(f"{database}.new")
     retry = iotf.RetryPolicy(total_s=400)
@@ -184,9 +184,14 @@ def test_rows_outlast_the_loss_of_the_majority(cluster: Cluster, database: str) 
         cluster.kill("dn2")
         cluster.kill("dn3")
         writes = [pool.submit(write, target) for target in targets]
-        time.sleep(60)
-        assert not any(write.done() for write in writes), [w.result() for w in writes if w.done()]
-        cluster.restore()
+        try:
+            time.sleep(60)
+            # The leader of a device that is known takes its rows alone, and may be the node left.
+            assert all(write.result() == N_TIMES for write in writes if write.done())
+            assert not writes[1].done()
+            assert not writes[3].done()
+        finally:
+            cluster.restore()
         assert [write.result(300) for write in writes] == [N_TIMES] * 4
     for target in targets:
         for name in cluster.data_nodes:
