@@ -221,6 +221,10 @@ def _table_rows(reader: TsFileReader, asked: _Asked) -> _Rows:
         for found, at, end in reader.devices()
         if found[0] == wanted
     ]
+    if any(len(keys) > len(tags) for keys, _, _ in devices):
+        raise FrameError(
+            f"{reader.path} is not a whole TsFile: a device has more tags than its table"
+        )
     attrs = {
         "target": wanted,
         "types": {name: fields[name].name for name in chosen},
@@ -243,6 +247,8 @@ def _tree_rows(reader: TsFileReader, asked: _Asked) -> _Rows:
         raise OptionsError(
             f"{reader.path} has no device {below}", hint=nearest(below, [d[0] for d in found])
         )
+    if not chosen:
+        raise FrameError(f"{reader.path} has no devices")
     kinds: dict[str, TSDataType] = {}
     raw: dict[str, str] = {}
     for path, at, end in chosen:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iotdb_frames.codec.cells import Cells
@@ -262,6 +262,8 @@ def test_a_truncated_file_is_refused(path: Path, n_bytes: int) -> None:
     ),
     st.booleans(),
 )
+@example(damage=[(333, b"\0\0")], is_at_end=True)  # a table's file becomes one of the tree
+@example(damage=[(272, b"\x01")], is_at_end=True)  # a tag becomes a field
 @settings(max_examples=250)
 def test_a_damaged_file_ends_in_an_error_of_ours(
     path: Path, damage: list[tuple[int, bytes]], is_at_end: bool
