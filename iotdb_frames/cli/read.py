@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from binascii import hexlify
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from iotdb_frames.cli import screen
-from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import FrameError, OptionsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,35 +122,13 @@ def _copy_to(
         _copy(schema, batches, sys.stdout.buffer, open_writer, tz=tz, label="rows")
         sys.stdout.buffer.flush()
         return
-    with _whole(Path(out)) as stream:
+    from iotdb_frames.writes.whole_file import whole_file
+
+    remedy = "free some space, or choose another place with --out"
+    with whole_file(Path(out), remedy=remedy) as stream:
         n_rows = _copy(schema, batches, stream, open_writer, tz=tz, label=Path(out).name)
     n_bytes = Path(out).stat().st_size
     screen.say(f"✓ {n_rows:,} rows in {out} ({n_bytes / 1e6:,.1f} MB)", style="green")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name once it is complete, and is removed otherwise.
-
-    Raises
-    ------
-    IoTDBFramesError : it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as stream:
-            yield stream
-        part.replace(path)
-    except OSError as exc:
-        if isinstance(exc, IoTDBFramesError):  # ConnectionLost is an OSError
-            raise
-        raise IoTDBFramesError(
-            f"{path} cannot be written: {exc.strerror or exc}",
-            hint="free some space, or choose another place with --out",
-        ) from exc
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
 
 
 def _copy(

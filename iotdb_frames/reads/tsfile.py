@@ -17,7 +17,7 @@ from iotdb_frames.codec.times import moment
 from iotdb_frames.codec.tsblock import arrow_type
 from iotdb_frames.display.card import Card, Grid, Shown, count, size
 from iotdb_frames.errors import FrameError, OptionsError, nearest
-from iotdb_frames.options import TSDataType, zone_name
+from iotdb_frames.options import TSDataType, check_choice, zone_name
 from iotdb_frames.reads.ask import DEVICE
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DtypeBackend, FrameBuilder
@@ -70,8 +70,7 @@ def read_tsfile(
     OptionsError : no such file, device or table.
     FrameError : it is no whole TsFile, or has what cannot be read exactly.
     """
-    if precision not in ("ms", "us", "ns"):
-        raise OptionsError(f'precision={precision!r} is none of "ms", "us", "ns"')
+    check_choice("precision", precision, ("ms", "us", "ns"))
     zone = zone_name(time_zone, option="time_zone")
     form = Form(
         returns="arrow" if returns == "batches" else returns, tz=tz, dtype_backend=dtype_backend

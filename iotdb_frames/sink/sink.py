@@ -27,7 +27,7 @@ import pyarrow as pa
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
-from iotdb_frames.options import check_whole, hide_url, parse_bytes
+from iotdb_frames.options import check_choice, check_whole, hide_url, parse_bytes
 from iotdb_frames.sink.aio import AsyncSink
 from iotdb_frames.sink.columns import to_rows, to_time
 from iotdb_frames.sink.devices import devices_of
@@ -118,10 +118,8 @@ class IoTDBSink:
             self._serializer = serializer or DefaultIoTSerializationSchema()
         else:
             self._serializer = TableEvents(self._options, serializer)
-        if overflow not in ("block", "raise", "drop_oldest"):
-            raise OptionsError(f"overflow={overflow!r} is none of 'block', 'raise', 'drop_oldest'")
-        if coerce not in ("safe", "lossy"):
-            raise OptionsError(f"coerce={coerce!r} is none of 'safe', 'lossy'")
+        check_choice("overflow", overflow, ("block", "raise", "drop_oldest"))
+        check_choice("coerce", coerce, ("safe", "lossy"))
         if not callable(on_error) and on_error not in ("raise", "collect"):
             raise OptionsError(f"on_error={on_error!r} is none of 'raise', 'collect', a callable")
         if (on_error == "collect") != (dead_letter is not None):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.display.card import Card, Shown, count, duration, rate, size
-from iotdb_frames.errors import Choice, FrameError, Hint, IoTDBFramesError, OptionsError
-from iotdb_frames.options import CompressionType, TSDataType, WriteOptions, zone_name
+from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError
+from iotdb_frames.options import CompressionType, TSDataType, WriteOptions, check_choice, zone_name
 from iotdb_frames.options.types import as_enum
 from iotdb_frames.options.write import SchemaOption
 from iotdb_frames.tsfile.encode import CODECS, ENCODINGS
@@ -26,6 +25,7 @@ from iotdb_frames.writes.plan.plan import Existing, PlannedColumn, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
 from iotdb_frames.writes.planner import make_rules
 from iotdb_frames.writes.report import lossy_values
+from iotdb_frames.writes.whole_file import whole_file
 
 PIECE_BYTES = 64 << 20
 """Cells that are encoded at once."""
@@ -134,8 +134,7 @@ def write_tsfile(
     )
     goal = parse_target(target)
     pressed = _compression(compression)
-    if precision not in ("ms", "us", "ns"):
-        raise OptionsError(f'precision={precision!r} is none of "ms", "us", "ns"')
+    check_choice("precision", precision, ("ms", "us", "ns"))
     rules = make_rules(
         options, precision=precision, time_zone=zone_name(time_zone, option="time_zone")
     )
@@ -152,7 +151,7 @@ def write_tsfile(
     planned: WritePlan | None = None
     frames = (layout_of(frame, goal, options) for frame in frames_of(data))
     found = next(frames)
-    with whole_file(file) as stream:
+    with whole_file(file, remedy="make room, or name a file elsewhere") as stream:
         writer = TsFileWriter(stream, compression=pressed, n_threads=workers)
         try:
             while True:
@@ -255,28 +254,3 @@ def _table_column(planned: PlannedColumn, compression: CompressionType) -> Table
     assert kind is not None
     category: Literal["tag", "field"] = "tag" if planned.column.category == "tag" else "field"
     return TableColumn(planned.column.name, kind, category, ENCODINGS[kind][0], compression)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole, and else goes away.
-
-    Raises
-    ------
-    IoTDBFramesError : it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as stream:
-            yield stream
-        part.replace(path)
-    except OSError as exc:
-        if isinstance(exc, IoTDBFramesError):  # ConnectionLost is an OSError
-            raise
-        raise IoTDBFramesError(
-            f"{path} cannot be written: {exc.strerror or exc}",
-            hint="make room, or name a file elsewhere",
-        ) from exc
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()

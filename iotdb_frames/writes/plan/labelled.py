@@ -19,6 +19,7 @@ from iotdb_frames.errors import (
     TimeIndexError,
     nearest,
 )
+from iotdb_frames.options import check_choice
 
 _FEW_CELLS = 1 << 16
 
@@ -228,8 +229,7 @@ def check_time_kind(
         return
     if len(source) == 0 and kind == "null":
         return
-    if time_unit is not None and time_unit not in ("s", "ms", "us", "ns"):
-        raise OptionsError(f"time_unit={time_unit!r} is none of 's', 'ms', 'us', 'ns'")
+    check_choice("time_unit", time_unit, ("s", "ms", "us", "ns"), is_optional=True)
     if kind in ("timestamp", "date") and time_unit is not None:
         hint = "time_unit= is for times that are numbers: leave it out"
     elif choices:
