@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from iotdb_frames.engines.jobs import Job, Outcome, Run, gather, write_part
-from iotdb_frames.errors import OptionsError, missing_extra
-from iotdb_frames.options import WriteArgs, check_whole, hide_url, show_options
+from iotdb_frames.errors import missing_extra
+from iotdb_frames.options import WriteArgs, as_bool, as_whole, hide_url, show_options
 from iotdb_frames.writes.report import WriteReport
 
 try:
@@ -78,9 +78,8 @@ class IoTDBAccessor:
         ServerError, PartialWriteError : with the report of all
         """
         connection = hide_url(connection)
-        check_whole("retries", retries, least=0)
-        if not isinstance(compute, bool):
-            raise OptionsError(f"compute={compute!r} is neither True nor False")
+        retries = as_whole("retries", retries, least=0)
+        compute = as_bool("compute", compute)
         job = Job.of(self._data._meta, target, connection, options)
         pending = PendingWrite(self._data.to_delayed(), job)
         return pending.compute(retries=retries) if compute else pending

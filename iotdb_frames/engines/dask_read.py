@@ -13,7 +13,7 @@ import pandas as pd
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.engines.jobs import endpoint_of
 from iotdb_frames.engines.ranges import time_ranges
-from iotdb_frames.options import check_whole, hide_url
+from iotdb_frames.options import as_whole, hide_url
 from iotdb_frames.reads.frames import DtypeBackend
 from iotdb_frames.reads.read import read
 
@@ -54,7 +54,7 @@ def read_dask(
     MissingExtraError : Dask is not installed; QueryError : an unknown path, table or column
     """
     connection = hide_url(connection)
-    check_whole("partitions", partitions)
+    partitions = as_whole("partitions", partitions)
     from iotdb_frames.engines.dask import from_map  # with it, what is read can be written
 
     endpoint = endpoint_of(connection)

@@ -25,7 +25,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.engines.jobs import Job, Outcome, Run, gather
 from iotdb_frames.errors import ColumnTypeError, OptionsError, missing_extra, raise_explained
-from iotdb_frames.options import RetryPolicy, WriteArgs, check_whole, hide_url, show_options
+from iotdb_frames.options import RetryPolicy, WriteArgs, as_whole, hide_url, show_options
 from iotdb_frames.server.java import find_java
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.serializer import IoTSerializationSchema
@@ -114,9 +114,9 @@ class IoTDBSink:
         **write: Unpack[WriteArgs],
     ) -> None:
         options = hide_url(options)
-        check_whole("batch_size", batch_size)
+        batch_size = as_whole("batch_size", batch_size)
         if session_pool_size is not None:
-            check_whole("session_pool_size", session_pool_size)
+            session_pool_size = as_whole("session_pool_size", session_pool_size)
         if not flush_interval_s >= 0.001:
             raise OptionsError(f"flush_interval_s={flush_interval_s!r} must be at least 0.001")
         if isinstance(options, str):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from iotdb_frames.errors import OptionsError, did_you_mean
 from iotdb_frames.options.shown import F, show_fields
-from iotdb_frames.options.types import check_whole
+from iotdb_frames.options.types import as_whole
 
 DEFAULT_PORT = 6667
 LONGEST_S = 10**9
@@ -154,7 +154,7 @@ class ConnectionOptions:
                     f"{host}:{port} is not a valid address", hint="iotdb://user@host:6667"
                 )
         for name in ("pool_size", "fetch_size"):
-            check_whole(name, getattr(self, name))
+            object.__setattr__(self, name, as_whole(name, getattr(self, name)))
         for name in ("connect_timeout_s", "timeout_s", "pool_timeout_s"):
             if not 0 < getattr(self, name) < LONGEST_S:
                 raise OptionsError(

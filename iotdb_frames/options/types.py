@@ -67,15 +67,33 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
 
 
-def check_whole(name: str, value: Any, *, least: int = 1) -> None:
-    """Refuse a value that is not a whole number, or is below `least`.
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, Python's or numpy's; True and False are none."""
+    return _is_number(value, Integral)
+
+
+def as_whole(name: str, value: Any, *, least: int = 1) -> int:
+    """A whole number, `least` or more, as Python's own: a manifest's JSON has no numpy integers.
 
     Raises
     ------
     OptionsError : with the option's name.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise OptionsError(f"{name}={value!r} must be a whole number, at least {least}")
+    return int(value)
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """True or False, Python's or numpy's, as Python's own.
+
+    Raises
+    ------
+    OptionsError : with the option's name.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise OptionsError(f"{name}={value!r} must be True or False")
+    return bool(value)
 
 
 def check_choice(
@@ -212,8 +230,8 @@ def _size_of(text: str) -> int:
 
 def parse_bytes(size: int | str, *, name: str) -> int:
     """Bytes from ``4_000_000``, ``"4MiB"``, ``"4MB"`` (decimal) or ``"512k"``."""
-    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-        return size
+    if is_whole(size) and int(size) > 0:
+        return int(size)
     n_bytes = _size_of(size) if isinstance(size, str) else 0
     if n_bytes <= 0:
         raise OptionsError(f"{name}={size!r} is not a valid size", hint=f'e.g. {name}="4MiB"')

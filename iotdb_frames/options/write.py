@@ -9,18 +9,18 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Literal, TypedDict
 
-import numpy as np
-
 from iotdb_frames.errors import OptionsError, nearest
 from iotdb_frames.options.shown import F, show_fields
 from iotdb_frames.options.types import (
     RetryPolicy,
     TimeseriesOption,
     TSDataType,
+    as_bool,
     as_enum,
+    as_whole,
     check_choice,
     check_retry,
-    check_whole,
+    is_whole,
     parse_bytes,
 )
 
@@ -162,10 +162,7 @@ class WriteOptions:
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices, is_optional=name == "time_unit")
         for name in ("aligned", "create", "replace"):
-            value = getattr(self, name)
-            if not isinstance(value, bool | np.bool_):
-                raise OptionsError(f"{name}={value!r} must be True or False")
-            object.__setattr__(self, name, bool(value))  # JSON, as in a manifest, has no numpy bool
+            object.__setattr__(self, name, as_bool(name, getattr(self, name)))
         for name in ("time", "device"):
             _check_label(name, getattr(self, name))
         for name in ("tags", "attributes"):
@@ -176,14 +173,15 @@ class WriteOptions:
             )
         if self.dead_letter is not None:
             _check_file("dead_letter", self.dead_letter)
-        check_whole("workers", self.workers)
+        object.__setattr__(self, "workers", as_whole("workers", self.workers))
         if self.tsfile_dir is not None and not Path(self.tsfile_dir).is_dir():
             raise OptionsError(f"tsfile_dir={str(self.tsfile_dir)!r} is not a directory")
-        is_count = isinstance(self.chunk, int) and not isinstance(self.chunk, bool)
-        if not isinstance(self.chunk, str) and (not is_count or self.chunk < 1):
-            raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
         if isinstance(self.chunk, str):
             parse_bytes(self.chunk, name="chunk")
+        elif is_whole(self.chunk) and self.chunk >= 1:
+            object.__setattr__(self, "chunk", int(self.chunk))
+        else:
+            raise OptionsError(f"chunk={self.chunk!r} must be at least 1 row", hint='chunk="4MiB"')
         check_retry(self.retry)
         is_auto = isinstance(self.progress, str) and self.progress == "auto"
         if not is_auto and not isinstance(self.progress, bool) and not callable(self.progress):

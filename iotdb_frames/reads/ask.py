@@ -14,7 +14,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target, normal_path, parse_target
 from iotdb_frames.codec.times import moment, rescale, to_timedelta
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import check_choice
+from iotdb_frames.options import as_bool, as_whole, check_choice
 from iotdb_frames.reads.select import AGGREGATES
 from iotdb_frames.reads.where import conditions
 
@@ -113,8 +113,10 @@ def check_ask(
     ------
     OptionsError : an invalid option.
     """
-    check_count(limit, name="limit", least=0)
-    check_count(chunk_rows, name="chunk_rows")
+    if limit is not None:
+        limit = as_whole("limit", limit, least=0)
+    if chunk_rows is not None:
+        chunk_rows = as_whole("chunk_rows", chunk_rows)
     _check_windows(every, agg, fill)
     names = None if columns is None else _names(columns, "columns")
     if isinstance(agg, Mapping):
@@ -125,8 +127,7 @@ def check_ask(
         names = names or aggregated
     if chunk_rows is not None and (fill is not None or wide):
         raise OptionsError("fill= and wide= need all rows at once", hint="leave out chunk_rows=")
-    if not isinstance(wide, bool | np.bool_):
-        raise OptionsError(f"wide={wide!r} is neither True nor False")
+    wide = as_bool("wide", wide)
     if device is not None and (not isinstance(device, str) or not device):
         raise OptionsError(f"device={device!r} is not a column label", hint='device="machine"')
     if wide and device is not None:
@@ -169,14 +170,6 @@ def check_ask(
         wide=bool(wide),
         precision=precision,
     )
-
-
-def check_count(count: Any, *, name: str, least: int = 1) -> None:
-    """Raise unless `count` is None or a number of rows, `least` or more."""
-    if count is None:
-        return
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise OptionsError(f"{name}={count!r} must be a number of rows, at least {least}")
 
 
 def _names(columns: Any, option: str) -> tuple[str, ...]:

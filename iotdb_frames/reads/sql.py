@@ -14,8 +14,7 @@ from iotdb_frames.codec.params import bind
 from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, raise_explained
-from iotdb_frames.options import check_choice, hide_url
-from iotdb_frames.reads.ask import check_count
+from iotdb_frames.options import as_whole, check_choice, hide_url
 from iotdb_frames.reads.cursor import MEMORY_WAIT_S, open_cursor
 from iotdb_frames.reads.explain import explain
 from iotdb_frames.reads.form import Form, Returns
@@ -207,7 +206,8 @@ def read_sql(
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError, MissingExtraError
     """
     connection = hide_url(connection)
-    check_count(chunk_rows, name="chunk_rows")
+    if chunk_rows is not None:
+        chunk_rows = as_whole("chunk_rows", chunk_rows)
     form = Form(returns=returns, tz=tz, dtype_backend=dtype_backend)
     result = query(sql, params=params, model=model, connection=connection)
     if chunk_rows is None:

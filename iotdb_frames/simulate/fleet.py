@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import as_whole, check_choice
 from iotdb_frames.simulate import signals as sg
 from iotdb_frames.simulate.draws import Draws
 from iotdb_frames.simulate.sensors import Device, Sensor, as_sensors
-from iotdb_frames.simulate.signals.base import unknown_name
 from iotdb_frames.simulate.source import SensorSource
 
 Template = Callable[[int, np.random.Generator], Sequence[Sensor]]
@@ -53,10 +53,8 @@ def simulate_fleet(
     ------
     OptionsError : no devices, an unknown model, and what `SensorSource` refuses.
     """
-    if isinstance(n_devices, bool) or not isinstance(n_devices, (int, np.integer)) or n_devices < 1:
-        raise OptionsError(f"n_devices={n_devices!r} must be at least 1")
-    if model not in ("tree", "table"):
-        raise unknown_name("model", model, ("tree", "table"))
+    n_devices = as_whole("n_devices", n_devices)
+    check_choice("model", model, ("tree", "table"))
     if not 0 <= variety < 1:
         raise OptionsError(f"variety={variety!r} must be in [0, 1)")
     devices = []

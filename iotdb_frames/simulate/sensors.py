@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 
 from iotdb_frames.errors import ColumnTypeError, OptionsError
-from iotdb_frames.options import TSDataType, as_enum
+from iotdb_frames.options import TSDataType, as_enum, as_whole, is_whole
 from iotdb_frames.simulate.clock import SampleClock
 from iotdb_frames.simulate.signals import signal as as_signal
 from iotdb_frames.simulate.signals import uniform
@@ -141,10 +141,8 @@ def as_sensors(sensors: Any) -> tuple[Sensor, ...]:
     """
     if sensors is None:
         sensors = 1
-    if isinstance(sensors, (int, np.integer)) and not isinstance(sensors, bool):
-        if sensors < 1:
-            raise OptionsError(f"sensors={sensors} must be at least 1")
-        sensors = [f"s{i + 1}" for i in range(sensors)]
+    if is_whole(sensors):
+        sensors = [f"s{i + 1}" for i in range(as_whole("sensors", sensors))]
     if isinstance(sensors, Mapping):
         sensors = [s if isinstance(s, Sensor) else Sensor(n, s) for n, s in sensors.items()]
     if isinstance(sensors, (Sensor, str)):

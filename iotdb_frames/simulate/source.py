@@ -22,7 +22,7 @@ import pandas as pd
 
 from iotdb_frames.codec.times import to_naive_utc, to_seconds
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import TSDataType
+from iotdb_frames.options import TSDataType, as_whole, is_whole
 from iotdb_frames.play.streamable import Streamable
 from iotdb_frames.simulate.assembly import (
     DeviceRows,
@@ -84,11 +84,9 @@ class SensorSource(Streamable):
     ) -> None:
         if devices is not None and sensors is not None:
             raise OptionsError("sensors= and devices= exclude each other: devices have sensors")
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
-            raise OptionsError(f"seed={seed!r} must be an integer")
         self.clock = SampleClock.at_rate(rate_hz, start=start, unit=time_unit)
         self.rate_hz = float(rate_hz)
-        self.seed = int(seed)
+        self.seed = as_whole("seed", seed, least=-(2**63))
         self.duration_s = None if duration is None else to_seconds(duration, name="duration")
         seconds = self.duration_s
         self.n_ticks = None if seconds is None else self.clock.first_tick_from(seconds)
@@ -434,7 +432,7 @@ class SensorSource(Streamable):
         return max(0, low), max(0, low, high)
 
     def _window_ticks(self, window: Span, name: str) -> int:
-        if isinstance(window, (int, np.integer)) and not isinstance(window, bool):
+        if is_whole(window):
             n = int(window)
         elif isinstance(window, float):
             raise OptionsError(f"{name}={window!r}: rows (an int) or seconds?", hint='e.g. "2.5s"')

@@ -27,7 +27,7 @@ import pyarrow as pa
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
-from iotdb_frames.options import check_choice, check_whole, hide_url, parse_bytes
+from iotdb_frames.options import as_whole, check_choice, hide_url, parse_bytes
 from iotdb_frames.sink.aio import AsyncSink
 from iotdb_frames.sink.columns import to_rows, to_time
 from iotdb_frames.sink.devices import devices_of
@@ -161,8 +161,7 @@ class IoTDBSink:
 
     def _at_least_one(self, value: int, name: str) -> int:
         self._check_not_open()
-        check_whole(name, value)
-        return value
+        return as_whole(name, value)
 
     def _check_not_open(self) -> None:
         if self._box is not None or self._is_closed:

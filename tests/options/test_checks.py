@@ -14,11 +14,13 @@ import pytest
 
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import (
+    ConnectionOptions,
     RetryPolicy,
     TimeseriesOption,
     TSDataType,
     TSEncoding,
     WriteOptions,
+    parse_bytes,
     write_options,
 )
 
@@ -130,3 +132,16 @@ def test_policies_without_end() -> None:
     """A policy may go on forever, and numbers of numpy are numbers."""
     RetryPolicy(total_s=math.inf)
     RetryPolicy(attempts=np.int64(3), first_wait_s=np.float32(0.5), longest_wait_s=0)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    """They become Python's own, which a manifest's JSON holds; booleans and spans are refused."""
+    options = WriteOptions(workers=np.int64(2), chunk=np.uint16(500))  # type: ignore[arg-type]
+    assert json.loads(json.dumps([options.workers, options.chunk])) == [2, 500]
+    place = ConnectionOptions(hosts=(("h", 1),), pool_size=np.int8(3))  # type: ignore[arg-type]
+    assert type(place.pool_size) is int
+    assert place.pool_size == 3
+    assert parse_bytes(np.int64(7), name="chunk") == 7
+    for wrong in (True, np.True_, np.timedelta64(3), 2.0, np.float64(2), "2", None, 0):
+        with pytest.raises(OptionsError, match="workers="):
+            WriteOptions(workers=wrong)  # type: ignore[arg-type]

@@ -168,7 +168,7 @@ def test_parts(connection: Connection, database: str, model: str) -> None:
         found = read(target, start=first, end=behind, connection=connection)
         assert_frame_equal(found[frame.columns], frame.iloc[10:20])
     ticks = frame.index.asi8
-    found = read(target, start=int(ticks[90]), limit=5, connection=connection)
+    found = read(target, start=int(ticks[90]), limit=np.int64(5), connection=connection)
     assert found.index.equals(frame.index[90:95])
     found = read(target, columns=["temp", "count"], connection=connection)
     assert_frame_equal(found, frame[["temp", "count"]])
