@@ -24,6 +24,7 @@ from iotdb_frames.codec.statements import is_query
 from iotdb_frames.display.card import Card, plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.reads.form import Form
+from iotdb_frames.reads.frames import DTYPE_BACKENDS
 from iotdb_frames.reads.sql import execute, read_sql, whole
 
 
@@ -131,6 +132,6 @@ def _parser() -> Any:
         "-r", "--returns", choices=("pandas", "arrow", "polars"), default="pandas",
         help="the type of frame, as in iotf.read_sql",
     )  # fmt: skip
-    add("--dtype-backend", choices=("pyarrow", "numpy"), help="as in iotf.read_sql")
+    add("--dtype-backend", choices=DTYPE_BACKENDS, help="as in iotf.read_sql")
     add("-v", "--verbose", action="store_true", help="show the full traceback of an error")
     return parser

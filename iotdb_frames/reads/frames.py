@@ -1,16 +1,20 @@
 """Arrow to pandas in the normal form: one dtype a column type, whatever the values.
 
-================  ======================  ==================  =========================
-IoTDB             normal form             "pyarrow"           "numpy"
-================  ======================  ==================  =========================
-BOOLEAN           boolean                 bool[pyarrow]       bool, refused with nulls
-INT32, INT64      Int32, Int64            int32, int64        the same, refused with nulls
-FLOAT, DOUBLE     float32, float64 (NaN)  float, double       float32, float64 (NaN)
-TEXT, STRING      str                     string              object
-TIMESTAMP         datetime64[unit]        timestamp[unit]     datetime64[unit]
-DATE              date32[pyarrow]         date32[day]         datetime64[s]
-BLOB              binary[pyarrow]         binary              object
-================  ======================  ==================  =========================
+================  ======================  ==================  ================  ====================
+IoTDB             normal form             "numpy_nullable"    "pyarrow"         "numpy"
+================  ======================  ==================  ================  ====================
+BOOLEAN           boolean                 boolean             bool[pyarrow]     bool, without nulls
+INT32, INT64      Int32, Int64            Int32, Int64        int32, int64      the same, likewise
+FLOAT, DOUBLE     float32, float64 (NaN)  Float32, Float64    float, double     float32, float64
+TEXT, STRING      str                     string              string            object
+TIMESTAMP         datetime64[unit]        datetime64[unit]    timestamp[unit]   datetime64[unit]
+DATE              date32[pyarrow]         object of date      date32[day]       datetime64[s]
+BLOB              binary[pyarrow]         object of bytes     binary            object of bytes
+================  ======================  ==================  ================  ====================
+
+"numpy_nullable" and "pyarrow" give the dtypes that pandas' own readers give for these words. Of the
+floats, these two tell a stored NaN from a missing value; for the others both are NaN. (pandas'
+readers make a NaN a missing one under "numpy_nullable"; here what is stored stays.)
 
 The index is a DatetimeIndex in the server's unit whatever the dtype backend.
 
@@ -34,7 +38,9 @@ from iotdb_frames.codec.times import zone_ends
 from iotdb_frames.errors import FrameError
 from iotdb_frames.options import check_choice, zone_name
 
-DtypeBackend = Literal["pyarrow", "numpy"] | None
+DtypeBackend = Literal["numpy_nullable", "pyarrow", "numpy"] | None
+
+DTYPE_BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
 
 INDEX_NAME = "time"
 _NAT = np.iinfo(np.int64).min
@@ -49,7 +55,7 @@ def check_form(*, tz: Any, dtype_backend: Any) -> None:
     ------
     OptionsError : an unknown dtype backend or zone.
     """
-    check_choice("dtype_backend", dtype_backend, ("pyarrow", "numpy"), is_optional=True)
+    check_choice("dtype_backend", dtype_backend, DTYPE_BACKENDS, is_optional=True)
     if tz is not None:
         zone_name(tz, option="tz")
 
@@ -63,7 +69,7 @@ class FrameBuilder:
     index : position of the timestamps that become the index; None: a RangeIndex
     time_zone : in which naive times are meant
     tz : zone of zoned times instead, its name or a ZoneInfo; None: naive ones
-    dtype_backend : None: the normal form; "pyarrow", "numpy": see the module
+    dtype_backend : None: the normal form; else see the module
     n_rows : how many will come, where that is known
 
     Raises
@@ -266,6 +272,8 @@ class _Values:
         mask.resize(n_rows, refcheck=False)
         if pa.types.is_boolean(self.type):
             return pd.arrays.BooleanArray(self.values, mask)
+        if pa.types.is_floating(self.type):
+            return pd.arrays.FloatingArray(self.values, mask)
         return pd.arrays.IntegerArray(self.values, mask)
 
 
@@ -301,7 +309,7 @@ class _Complete(_Floats):
                 "place for",
                 column=self.name,
                 row=at + int(np.argmax(is_null)),
-                hint='leave out dtype_backend="numpy", or take "pyarrow"',
+                hint='leave out dtype_backend="numpy", or take "numpy_nullable"',
             )
 
 
@@ -351,8 +359,11 @@ class _Chunks:
             column = self._zone.arrow_to_local(column, self._field.name)
         if self._backend == "numpy":
             return _dates(column) if pa.types.is_date(kind) else column.to_numpy()
-        if self._backend is None and pa.types.is_string(kind):
-            return _text_dtype().__from_arrow__(column)
+        if self._backend != "pyarrow" and pa.types.is_string(kind):
+            dtype: Any = _text_dtype() if self._backend is None else pd.StringDtype()
+            return dtype.__from_arrow__(column)
+        if self._backend == "numpy_nullable":
+            return column.to_pandas().to_numpy()
         return pd.arrays.ArrowExtensionArray(column)
 
 
@@ -388,9 +399,9 @@ def _column(field: pa.Field, dtype_backend: DtypeBackend, zone: _Zone, n_rows: i
     if dtype_backend != "pyarrow":
         if pa.types.is_timestamp(kind):
             return _Times(field, zone, n_rows)
-        if pa.types.is_floating(kind):
+        if pa.types.is_floating(kind) and dtype_backend != "numpy_nullable":
             return _Floats(field, kind.to_pandas_dtype(), n_rows)
-        if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-            values = _Values if dtype_backend is None else _Complete
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            values = _Complete if dtype_backend == "numpy" else _Values
             return values(field, kind.to_pandas_dtype(), n_rows)
     return _Chunks(field, dtype_backend, zone)

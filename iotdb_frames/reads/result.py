@@ -107,8 +107,9 @@ class QueryResult:
 
         Parameters
         ----------
-        dtype_backend : None: the normal form; "pyarrow": Arrow dtypes for all columns; "numpy":
-            plain numpy, refused where that is not exact
+        dtype_backend : None: the normal form; "numpy_nullable": pandas' masked dtypes for all
+            numbers and booleans, ``string``, objects for DATE and BLOB; "pyarrow": Arrow dtypes for
+            all columns; "numpy": plain numpy, refused where that is not exact
         tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
 
         Raises

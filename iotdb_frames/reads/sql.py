@@ -195,8 +195,9 @@ def read_sql(
     sql, params, model, connection : see `query`
     returns : "pandas"; "arrow": an Arrow table; "polars": a Polars frame (extra ``[polars]``); in
         these two the time is a column like the others
-    dtype_backend : of a frame of pandas. None: the normal form; "pyarrow": Arrow dtypes for all
-        columns; "numpy": plain numpy, refused where that is not exact
+    dtype_backend : of a frame of pandas. None: the normal form; "numpy_nullable": pandas' masked
+        dtypes for all numbers and booleans, ``string``, objects for DATE and BLOB; "pyarrow": Arrow
+        dtypes for all columns; "numpy": plain numpy, refused where that is not exact
     tz : zone of the times, its name or a ZoneInfo; None: naive, in the connection's `time_zone`
     chunk_rows : give an iterator of frames of so many rows instead, in flat memory
 

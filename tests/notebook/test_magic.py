@@ -122,6 +122,8 @@ def test_model_zone_types_and_connection_are_options(cells: Cells, device: str) 
     )
     assert str(frame.index.tz) == "Europe/Berlin"
     assert frame.dtypes.iloc[0] == pd.ArrowDtype(pa.int64())
+    frame = cells(f"%%iotdb -c other --dtype-backend numpy_nullable\nSELECT v FROM {device}")
+    assert frame.dtypes.iloc[0] == pd.Int64Dtype()
     table = f"magic.t{next(_numbers)}"
     index = pd.DatetimeIndex(["2026-01-01"], name="time")
     iotf.write(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -62,7 +64,7 @@ def test_dtypes_follow_types(rows: slice, n_chunks: int) -> None:
     assert dtypes == DTYPES
 
 
-@pytest.mark.parametrize("backend", [None, "pyarrow"])
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(1, 3), slice(2, 3)])
 def test_values_are_exact(backend: Any, rows: slice) -> None:
     """Each cell equals what Arrow held, also in slices, whose buffers begin elsewhere."""
@@ -80,6 +82,31 @@ def test_arrow_dtypes_for_all() -> None:
     table = table_of(slice(0, 3))
     frame = frame_of(table, dtype_backend="pyarrow")
     assert [dtype.pyarrow_dtype for dtype in frame.dtypes] == table.schema.types
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize("rows", [slice(0, 3), slice(0, 1), slice(1, 2), slice(0, 0)])
+@pytest.mark.parametrize("n_chunks", [1, 3])
+def test_backends_of_pandas_are_those_of_its_readers(
+    backend: Any, rows: slice, n_chunks: int
+) -> None:
+    """Under pandas' own words a frame is what `pandas.read_parquet` makes of the same columns."""
+    table = table_of(rows, n_chunks=n_chunks)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    assert_frame_equal(
+        frame_of(table, dtype_backend=backend), pd.read_parquet(file, dtype_backend=backend)
+    )
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_a_stored_nan_is_not_a_missing_value(backend: Any, kind: pa.DataType) -> None:
+    """Where floats can be missing without being NaN, a stored NaN stays one."""
+    table = pa.table({"x": pa.array([1.5, None, float("nan")], kind)})
+    frame = frame_of(table, dtype_backend=backend)
+    assert frame["x"].isna().tolist() == [False, True, False]
+    assert repr(frame["x"].tolist()) == "[1.5, <NA>, nan]"
 
 
 def test_plain_numpy_where_it_is_exact() -> None:
@@ -115,7 +142,7 @@ def test_numpy_has_a_place_for_other_nulls() -> None:
     assert frame.isna().to_numpy().all()
 
 
-@pytest.mark.parametrize("backend", [None, "numpy"])
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "numpy"])
 @pytest.mark.parametrize("n_chunks", [1, 2])
 def test_a_frame_can_be_edited(backend: Any, n_chunks: int) -> None:
     """The arrays are the frame's own: writing into it works, and changes no Arrow table."""
@@ -138,7 +165,7 @@ def test_the_index() -> None:
     assert frame.index.dtype == "datetime64[ns]"
 
 
-@pytest.mark.parametrize("backend", [None, "pyarrow"])
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_zones(backend: Any) -> None:
     """Naive times are those of the connection's zone, summer time included; `tz=` makes zoned."""
     utc = pd.to_datetime(["2024-01-01 12:00", "2024-07-01 12:00", "2080-07-01 12:00"])
@@ -199,7 +226,7 @@ def test_times_a_zone_does_not_know() -> None:
     assert frame_of(table, time_zone="Europe/Berlin", tz="UTC")["x"].dt.tz is not None
 
 
-@pytest.mark.parametrize("backend", [None, "numpy", "pyarrow"])
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "numpy", "pyarrow"])
 @pytest.mark.parametrize(("tick", "zone"), [(1, "Asia/Kolkata"), (-1, "America/New_York")])
 def test_times_that_a_zone_would_lead_out_of_int64(tick: int, zone: str, backend: Any) -> None:
     """Local times of the last nanoseconds there are cannot be held: refused by column and row."""
@@ -228,7 +255,7 @@ def test_unknown_zones(zone: Any) -> None:
         frame_of(table_of(slice(0, 1)), tz=zone)
 
 
-@pytest.mark.parametrize("backend", [None, "pyarrow"])
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_zones_as_objects(backend: Any) -> None:
     """A tzinfo that has a name is the zone of that name."""
     for zone, name in ((ZoneInfo("Asia/Tokyo"), "Asia/Tokyo"), (dt.UTC, "UTC")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import pickle
@@ -14,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pandas.testing import assert_frame_equal
+from pandas.testing import assert_frame_equal, assert_series_equal
 
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.reads.read import read
-from iotdb_frames.reads.sql import execute
+from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.writer import write
 
@@ -214,6 +215,57 @@ def test_backends(connection: Connection, database: str, backend: Any) -> None:
     kinds = {"pyarrow": "int64[pyarrow]", "numpy": "int64"}
     assert str(found["count"].dtype) == kinds[backend]
     assert found["count"].tolist() == frame["count"].tolist()
+
+
+EVERY_TYPE = {
+    "flag": ("boolean", [True, None, False], "BOOLEAN"),
+    "i32": ("Int32", [2**31 - 1, None, -(2**31)], "INT32"),
+    "i64": ("Int64", [2**53 + 1, None, -(2**63)], "INT64"),
+    "f32": ("Float32", [0.5, None, -0.0], "FLOAT"),
+    "f64": ("Float64", [0.1, None, 5e-324], "DOUBLE"),
+    "text": ("string", ["ü\n,", None, ""], "STRING"),
+    "day": (object, [dt.date(9999, 12, 31), None, dt.date(1000, 1, 1)], "DATE"),
+    "raw": (object, [b"\0\xff", None, b""], "BLOB"),
+    "at": (
+        "datetime64[ms]",
+        [pd.Timestamp("2024-03-31 01:30"), None, pd.Timestamp(0)],
+        "TIMESTAMP",
+    ),
+}
+"""A column of each type: its dtype under ``numpy_nullable``, cells, IoTDB type."""
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_every_type_as_masked_arrays(connection: Connection, database: str, model: str) -> None:
+    """Under `numpy_nullable` each type comes back exactly, nulls too, and can be written again."""
+    columns = {name: pd.array(cells, dtype) for name, (dtype, cells, _) in EVERY_TYPE.items()}
+    frame = pd.DataFrame({"row": pd.array([0, 1, 2], "Int32"), **columns}, index=times(3))
+    first, second = (
+        (f"root.{database}.d", f"root.{database}.e")
+        if model == "tree"
+        else (f"{database}.t", f"{database}.u")
+    )
+    write(frame, first, connection=connection)
+    found = read(first, dtype_backend="numpy_nullable", connection=connection)
+    types = {name: kind for name, (_, _, kind) in EVERY_TYPE.items()}
+    assert found.attrs["iotdb"]["types"] == {"row": "INT32", **types}
+    assert_frame_equal(found[frame.columns], frame)
+    for name, (_, cells, _) in EVERY_TYPE.items():
+        there = [None if pd.isna(cell) else cell for cell in found[name]]
+        assert there == cells
+    zoned = read(first, tz="Asia/Tokyo", dtype_backend="numpy_nullable", connection=connection)
+    assert str(zoned["at"].dtype) == "datetime64[ms, Asia/Tokyo]"
+    assert_series_equal(zoned["at"].dt.tz_convert(None), found["at"], check_index=False)
+    assert zoned.index.tz_convert(None).equals(found.index)
+    write(found, second, connection=connection)
+    again = read(second, dtype_backend="numpy_nullable", connection=connection)
+    assert_frame_equal(again, found)
+    sql = f"SELECT * FROM {first}{' ORDER BY time' if model == 'table' else ''}"
+    queried = read_sql(sql, model=model, dtype_backend="numpy_nullable", connection=connection)
+    queried.columns = [label.rpartition(".")[2] for label in queried.columns]
+    assert_frame_equal(queried[frame.columns], frame)
+    chunks = read(first, dtype_backend="numpy_nullable", chunk_rows=2, connection=connection)
+    assert_frame_equal(pd.concat(list(chunks))[frame.columns], frame)
 
 
 def test_erased_cells(connection: Connection, database: str) -> None:
