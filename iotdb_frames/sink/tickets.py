@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition
 from typing import Any
@@ -83,7 +84,8 @@ class Ticket:
                 future.set_result(None)
 
         def wake() -> None:
-            loop.call_soon_threadsafe(set_result)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits in it
+                loop.call_soon_threadsafe(set_result)
 
         with self._changed:
             is_waiting = bool(self._left)

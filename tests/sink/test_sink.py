@@ -633,6 +633,20 @@ def test_threads_may_open_a_sink(options: IoTDBOptions) -> None:
     assert sink.stats.acknowledged == 6
 
 
+def test_a_loop_that_ended_before_the_answer(
+    options: IoTDBOptions, connection: Connection, database: str
+) -> None:
+    """Whoever awaits a ticket may give up, and end the loop; the sink goes on."""
+    with IoTDBSink(options, flush_interval_s=3600) as sink:
+        ticket = sink.send({"device": "d1", "timestamp": T0, "v": 1})
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(ticket, 0.01))
+        sink.flush()
+        assert ticket.acked
+        sink.send({"device": "d1", "timestamp": T0 + 1, "v": 2})
+    assert stored(connection, f"{database}.d1") == {f"{database}.d1.v": {T0: 1, T0 + 1: 2}}
+
+
 def test_in_coroutines(options: IoTDBOptions, connection: Connection, database: str) -> None:
     """The same sink under asyncio; a full one lets other coroutines go on."""
 
