@@ -121,7 +121,7 @@ def check_target(source: Source, target: TSDataType) -> None:
         raise ColumnTypeError(
             f"column {source.label!r} ({source.dtype}) cannot be written",
             column=source.label,
-            hint=REFUSED.get(kind, "convert it to a type of the README's type table"),
+            hint=REFUSED.get(kind, "convert it to a type of the docs' type table"),
         )
     if target not in TABLE[kind].targets:
         names = ", ".join(t.name for t in TABLE[kind].targets)

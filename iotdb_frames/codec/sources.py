@@ -222,7 +222,7 @@ def from_numpy(values: np.ndarray, label: Hashable) -> Source:
         name, kind = _plain_type(dtype)
         return Source(label, name, kind, values)
     except (pa.ArrowNotImplementedError, TypeError):
-        raise refuse(label, dtype, "convert it to a type of the README's type table") from None
+        raise refuse(label, dtype, "convert it to a type of the docs' type table") from None
 
 
 @lru_cache(64)

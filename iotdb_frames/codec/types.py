@@ -1,6 +1,7 @@
 """The type table: which IoTDB type a column gets, and which others it may be written as.
 
-A column's dtype is mapped to the equivalent Arrow type, whose *kind* decides. README shows `TABLE`.
+A column's dtype is mapped to the equivalent Arrow type, whose *kind* decides. `TABLE` is shown by
+docs/types.md.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def default_type(source: pa.DataType) -> TSDataType | None:
 
 
 def markdown_table() -> str:
-    """`TABLE` and `REFUSED` as README shows them."""
+    """`TABLE` and `REFUSED` as docs/types.md shows them."""
     lines = [
         "| Your column | IoTDB type | Missing values | Comes back as | May also go into |",
         "|---|---|---|---|---|",

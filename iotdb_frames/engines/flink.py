@@ -140,7 +140,7 @@ class IoTDBSink:
         Parameters
         ----------
         data : an append-only table, or a stream of events
-        t_env : its (Stream)TableEnvironment; chaining is switched off in it, see the README
+        t_env : its (Stream)TableEnvironment; chaining is switched off in it, see docs/flink.md
 
         Returns
         -------

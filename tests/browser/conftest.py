@@ -75,6 +75,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures go; with IOTDB_FRAMES_PICTURES set the README's are replaced."""
     if not os.environ.get("IOTDB_FRAMES_PICTURES"):
         return tmp_path_factory.mktemp("images")
-    folder = Path(__file__).parents[2] / "notebooks" / "images"
+    folder = Path(__file__).parents[2] / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""The type table and the README that shows it."""
+"""The type table, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_kind_goes_into_its_default() -> None:
 
 
 def test_the_printed_table_has_every_kind() -> None:
-    """The README's table is made of the code's, with a line for each kind and each refusal."""
+    """The docs' table is made of the code's, with a line for each kind and each refusal."""
     text = markdown_table()
     assert all(f"| {kind.dtypes} |" in text for kind in TABLE.values())
     assert all(f"- {name}: " in text for name in REFUSED)

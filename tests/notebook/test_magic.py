@@ -209,10 +209,10 @@ def test_an_interrupt_ends_the_query(cells: Cells, connection: Connection) -> No
     assert len(cells("%%iotdb\nSHOW DATABASES"))
 
 
-def test_the_cells_of_the_readme_run(cells: Cells, connection: Connection) -> None:
-    """A reader who types the README's cells has the frame that they promise."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^```ipython\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+def test_the_cells_of_the_guide_run(cells: Cells, connection: Connection) -> None:
+    """A reader who types the guide's cells has the frame that they promise."""
+    page = (Path(__file__).parents[2] / "docs" / "notebook.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```ipython\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     index = pd.DatetimeIndex(["2024-03-01", "2024-03-01"], name="time")
     frame = pd.DataFrame({"machine": ["press2", "press9"], "temp": [21.5, 3.0]}, index=index)
     iotf.write(frame, "plant.press", tags=["machine"], connection=connection, progress=False)
