@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ from iotdb_frames.tsfile.encode import ENCODINGS
 from iotdb_frames.tsfile.layout import Device
 from iotdb_frames.tsfile.writer import TsFileWriter
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request
-from iotdb_frames.writes.plan.filed import file_rows
+from iotdb_frames.writes.plan.filed import FileRows, file_rows
 from iotdb_frames.writes.plan.plan import CHECK_ROWS, WritePlan
 from iotdb_frames.writes.schema.look import query_table
 from iotdb_frames.writes.tsfile import PIECE_BYTES, tables_of
 
-LOAD_BYTES = 256 << 20
+LOAD_BYTES = 128 << 20
 """Cells of the files that one LOAD takes; the next are encoded meanwhile."""
 ROWS_PER_DEVICE = 100
 FEW_BYTES = 16 << 20
@@ -277,14 +278,17 @@ def _has_nan(planned: Any) -> bool:
 
 def _by_partition(plan: WritePlan, n_ticks: int) -> Iterator[WritePlan]:
     """The plan, split by the server's time partitions."""
-    ticks = plan.order.ticks
-    first, last = int(ticks.min()) // n_ticks, int(ticks.max()) // n_ticks
+    order = plan.order
+    first, last = int(order.ticks.min()) // n_ticks, int(order.ticks.max()) // n_ticks
     if first == last or last - first >= _MOST_PARTITIONS:
         yield plan
         return
-    partitions = ticks // n_ticks - first
-    for partition in np.flatnonzero(np.bincount(partitions)).tolist():
-        yield replace(plan, order=plan.order.keep(partitions == partition))
+    edges = np.arange(first + 1, last + 1) * n_ticks
+    devices = list(pairwise(order.bounds.tolist()))
+    cuts = np.stack([a + np.searchsorted(order.ticks[a:b], edges) for a, b in devices], axis=1)
+    for starts, stops in pairwise([order.bounds[:-1], *cuts, order.bounds[1:]]):
+        if len(groups := np.flatnonzero(stops > starts)):
+            yield replace(plan, order=order.ranges(groups, starts[groups], stops[groups]))
 
 
 @dataclass
@@ -300,12 +304,12 @@ class _Batch:
     n_files: int = 0
     start: int = (1 << 63) - 1
     end: int = -(1 << 63)
-    rows: list[np.ndarray] = field(default_factory=list)
+    rows: list[slice | np.ndarray] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
     stream: Any = None
     writer: TsFileWriter | None = None
 
-    def add(self, some: Any) -> None:
+    def add(self, some: FileRows) -> None:
         """Append rows to the file that is open, or to a new one."""
         if self.writer is None:
             self.folder.mkdir(exist_ok=True)
@@ -313,7 +317,7 @@ class _Batch:
             self.stream = (self.folder / f"{self.n_files}.tsfile").open("xb")
             self.writer = TsFileWriter(self.stream, n_threads=2)
         self.writer.write(some.devices, some.ticks, some.columns)
-        self.n_cell_bytes += len(some.rows) * self.plan.row_bytes
+        self.n_cell_bytes += len(some.ticks) * self.plan.row_bytes
         self.rows.append(some.rows)
         self.devices += [d for d, _, _ in some.devices[: 5 - len(self.devices)]]
         self.start = min(self.start, int(some.ticks.min()))
@@ -334,15 +338,10 @@ class _Batch:
     def finish(self, *, is_whole: bool) -> LoadRequest:
         """The request of all files."""
         self.close_file()
-        rows = np.concatenate(self.rows)
-        if len(self.plan.parts) > 1:  # which have rows in common
-            is_there = np.zeros(self.plan.layout.n_rows, bool)
-            is_there[rows] = True
-            rows = np.flatnonzero(is_there)
         written = [c.column.name for part in self.plan.parts for c in part.written]
         return LoadRequest(
             tablets=(),
-            rows=rows,
+            rows=self._frame_rows(),
             n_points=self.n_points,
             start=self.start,
             end=self.end,
@@ -355,6 +354,16 @@ class _Batch:
             devices=tuple(".".join(s or "" for s in d) for d in self.devices),
             names=tuple(written[:50]),
         )
+
+    def _frame_rows(self) -> slice | np.ndarray:
+        """Positions in the frame of all rows, each once."""
+        slices = [some for some in self.rows if isinstance(some, slice)]
+        if len(slices) == len(self.rows) and all(a.stop == b.start for a, b in pairwise(slices)):
+            return slice(slices[0].start, slices[-1].stop)
+        is_there = np.zeros(self.plan.layout.n_rows, bool)  # parts have rows in common
+        for some in self.rows:
+            is_there[some] = True
+        return np.flatnonzero(is_there)
 
     def abandon(self) -> None:
         """Remove what was written."""

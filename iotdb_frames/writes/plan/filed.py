@@ -17,6 +17,7 @@ from iotdb_frames.options import TSDataType
 from iotdb_frames.tsfile.layout import Device, table_device, tree_device
 from iotdb_frames.tsfile.writer import FileColumn
 from iotdb_frames.writes.plan.chunks import cells_of, has_values
+from iotdb_frames.writes.plan.layout import row_positions
 from iotdb_frames.writes.plan.order import Order
 from iotdb_frames.writes.plan.plan import PlannedPart, WritePlan
 
@@ -34,7 +35,7 @@ class FileRows:
     devices: list[tuple[Device, int, int]]
     ticks: np.ndarray
     columns: list[FileColumn]
-    rows: np.ndarray
+    rows: slice | np.ndarray
 
 
 def file_rows(plan: WritePlan, *, n_bytes: int) -> Iterator[FileRows]:
@@ -74,7 +75,7 @@ def _rows(
 ) -> FileRows:
     fields = [c for c in part.written if c.column.category == "field"]
     rows = plan.order.frame_rows(start, stop)
-    positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+    positions = rows
     if isinstance(rows, np.ndarray):
         rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
     ticks = plan.order.ticks[start:stop]
@@ -82,13 +83,15 @@ def _rows(
     bounds = plan.order.bounds
     first, last = np.searchsorted(bounds, start, side="right") - 1, np.searchsorted(bounds, stop)
     edges = np.clip(bounds[first : last + 1], start, stop) - start
-    if same is not None and same.any():
+    is_repeated = same is not None and bool(same.any())
+    if same is not None and is_repeated:
         firsts = np.flatnonzero(~same)
         cells = [_last_values(c, firsts) for c in cells]
         ticks, edges = ticks[firsts], np.searchsorted(firsts, edges)
     if len(plan.parts) > 1 and (is_kept := has_values(cells)) is not None:
         cells, ticks = [c.filter(is_kept) for c in cells], ticks[is_kept]
-        positions = positions[is_kept] if len(positions) == len(is_kept) else positions
+        if not is_repeated:  # else a row of the file is several of the frame
+            positions = row_positions(is_kept, rows)
         edges = np.array([0, len(ticks)])
     columns = [
         FileColumn(c.column.name, c.data_type, some, c.encoding, c.compression)

@@ -34,10 +34,11 @@ class Order:
     """Rows as they are sent; position i of the order is row `rows[i]` of the frame.
 
     ticks : int64, shape (n,), times of the positions
-    rows : int positions in the frame, or None where the order is the frame's own
+    rows : int positions in the frame, or None where they follow each other from `start`
     bounds : int64, shape (n_groups + 1,): where each device's rows begin and end in the order
     first_rows : int64, shape (n_groups,): a row of the frame that shows the group's device or tags
     n_duplicates : rows whose (device, time) an earlier row has
+    start : the row of the first position, where `rows` is None
     """
 
     ticks: np.ndarray
@@ -45,26 +46,39 @@ class Order:
     bounds: np.ndarray
     first_rows: np.ndarray
     n_duplicates: int = 0
+    start: int = 0
 
     def __len__(self) -> int:
         return int(self.bounds[-1])
 
     def frame_rows(self, start: int, stop: int) -> slice | np.ndarray:
         """Positions in the frame of the order's positions `start` to `stop`."""
-        return slice(start, stop) if self.rows is None else self.rows[start:stop]
+        if self.rows is None:
+            return slice(self.start + start, self.start + stop)
+        return self.rows[start:stop]
 
     def in_turn(self, groups: np.ndarray) -> Order:
         """The order with its devices (positions in `bounds`) in another one."""
-        n_rows = np.diff(self.bounds)[groups]
+        return self.ranges(groups, self.bounds[:-1][groups], self.bounds[1:][groups])
+
+    def ranges(self, groups: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> Order:
+        """The order with a range of positions of each of some devices, one behind the other.
+
+        Parameters
+        ----------
+        groups : devices (positions in `bounds`)
+        starts, stops : their first position, and the one behind their last
+        """
+        n_rows = stops - starts
         bounds = np.concatenate([[0], np.cumsum(n_rows)])
-        places = np.arange(len(self)) + np.repeat(self.bounds[groups] - bounds[:-1], n_rows)
-        return replace(
-            self,
-            ticks=self.ticks[places],
-            rows=places if self.rows is None else self.rows[places],
-            bounds=bounds,
-            first_rows=self.first_rows[groups],
-        )
+        some = replace(self, bounds=bounds, first_rows=self.first_rows[groups])
+        if len(groups) == 1:  # of which nothing is copied
+            a, b = int(starts[0]), int(stops[0])
+            rows = None if self.rows is None else self.rows[a:b]
+            return replace(some, ticks=self.ticks[a:b], rows=rows, start=self.start + a)
+        places = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], n_rows)
+        rows = self.start + places if self.rows is None else self.rows[places]
+        return replace(some, ticks=self.ticks[places], rows=rows)
 
     def same_time(self) -> np.ndarray:
         """bool, shape (n,): whether a position repeats the (device, time) of the one before."""
@@ -77,7 +91,7 @@ class Order:
 
     def keep(self, is_kept: np.ndarray) -> Order:
         """The order without some of its positions (bool, shape (n,))."""
-        rows = np.arange(len(self)) if self.rows is None else self.rows
+        rows = self.start + np.arange(len(self)) if self.rows is None else self.rows
         bounds = np.concatenate([[0], np.cumsum(is_kept)])[self.bounds]
         has_rows = bounds[1:] > bounds[:-1]
         return replace(
@@ -306,7 +320,7 @@ def leave_out(order: Order, is_dropped: np.ndarray | None) -> Order:
     """The order without some rows (bool, shape (n_rows of the frame,))."""
     if is_dropped is None or not is_dropped.any():
         return order
-    kept = order.keep(~(is_dropped if order.rows is None else is_dropped[order.rows]))
+    kept = order.keep(~is_dropped[order.frame_rows(0, len(order))])
     return replace(kept, n_duplicates=int(np.count_nonzero(kept.same_time())))
 
 
