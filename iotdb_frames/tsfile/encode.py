@@ -6,7 +6,7 @@ A column is turned around once, whole; its pages are then slices of it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -89,19 +89,17 @@ def encode_column(
     cells : of a kind that `codec.cells.to_cells` makes for `data_type`
     ticks, starts : as `encode_times` takes them
     """
-    at = np.asarray(starts, np.int64)
+    edges = np.asarray(starts, np.int64)
     valid = None if cells.is_null is None else ~cells.is_null
-    if valid is None:
-        first_values = at
-        times = ticks
-    else:
-        first_values = np.concatenate([[0], np.cumsum(valid, dtype=np.int64)])[at]
-        times = ticks[valid]
-    counts = np.diff(first_values)
+    times = ticks
+    if valid is not None:
+        edges = np.concatenate([[0], np.cumsum(valid, dtype=np.int64)])[edges]
+        cells, times = cells.filter(valid), ticks[valid]
+    counts = np.diff(edges)
     used = np.flatnonzero(counts)
-    firsts, lasts = first_values[:-1][used], first_values[1:][used] - 1
-    column = _texts if data_type in TEXTS else _numbers
-    bodies, rows = column(cells, valid, data_type, encoding, first_values, firsts, lasts)
+    there = _Values(cells.values, data_type, edges, edges[:-1][used], edges[1:][used] - 1)
+    bodies, rows = _texts(there) if data_type in TEXTS else _numbers(there, encoding)
+    firsts, lasts = there.firsts, there.lasts
     compress = _compressor(compression)
     pages: list[Page | None] = [None] * len(counts)
     begin, end = times[firsts].tolist(), times[lasts].tolist()
@@ -128,20 +126,30 @@ def _compressor(compression: CompressionType) -> Any:
     return lambda raw: codec.compress(raw, asbytes=True)
 
 
-def _numbers(
-    cells: Cells,
-    valid: np.ndarray | None,
-    data_type: TSDataType,
-    encoding: TSEncoding,
-    first_values: np.ndarray,
-    firsts: np.ndarray,
-    lasts: np.ndarray,
-) -> tuple[Any, list[tuple[Any, ...]]]:
-    values: Any = cells.values
-    if valid is not None:
-        values = values[valid]
-    values = np.ascontiguousarray(values)
-    at = first_values.tolist()
+@dataclass(frozen=True)
+class _Values:
+    """The values of a column that are not null.
+
+    values : as `Cells` has them
+    edges : int64, shape (n_pages + 1,): the first value of each page, and how many there are
+    firsts, lasts : first and last value of each page that has one
+    """
+
+    values: Any
+    data_type: TSDataType
+    edges: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+
+
+_Bodies = tuple[Callable[[int], Any], list[tuple[Any, ...]]]
+"""What gives the bytes of a page's values, and the statistics of the pages that have any."""
+
+
+def _numbers(there: _Values, encoding: TSEncoding) -> _Bodies:
+    values: Any = np.ascontiguousarray(there.values)
+    data_type, firsts, lasts = there.data_type, there.firsts, there.lasts
+    at = there.edges.tolist()
     if encoding == TSEncoding.TS_2DIFF:
 
         def body(page: int) -> Any:
@@ -167,31 +175,21 @@ def _numbers(
     return body, list(zip(least, most, first, last, total, strict=True))
 
 
-def _texts(
-    cells: Cells,
-    valid: np.ndarray | None,
-    data_type: TSDataType,
-    _encoding: TSEncoding,
-    first_values: np.ndarray,
-    firsts: np.ndarray,
-    lasts: np.ndarray,
-) -> tuple[Any, list[tuple[Any, ...]]]:
-    values: Any = cells.values
-    if valid is not None:
-        values = values.filter(pa.array(valid))
+def _texts(there: _Values) -> _Bodies:
+    values, data_type = there.values, there.data_type
     if isinstance(values, pa.DictionaryArray):
         written = _with_lengths(values.dictionary).take(values.indices)
     else:
         written = _with_lengths(values)
     offsets, data = binary_bytes(written)
-    at = offsets[first_values].tolist()
+    at = offsets[there.edges].tolist()
     view = data.data
 
     def body(page: int) -> Any:
         return view[at[page] : at[page + 1]]
 
     rows: list[tuple[Any, ...]] = []
-    for a, b in zip(firsts.tolist(), (lasts + 1).tolist(), strict=True):
+    for a, b in zip(there.firsts.tolist(), (there.lasts + 1).tolist(), strict=True):
         part = values.slice(a, b - a)
         ends: tuple[Any, ...] = (part[0].as_py(), part[-1].as_py())
         if data_type == _T.BLOB:

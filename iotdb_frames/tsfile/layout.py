@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from iotdb_frames.codec.names import split_path
@@ -64,8 +65,9 @@ def signed(number: int) -> bytes:
     return varint(number << 1 if number >= 0 else ~(number << 1))
 
 
+@lru_cache(maxsize=1 << 14)
 def text(value: str | None) -> bytes:
-    """A text, or null."""
+    """A text, or null; kept, for the names of a file come again and again."""
     if value is None:
         return signed(-1)
     raw = value.encode()
@@ -264,8 +266,8 @@ def no_statistics(data_type: TSDataType) -> Statistics:
 
 def merged(parts: list[Statistics], data_type: TSDataType | None) -> Statistics:
     """The statistics of all, given in the order of their times."""
-    some = [p for p in parts if p.count]
-    if len(some) == 1 or not some:
+    some = parts if len(parts) == 1 else [p for p in parts if p.count]
+    if len(some) < 2:
         return some[0] if some else parts[0]
     first, last = some[0], some[-1]
     values: tuple[Any, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from iotdb_frames.tsfile.layout import (
     VECTOR,
     VERSION,
     Device,
+    Statistics,
     device_id,
     merged,
     no_statistics,
@@ -136,11 +137,19 @@ class TsFileWriter:
             starts += firsts
         starts.append(len(ticks))
         encoded = self._encode(columns, ticks, starts)
+        heads = [self._head(column) for column in (None, *columns)]
         for device, first, last in groups:
-            self._put(bytes((GROUP,)) + device_id(device))
+            group = [bytes((GROUP,)) + device_id(device)]
+            at = self.n_bytes + len(group[0])
             known = self._devices.setdefault(device, {})
-            for column, pages in zip((None, *columns), encoded, strict=True):
-                self._put_chunk(known, column, pages[first:last])
+            for head, pages in zip(heads, encoded, strict=True):
+                series = known.get(head.name) or known.setdefault(head.name, Series(head.data_type))
+                chunk = _chunk(head, pages[first:last])
+                series.chunks.append(Chunk(at, _statistics(head, pages[first:last])))
+                at += sum(map(len, chunk))
+                group += chunk
+            self._stream.writelines(group)
+            self.n_bytes = at
         self.n_rows += len(ticks)
         self.n_points += sum(c.cells.n_values for c in columns)
 
@@ -196,41 +205,14 @@ class TsFileWriter:
         todo = (None, *columns)
         return list(map(one, todo) if self._pool is None else self._pool.map(one, todo))
 
-    def _put_chunk(
-        self,
-        known: dict[str, Series],
-        column: FileColumn | None,
-        pages: Sequence[Page | None],
-    ) -> None:
-        name, data_type = ("", None) if column is None else (column.name, column.data_type)
-        encoding, compression = TSEncoding.TS_2DIFF, self._compression
-        if column is not None:
-            encoding = column.encoding_used
-            compression = column.compression if column.compression is not None else compression
-        kind = TIME if data_type is None else VALUE
-        some = [p for p in pages if p is not None]
-        body: list[bytes] = []
-        if some:  # else the server, too, writes the head of a chunk with nothing in it
-            for page in pages:
-                if page is None:
-                    body.append(b"\0")
-                    continue
-                body.append(varint(page.n_raw) + varint(len(page.data)))
-                if len(pages) > 1:
-                    body.append(page.statistics.encoded(data_type))
-                body.append(page.data)
-        mark = kind | (ONE_PAGE_CHUNK if len(pages) == 1 else CHUNK)
-        number = VECTOR if data_type is None else data_type
-        head = bytes((mark,)) + text(name) + varint(sum(map(len, body)))
-        offset = self.n_bytes
-        self._put(b"".join([head, bytes((number, compression, encoding)), *body]))
-        if some:
-            statistics = merged([p.statistics for p in some], data_type)
-        else:
-            assert data_type is not None
-            statistics = no_statistics(data_type)
-        series = known.setdefault(name, Series(data_type))
-        series.chunks.append(Chunk(offset, statistics))
+    def _head(self, column: FileColumn | None) -> _Head:
+        """How the chunks of a column, or of the times, begin."""
+        if column is None:
+            numbers = bytes((VECTOR, self._compression, TSEncoding.TS_2DIFF))
+            return _Head("", None, TIME, text(""), numbers)
+        pressed = column.compression if column.compression is not None else self._compression
+        numbers = bytes((column.data_type, pressed, column.encoding_used))
+        return _Head(column.name, column.data_type, VALUE, text(column.name), numbers)
 
     def close(self, *, tables: dict[str, list[TableColumn]] | None = None) -> None:
         """Write the index and the footer.
@@ -247,3 +229,42 @@ class TsFileWriter:
         """End without an index: the file is none."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+class _Head(NamedTuple):
+    """What the chunks of a column have in common.
+
+    mark : VALUE or TIME
+    label, numbers : the name, and type, compressor and encoding, as bytes
+    """
+
+    name: str
+    data_type: TSDataType | None
+    mark: int
+    label: bytes
+    numbers: bytes
+
+
+def _chunk(head: _Head, pages: Sequence[Page | None]) -> list[bytes]:
+    """A chunk, in pieces; without values it is only a head, which the server writes, too."""
+    body: list[bytes] = []
+    for page in pages if any(pages) else ():
+        if page is None:
+            body.append(b"\0")
+            continue
+        sizes = varint(page.n_raw) + varint(len(page.data))
+        if len(pages) > 1:
+            sizes += page.statistics.encoded(head.data_type)
+        body += (sizes, page.data)
+    mark = head.mark | (ONE_PAGE_CHUNK if len(pages) == 1 else CHUNK)
+    start = bytes((mark,)) + head.label + varint(sum(map(len, body))) + head.numbers
+    return [start, *body]
+
+
+def _statistics(head: _Head, pages: Sequence[Page | None]) -> Statistics:
+    """Those of a chunk."""
+    some = [page.statistics for page in pages if page is not None]
+    if some:
+        return merged(some, head.data_type)
+    assert head.data_type is not None
+    return no_statistics(head.data_type)
