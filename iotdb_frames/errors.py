@@ -30,7 +30,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, NoReturn
 
-from iotdb_frames.spelling import printable
+from iotdb_frames.spelling import painted, printable
 
 RETRYABLE_CODES = frozenset(
     {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721}
@@ -179,7 +179,7 @@ class IoTDBFramesError(Exception):
         if self.shows_chain or renderer.mode != "Context":
             chain = renderer.structured_traceback(type(self), self, self.__traceback__, 1)
             return list(chain)
-        lines = [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
+        lines = [f"{painted(type(self).__name__, '31')}: {self}"]
         ours = str(Path(__file__).parent)
         callers = takewhile(
             lambda frame: not frame.filename.startswith(ours), extract_tb(self.__traceback__)
@@ -187,7 +187,7 @@ class IoTDBFramesError(Exception):
         theirs = [f for f in callers if "site-packages" not in f.filename and f.line]
         theirs = [f for f in theirs if not str(f.line).startswith("get_ipython()")]  # of a magic
         if theirs:
-            lines.append(f"in line {theirs[-1].lineno}: \x1b[1m{theirs[-1].line}\x1b[0m")
+            lines.append(f"in line {theirs[-1].lineno}: {painted(str(theirs[-1].line), '1')}")
         return [*lines, *getattr(self, "__notes__", ()), "(%tb Verbose shows the full traceback)"]
 
 

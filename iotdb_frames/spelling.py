@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
+from typing import Any
 
 SPELLED = "iotdb_frames.spelled"
 """The name of the handler of `codecs` that does it."""
@@ -23,6 +25,17 @@ def printable(text: str) -> str:
         return text.encode(encoding, SPELLED).decode(encoding)
     except (LookupError, UnicodeError):  # no encoding of texts, or one of a kind of its own
         return text
+
+
+def painted(text: str, style: str) -> str:
+    """The text in an ANSI style ("1": bold, "31": red), unless the user wants no colours.
+
+    ``NO_COLOR`` in the environment says that, and IPython's ``%colors NoColor``.
+    """
+    ipython: Any = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    is_plain = str(getattr(shell, "colors", "")).lower() == "nocolor"
+    return text if is_plain or os.environ.get("NO_COLOR") else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:

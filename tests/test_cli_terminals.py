@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -103,6 +109,49 @@ def test_what_a_script_prints_is_spelled(
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert told.startswith("+ write "), told
     assert told.rstrip().endswith("whole")
+
+
+def test_a_terminal_is_fitted_and_a_pipe_gets_all(
+    environment: dict[str, str], connection: Connection, device: str
+) -> None:
+    """In a terminal no line is wider than this; what is piped is whole, plain and unpadded."""
+    index = pd.date_range("2026-01-01", periods=3, freq="s", name="time")
+    frame = pd.DataFrame({f"measurement_{i}": [i / 7] * 3 for i in range(12)}, index=index)
+    iotf.write(frame, device, connection=connection, progress=False)
+    words = [*SCRIPT, "read", f"SELECT * FROM {device}"]
+    piped = subprocess.run(words, env=environment, capture_output=True, check=True, text=True)
+    assert "measurement_7" in piped.stdout
+    assert all(line == line.rstrip() for line in piped.stdout.splitlines())
+    assert piped.stdout.endswith("\n")
+    for width in (60, 80):
+        told = _in_terminal(words, environment, width)
+        assert max(map(len, told.splitlines())) <= width
+        assert "…" in told
+        assert "\x1b" not in told
+    wrong = [*SCRIPT, "read", "SELECT * FRM root"]
+    assert "\x1b[31m" in _in_terminal(wrong, environment, 80)
+    told = _in_terminal(wrong, {**environment, "NO_COLOR": "1"}, 200)
+    assert "\x1b" not in told
+    sql, caret = told.splitlines()[1:3]
+    assert sql[caret.index("^") :] == "root"
+
+
+def _in_terminal(words: list[str], environment: dict[str, str], width: int) -> str:
+    """What a command shows in a terminal of that width."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+        with subprocess.Popen(
+            words, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"}
+        ):
+            os.close(theirs)
+            told = b""
+            with suppress(OSError):  # Linux's end of a terminal
+                while part := os.read(ours, 1 << 16):
+                    told += part
+    finally:
+        os.close(ours)
+    return told.decode().replace("\r\n", "\n")
 
 
 def _leave(words: list[str], environment: dict[str, str], n_lines: int) -> tuple[int, bytes]:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iotdb_frames.display.card import (
-    Card,
-    Grid,
-    Shown,
-    count,
-    duration,
-    plural,
-    rate,
-    size,
-)
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import count, duration, plural, rate, size
 from iotdb_frames.files.csv.explain import Explained
 from iotdb_frames.writes.report import empty_rows, lossy_values
 
@@ -137,7 +130,7 @@ class BackfillReport(Shown):
         if self.seconds:
             pace = rate(self.run_points / self.seconds, "points")
             facts.append(
-                ("this run", (duration(self.seconds), f"{count(self.run_rows)} rows, {pace}"))
+                ("this run", (duration(self.seconds), f"{plural(self.run_rows, 'row')}, {pace}"))
             )
         if self.retries:
             facts.append(("retries", count(self.retries)))

@@ -11,7 +11,7 @@ from iotdb_frames.backfills.report import (
     FileState,
     UnitProblem,
 )
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 
 EXAMPLES = 3
 

@@ -22,8 +22,8 @@ from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
-from iotdb_frames.display.card import plural
 from iotdb_frames.display.progress import Meter, Standing
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import Choice, FrameError, Hint, IoTDBFramesError, OptionsError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.options import write_options_for
@@ -197,7 +197,10 @@ class Work:
             self._finish_report()
         except IoTDBFramesError as exc:  # e.g. a full disk, maybe the cause of the first error
             error = error or exc
-        meter.close(is_complete=error is None and self._report.is_finished)
+        meter.close(
+            is_complete=error is None and self._report.is_finished,
+            is_whole=self._report.is_complete,
+        )
         if error is None:
             return self._report
         if isinstance(error, IoTDBFramesError):

@@ -14,7 +14,7 @@ import typer
 
 from iotdb_frames.cli import screen
 from iotdb_frames.cli.demo_flink import demo_flink
-from iotdb_frames.display.card import duration, rate
+from iotdb_frames.display.words import duration, rate
 
 if TYPE_CHECKING:
     import pandas as pd

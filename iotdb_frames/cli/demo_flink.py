@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from iotdb_frames.cli import screen
-from iotdb_frames.display.card import duration
+from iotdb_frames.display.words import duration, plural
 
 TARGET = "root.demo.fleet"
 N_MACHINES = 5
@@ -30,9 +30,11 @@ def demo_flink(url: str) -> None:
         screen.more("on a mini-cluster in this process's Java, which takes some seconds to start")
         env, t_env = _environment()
         report = sink.run(stream(fleet, env), t_env)
-        screen.more(f"{report.rows_written:,} rows acknowledged in {duration(report.seconds)}")
+        screen.more(
+            f"{plural(report.rows_written, 'row')} acknowledged in {duration(report.seconds)}"
+        )
         stored = len(iotf.read(f"{TARGET}.**", connection=connection))
-        screen.step("Read", f"{stored:,} rows are there")
+        screen.step("Read", f"{plural(stored, 'row')} are there")
     if stored != report.rows_written:
         screen.say("✗ these are not the rows that were written", style="red")
         raise typer.Exit(1)

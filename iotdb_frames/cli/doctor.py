@@ -96,7 +96,7 @@ def _iotdb() -> Iterator[Finding]:
             "IoTDB",
             f"{DEFAULT_VERSION} is not downloaded yet",
             "absent",
-            "the first local server downloads it (186 MB); or set IOTDB_HOME to one you have",
+            "the first local server downloads it (178 MiB); or set IOTDB_HOME to one you have",
         )
     else:
         yield Finding("IoTDB", f"{found.version}, {found.home}")

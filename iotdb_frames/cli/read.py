@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from iotdb_frames.cli import screen
+from iotdb_frames.display.words import plural, size
 from iotdb_frames.errors import FrameError, OptionsError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _copy_to(
     with whole_file(Path(out), remedy=remedy) as stream:
         n_rows = _copy(schema, batches, stream, open_writer, tz=tz, label=Path(out).name)
     n_bytes = Path(out).stat().st_size
-    screen.say(f"✓ {n_rows:,} rows in {out} ({n_bytes / 1e6:,.1f} MB)", style="green")
+    screen.say(f"✓ {plural(n_rows, 'row')} in {out} ({size(n_bytes)})", style="green")
 
 
 def _copy(

@@ -78,7 +78,8 @@ def show_error(error: BaseException) -> None:
         if not isinstance(error, OSError):
             say("  Hint: this is a bug; iotdb-frames --traceback … shows where it occurred")
         return
-    say(f"✗ {' '.join(error.message.split())}", style="red")
+    first, *more = error.message.splitlines() or [""]  # SQL, and a caret below where it is wrong
+    say(f"✗ {first}", *(f"  {line}" for line in more), style="red")
     if error.hint:
         say(f"  Hint: {in_flags(error.hint)}")
     if error.report is not None and error.report.rows_in:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iotdb_frames.cli import screen
+from iotdb_frames.display.words import duration, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +103,7 @@ def simulate(
         **options,
     )
     wanted = devices * rate * speed
-    stats = _watch(runner, title=f"{devices:,} devices → {goal}", rows_per_s=wanted)
+    stats = _watch(runner, title=f"{plural(devices, 'device')} → {goal}", rows_per_s=wanted)
     if stats.error is not None:
         raise stats.error
     if stats.rejected:
@@ -161,7 +162,11 @@ def table(stats: StreamStats, *, title: str, rows_per_s: float) -> Table:
     def line(label: str, value: str, more: str = "", *, style: str = "") -> None:
         drawn.add_row(label, Text(value, style=style), Text(more, style=style))
 
-    line(stats.state, f"{stats.elapsed_s:,.1f}", "s", style=_STYLES.get(stats.state, "cyan"))
+    line(
+        stats.state,
+        *duration(stats.elapsed_s).split(" ", 1),
+        style=_STYLES.get(stats.state, "cyan"),
+    )
     wanted = f" of {rows_per_s:,.4g}" if rows_per_s != float("inf") else ""
     line("rows", f"{stats.rows:,}", f"{stats.rows_per_s:,.1f}/s{wanted}")
     line("points", f"{stats.points:,}", f"{stats.points / elapsed:,.1f}/s")
@@ -169,12 +174,17 @@ def table(stats: StreamStats, *, title: str, rows_per_s: float) -> Table:
         "latency",
         f"{stats.median_send_s * 1e3:,.1f}",
         f"ms median, {stats.p99_send_s * 1e3:,.1f} p99, {stats.max_send_s * 1e3:,.1f} worst"
-        f" of {stats.windows:,} windows",
+        f" of {plural(stats.windows, 'window')}",
     )
     style = "red" if stats.is_behind else ""
     line("behind", f"{stats.behind_s:,.1f}", f"s, {stats.max_behind_s:,.1f} at most", style=style)
     line("retries", f"{stats.retries:,}", style="yellow" if stats.retries else "")
-    line("refused", f"{stats.rejected:,}", "rows", style="red" if stats.rejected else "")
+    line(
+        "refused",
+        f"{stats.rejected:,}",
+        "row" if stats.rejected == 1 else "rows",
+        style="red" if stats.rejected else "",
+    )
     for kind, n in sorted(stats.faults.items(), key=lambda item: -item[1]):
-        line(kind, f"{n:,}", "hits")
+        line(kind, *plural(n, "hit").split(" ", 1))
     return drawn

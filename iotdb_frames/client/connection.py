@@ -20,7 +20,8 @@ from iotdb_frames.client.leaders import Leaders
 from iotdb_frames.client.pool import SessionPool, closed
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.display.card import Card, plural
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import ConnectionLost, OptionsError, ServerError
 from iotdb_frames.options import (
     ConnectArgs,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import Literal
 
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
@@ -12,6 +14,8 @@ from iotdb_frames.errors import Choice, Hint, OptionsError
 
 _NODE = re.compile(r"`((?:[^`]|``)+)`|([^.`\s](?:[^.`]*[^.`\s])?)")
 _PATTERN = re.compile(r"(?:`[^`]*`|[^`])*?\.\*{1,2}(?:\.|$)")
+_PATH = re.compile(r"(?<![\w.`])root(?:\.(?:`[^`]*`|[\w*\u0080-\uffff]+))+")
+_NODE_DOT = re.compile(r"(?:`[^`]*`|[^.`]+)\.")
 _NAME = re.compile(r'"((?:[^"]|"")+)"|([^."\s](?:[^."]*[^."\s])?)')
 
 
@@ -169,3 +173,21 @@ def parse_target(target: str, *, database: str | None = None) -> Target:
             f"{target!r} has a * in the table name", hint="the server treats it as a pattern"
         )
     return Target("table", database=names[0].lower(), table=names[1].lower())
+
+
+def split_prefix(labels: Sequence[str]) -> tuple[str, list[str]]:
+    """The nodes that all tree paths in some labels begin with, and the labels without them.
+
+    Paths may stand in expressions, as in ``count(root.plant.press1.temp)``; labels without one
+    (``time``, an alias) stay as they are. Nothing in common: "".
+    """
+    paths = [path for label in labels for path in _PATH.findall(label)]
+    heads = [_NODE_DOT.findall(path) for path in paths]  # a path's last node is not among them
+    common = "".join(one[0] for one in takewhile(_is_same, zip(*heads, strict=False)))
+    if common.count(".") < 2:  # "root." alone is no news
+        return "", list(labels)
+    return common[:-1], [label.replace(common, "") for label in labels]
+
+
+def _is_same(nodes: tuple[str, ...]) -> bool:
+    return len(set(nodes)) == 1

@@ -9,18 +9,15 @@ remove.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
-
+from iotdb_frames.display.grid import MAX_ROWS, Grid, cell_text, terminal_width
+from iotdb_frames.display.words import MAX_TEXT, shorten
 from iotdb_frames.spelling import printable
-
-MAX_ROWS = 20
-MAX_TEXT = 120
 
 _MARKS = {"ok": "✓", "warn": "!", "bad": "✗"}
 
@@ -63,97 +60,6 @@ _STYLE = (
 ).replace("&", ".iotf.iotf")
 
 
-def shorten(value: Any, limit: int = MAX_TEXT) -> str:
-    """`value` as one line of at most `limit` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def count(number: float) -> str:
-    """A count with separated thousands: 1234567 is ``1,234,567``."""
-    return f"{number:,.0f}"
-
-
-def plural(number: float, one: str, many: str | None = None) -> str:
-    """A count and its noun: ``1 chunk``, ``12 chunks``."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in binary units, e.g. ``3.8 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.1f} TiB"
-
-
-def rate(per_s: float, what: str) -> str:
-    """A rate, e.g. ``21.3 M points/s``."""
-    for limit, unit in ((1e6, "M "), (1e3, "k ")):
-        if per_s >= limit:
-            return f"{per_s / limit:.1f} {unit}{what}/s"
-    return f"{per_s:.0f} {what}/s" if per_s >= 10 or not per_s else f"{per_s:.2g} {what}/s"
-
-
-def duration(seconds: float) -> str:
-    """A duration, e.g. ``3.1 ms``, ``0.42 s``, ``3 min 05 s`` or ``45 d 13 h``."""
-    if 0 < seconds < 0.1:
-        return f"{seconds * 1e3:.1f} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _cell(value: Any) -> str:
-    """A cell as text; whole numbers with separated thousands."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return f"{float(value):,.6g}"
-    return shorten(value)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: column labels and rows of cells; numbers are right-aligned.
-
-    is_folded : HTML shows its first label and its length, and the table once it is opened
-    right : positions of columns of text to right-align, too
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    is_folded: bool = False
-    right: Collection[int] = ()
-
-    @property
-    def shown(self) -> list[list[str]]:
-        """The first rows as text, and a last one that counts the rest."""
-        rows = [[_cell(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
-        more = len(self.rows) - MAX_ROWS
-        if more > 0:
-            rows.append([f"… and {more:,} more"] + [""] * (len(self.header) - 1))
-        return rows
-
-    @property
-    def is_number(self) -> list[bool]:
-        """Which columns are right-aligned: those of numbers, and `right`."""
-        kinds = (int, float, np.number)
-        return [
-            i in self.right
-            or (
-                bool(self.rows)
-                and all(isinstance(r[i], kinds) and not isinstance(r[i], bool) for r in self.rows)
-            )
-            for i in range(len(self.header))
-        ]
-
-
 @dataclass(frozen=True, repr=False)
 class Card:
     """A title, a status, facts and tables.
@@ -184,26 +90,20 @@ class Card:
         return texts
 
     def text(self) -> str:
-        """The card as plain text, as standard output can show it."""
+        """The card as plain text, as standard output can show it, and a terminal its width."""
+        width = terminal_width()
         mark = _MARKS.get(self.status)
         title = f"{mark} {self.title}" if mark else self.title
         lines = [f"{title}  {self.subtitle}".rstrip()]
-        width = max((len(label) for label, _ in self.facts), default=0)
+        n = max((len(label) for label, _ in self.facts), default=0)
         for label, value in self.facts:
             main, detail = value if isinstance(value, tuple) else (value, "")
-            text = f"{_cell(main)} ({_cell(detail)})" if detail else _cell(main)
-            lines.append(f"  {label:<{width}}  {text}")
+            text = f"{cell_text(main)} ({cell_text(detail)})" if detail else cell_text(main)
+            lines += _wrap(text, f"  {label:<{n}}  ", " " * (n + 4), width=width)
         for grid in self.grids:
-            lines += _text_grid(grid)
+            lines += grid.text(width=width)
         for label, text in self._texts:
-            lines += wrap(
-                f"{label}: {text}",
-                MAX_TEXT,
-                initial_indent="  ",
-                subsequent_indent="    ",
-                break_long_words=False,  # an option stays whole
-                break_on_hyphens=False,
-            )
+            lines += _wrap(f"{label}: {text}", "  ", "    ", width=min(width or MAX_TEXT, MAX_TEXT))
         return printable("\n".join(lines))
 
     def html(self) -> str:
@@ -218,7 +118,7 @@ class Card:
             parts.append(f'<div class="bar {self.status}"><b style="width:{width}%"></b></div>')
         if self.facts:
             parts.append(f"<dl>{''.join(_html_fact(*fact) for fact in self.facts)}</dl>")
-        parts += [_html_grid(grid) for grid in self.grids]
+        parts += [grid.html() for grid in self.grids]
         parts += [f"<p>{escape(f'{label}: {text}')}</p>" for label, text in self._texts]
         return "".join(parts) + "</div>"
 
@@ -245,36 +145,19 @@ class Shown(ABC):
 
 def _html_fact(label: str, value: Any) -> str:
     main, detail = value if isinstance(value, tuple) else (value, "")
-    small = f"<small>{escape(_cell(detail))}</small>" if detail else ""
-    return f"<div><dt>{escape(label)}</dt><dd>{escape(_cell(main))}{small}</dd></div>"
+    small = f"<small>{escape(cell_text(detail))}</small>" if detail else ""
+    return f"<div><dt>{escape(label)}</dt><dd>{escape(cell_text(main))}{small}</dd></div>"
 
 
-def _text_grid(grid: Grid) -> list[str]:
-    rows = [list(grid.header), *grid.shown]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(grid.header))]
-    aligned = [
-        "  ".join(
-            cell.rjust(w) if is_number else cell.ljust(w)
-            for cell, w, is_number in zip(row, widths, grid.is_number, strict=True)
-        )
-        for row in rows
-    ]
-    return [f"  {line}".rstrip() for line in aligned]
-
-
-def _html_grid(grid: Grid) -> str:
-    classes = [' class="n"' if is_number else "" for is_number in grid.is_number]
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "".join(
-            f"<{tag}{kind}>{escape(cell)}</{tag}>"
-            for cell, kind in zip(cells, classes, strict=True)
-        )
-
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in grid.shown)
-    head = f"<thead><tr>{line(grid.header, 'th')}</tr></thead>"
-    table = f'<div class="grid"><table>{head}<tbody>{body}</tbody></table></div>'
-    if not grid.is_folded:
-        return table
-    summary = escape(f"{grid.header[0]} ({count(len(grid.rows))})")
-    return f"<details><summary>{summary}</summary>{table}</details>"
+def _wrap(text: str, first: str, others: str, *, width: int | None) -> list[str]:
+    """Lines of a text between words, for an option stays whole; `first` and `others` begin them."""
+    if width is None or len(first) + len(text) <= width:
+        return [first + text]
+    return wrap(
+        text,
+        max(width, len(others) + 20),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from iotdb_frames.display.card import count, plural
 from iotdb_frames.display.views import is_in_notebook, load_view
+from iotdb_frames.display.words import count, plural
 
 QUICK_ROWS = 200_000
 """Up to so many rows are written before a progress display can be read; "auto" shows none."""
@@ -30,6 +30,7 @@ class Standing:
     seconds : duration of this phase, in this run
     rows_per_s : rate of this run
     left_s : seconds left at this rate, None if unknown
+    is_whole : False at the end if something was refused, or is not verified
     """
 
     phase: Phase = "writing"
@@ -42,6 +43,7 @@ class Standing:
     seconds: float = 0.0
     rows_per_s: float = 0.0
     left_s: float | None = None
+    is_whole: bool = True
 
     @property
     def text(self) -> str:
@@ -200,10 +202,15 @@ class Meter:
                 self._shown = now
                 self._view.show(self._timed(now))
 
-    def close(self, *, is_complete: bool) -> None:
-        """Show the final state."""
+    def close(self, *, is_complete: bool, is_whole: bool = True) -> None:
+        """Show the final state.
+
+        is_complete : the job came to its end
+        is_whole : all of it is stored as it should be, as its report says
+        """
         with self._lock:
-            self._view.close(self._timed(self._clock()), is_complete=is_complete)
+            standing = replace(self._timed(self._clock()), is_whole=is_whole)
+            self._view.close(standing, is_complete=is_complete)
 
     def _timed(self, now: float) -> Standing:
         return self._standing.timed(now - self._started, since=self._first or Standing())
@@ -233,6 +240,11 @@ def measure_files(wish: Any, *, label: str) -> Meter:
     return Meter(_Standings(wish) if callable(wish) else _view(wish, label))
 
 
+def is_shown() -> bool:
+    """Whether somebody sees a bar on standard error; into a pipe or a file it is noise."""
+    return sys.stderr is not None and (sys.stderr.isatty() or is_in_notebook())
+
+
 def _view(wish: bool | Literal["auto"], label: str) -> View:
     if wish is False:
         return View()
@@ -241,7 +253,6 @@ def _view(wish: bool | Literal["auto"], label: str) -> View:
         if wish is True or threading.current_thread() is threading.main_thread():
             return load_view("progress")(label)  # type: ignore[no-any-return]
         return View()
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if wish == "auto" and not is_terminal:
+    if wish == "auto" and not is_shown():
         return View()
     return _Bar(label, stays=wish is True)

@@ -18,7 +18,7 @@ from uuid import uuid4
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.codec.names import parse_target
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from iotdb_frames.display.card import shorten
+from iotdb_frames.display.words import shorten
 from iotdb_frames.errors import Choice, ColumnTypeError, FrameError, Hint, TimeIndexError
 from iotdb_frames.files.pieces import Piece
 from iotdb_frames.writes.dead_letter import UnitLetter, write_units

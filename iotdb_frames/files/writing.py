@@ -12,7 +12,7 @@ from pathlib import Path
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import FrameError, IoTDBFramesError
 from iotdb_frames.files.csv.explain import explain
 from iotdb_frames.files.options import FileOptions, write_options_for

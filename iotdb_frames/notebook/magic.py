@@ -21,18 +21,20 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.params import place_names
 from iotdb_frames.codec.statements import is_query
-from iotdb_frames.display.card import Card, plural
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DTYPE_BACKENDS
 from iotdb_frames.reads.sql import execute, read_sql, whole
+from iotdb_frames.spelling import painted
 
 
 class Interrupted(KeyboardInterrupt):
     """An interrupted query; shown without the traceback of the call that waited for it."""
 
     def _render_traceback_(self) -> list[str]:
-        return ["\x1b[31mKeyboardInterrupt\x1b[0m: the query was stopped"]
+        return [f"{painted('KeyboardInterrupt', '31')}: the query was stopped"]
 
 
 def register(shell: InteractiveShell) -> None:

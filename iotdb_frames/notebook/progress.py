@@ -9,8 +9,9 @@ import uuid
 
 from IPython.display import display, update_display
 
-from iotdb_frames.display.card import Card, duration, rate, size
+from iotdb_frames.display.card import Card
 from iotdb_frames.display.progress import Standing, View
+from iotdb_frames.display.words import duration, rate, size
 
 
 class NotebookProgress(View):
@@ -55,8 +56,10 @@ class NotebookProgress(View):
         if is_complete:
             words = [f"{written.text} in {passed}"]
             words += [size(written.n_bytes)] if written.n_bytes else []
-            words += ["verified"] if standing.phase == "verifying" else []
-            card = Card(" · ".join(words), self._label, "ok", bar=1.0)
+            if standing.phase == "verifying":
+                words.append("verified" if standing.is_whole else "not all of it verified")
+            status = "ok" if standing.is_whole else "warn"
+            card = Card(" · ".join(words), self._label, status, bar=1.0)
         else:
             title = f"stopped {standing.phase} after {written.text} and {passed}"
             card = Card(title, self._label, "warn", bar=standing.share)

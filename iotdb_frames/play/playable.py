@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
-from iotdb_frames.display.card import Card, count, duration, plural, rate
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.words import count, duration, plural, rate
 
 State = Literal["ready", "running", "paused", "stopping", "stopped", "finished", "failed"]
 
@@ -112,7 +113,10 @@ class StreamStats:
         for label, n in (("retries", self.retries), ("refused rows", self.rejected)):
             if n:
                 facts.append((label, count(n)))
-        facts += [(kind, (count(n), "rows hit")) for kind, n in self.faults.items()]
+        facts += [
+            (kind, (count(n), "row hit" if n == 1 else "rows hit"))
+            for kind, n in self.faults.items()
+        ]
         notes = [] if self.error is None else [str(self.error)]
         if self.is_behind:
             notes.append(f"{duration(self.behind_s)} late: the receiver does not keep up")
@@ -127,17 +131,17 @@ class StreamStats:
 
     def __str__(self) -> str:
         text = (
-            f"{self.state}: {self.rows:,} rows in {self.windows:,} windows, "
-            f"{self.elapsed_s:.1f} s, {self.rows_per_s:,.1f} rows/s"
+            f"{self.state}: {plural(self.rows, 'row')} in {plural(self.windows, 'window')}, "
+            f"{duration(self.elapsed_s)}, {rate(self.rows_per_s, 'rows')}"
         )
         if self.is_behind:
             text += (
-                f"; behind by {self.behind_s:.1f} s: a window is due each {self.window_s:.3g} s, "
-                f"sending takes {self.median_send_s:.3g} s"
+                f"; {duration(self.behind_s)} late: a window is due every "
+                f"{duration(self.window_s)}, sending one takes {duration(self.median_send_s)}"
             )
-        for what, n in (("retries", self.retries), ("refused rows", self.rejected)):
+        for what, n in (("retry", self.retries), ("refused row", self.rejected)):
             if n:
-                text += f"; {n:,} {what}"
+                text += f"; {plural(n, what, 'retries' if what == 'retry' else None)}"
         if self.faults:
             text += "; faults: " + ", ".join(f"{k} {n:,}" for k, n in self.faults.items())
         return f"{text}; {self.error!r}" if self.error else text

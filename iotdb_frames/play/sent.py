@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from iotdb_frames.clock import Clock
+from iotdb_frames.display.words import plural
 from iotdb_frames.play.ledgers import join_ledgers
 from iotdb_frames.play.parts import Part
 
@@ -104,7 +105,9 @@ class Sent:
             try:
                 given = self.send(frame)
             except BaseException as exc:
-                exc.add_note(f"while sending {n_rows} rows, {frame.index[0]} … {frame.index[-1]}")
+                exc.add_note(
+                    f"while sending {plural(n_rows, 'row')}, {frame.index[0]} … {frame.index[-1]}"
+                )
                 raise
             took_s = self._clock.now() - begin
         part = replace(part, refused=getattr(given, "refused", None))

@@ -11,8 +11,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from iotdb_frames.codec.names import split_prefix
 from iotdb_frames.codec.tsblock import decode_blocks, result_schema
-from iotdb_frames.display.card import Card, Grid, shorten
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import shorten
 from iotdb_frames.errors import IoTDBFramesError
 from iotdb_frames.reads.cursor import Cursor
 from iotdb_frames.reads.form import load_polars, to_polars
@@ -173,7 +176,13 @@ class QueryResult:
         head = self._first.slice(0, _PREVIEW_ROWS)
         shown = range(min(_PREVIEW_COLUMNS, head.num_columns))
         types = ["TIMESTAMP"] * header.has_time + list(header.type_names)
-        labels = [f"{shorten(head.field(i).name, _PREVIEW_TEXT)} {types[i]}" for i in shown]
+        prefix, names = split_prefix([head.field(i).name for i in shown])
+        if prefix:
+            facts.append(("below", prefix))
+        labels = [
+            f"{shorten(name, _PREVIEW_TEXT)}\n{types[i]}"
+            for i, name in zip(shown, names, strict=True)
+        ]
         columns = [[_cell(value) for value in head.column(i)] for i in shown]
         is_number = (pa.types.is_integer, pa.types.is_floating)
         numbers = [i for i in shown if any(test(head.column(i).type) for test in is_number)]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from iotdb_frames.display.card import MAX_ROWS, Card, Grid, plural
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.grid import MAX_ROWS, Grid
+from iotdb_frames.display.words import plural
 
 
 class SchemaFrame(pd.DataFrame):

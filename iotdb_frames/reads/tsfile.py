@@ -15,7 +15,9 @@ from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import normal_path, parse_target, split_path
 from iotdb_frames.codec.times import moment
 from iotdb_frames.codec.tsblock import arrow_type
-from iotdb_frames.display.card import Card, Grid, Shown, count, size
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import count, size
 from iotdb_frames.errors import FrameError, OptionsError, nearest
 from iotdb_frames.options import TSDataType, check_choice, zone_name
 from iotdb_frames.reads.ask import DEVICE

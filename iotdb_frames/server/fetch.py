@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+from iotdb_frames.display.progress import is_shown
+from iotdb_frames.display.words import size
 from iotdb_frames.errors import LaunchError, missing_extra
 
 GROUP = "org.apache.iotdb"
@@ -183,8 +185,16 @@ def _maven_mirror() -> str | None:
 def _progress(name: str, n_bytes: int) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
-    sys.stderr.write(f"Downloading {name} ({n_bytes / 1e6:.0f} MB), once\n")
+    if name.endswith(".zip"):  # not for a checksum of 40 bytes
+        sys.stderr.write(f"Downloading {name} ({size(n_bytes)}), once\n")
     with tqdm(
-        total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5, leave=False
+        total=n_bytes,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        file=sys.stderr,
+        mininterval=0.5,
+        leave=False,
+        disable=not (name.endswith(".zip") and is_shown()),
     ) as bar:
         yield bar.update

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iotdb_frames.display.card import Card, Grid, count, duration, rate
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import count, duration, rate
 
 if TYPE_CHECKING:
     from iotdb_frames.simulate.source import SensorSource

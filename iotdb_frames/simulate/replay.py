@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from iotdb_frames.codec.sources import from_pandas
 from iotdb_frames.codec.times import TICKS_PER_S, to_naive_utc, to_seconds
-from iotdb_frames.display.card import Card, count, duration, plural
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.words import count, duration, plural
 from iotdb_frames.errors import FrameError, OptionsError, TimeIndexError
 from iotdb_frames.play.streamable import Streamable
 from iotdb_frames.simulate.assembly import build_ledger
@@ -130,7 +131,8 @@ class Replay(Streamable):
         loops = "" if self._n_loops == 1 else f", loop={self._n_loops or True}"
         now = ", now_shift=True" if self.starts_now else ""
         return printable(
-            f"Replay({n} rows × {self._frame.shape[1]} columns over {seconds:g} s "
+            f"Replay({plural(n, 'row')} × {plural(self._frame.shape[1], 'column')} "
+            f"over {duration(seconds)} "
             f"from {self.start}, speed={self.speed:g}{now}{loops})"
         )
 

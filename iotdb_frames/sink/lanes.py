@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import IoTDBFramesError, PoolClosed, ServerError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.sink.batch import Batch

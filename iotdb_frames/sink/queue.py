@@ -22,7 +22,7 @@ from typing import Literal
 import pandas as pd
 
 from iotdb_frames.clock import CLOCK, Clock
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural, size
 from iotdb_frames.errors import (
     IoTDBFramesError,
     OptionsError,
@@ -148,7 +148,7 @@ class Pending:
                 self.make_due()
                 if self._overflow == "raise":
                     raise SinkFull(
-                        f"{self._bytes:,} bytes wait for the server, of {self._max_bytes:,}"
+                        f"{size(self._bytes)} wait for the server, of {size(self._max_bytes)}"
                         + self._because(),
                         hint='a larger max_pending=, or overflow="block"',
                     )

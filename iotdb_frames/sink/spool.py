@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import TSDataType

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iotdb_frames.display.card import Card, Shown, count, duration, plural, size
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.words import count, duration, plural, size
 from iotdb_frames.sink.rows import Device
 from iotdb_frames.sink.tickets import Entry
 from iotdb_frames.writes.report import WriteReport, empty_rows, lossy_values

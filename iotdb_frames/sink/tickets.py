@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import FrameError
 from iotdb_frames.sink.columns import rows_of_device
 from iotdb_frames.sink.rows import Device, Rows
@@ -36,7 +36,7 @@ class Ticket:
 
     def __repr__(self) -> str:
         state = "acked" if self.acked else "waiting" if self._left else f"failed: {self._error!r}"
-        return f"<Ticket {self.n_rows} rows, {state}>"
+        return f"<Ticket {plural(self.n_rows, 'row')}, {state}>"
 
     @property
     def acked(self) -> bool:

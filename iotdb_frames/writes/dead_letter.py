@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import IoTDBFramesError, OptionsError, ServerError
 from iotdb_frames.writes.refused import OWN, rows_of, with_reason
 

@@ -381,7 +381,10 @@ class FrameWriter:
             self._sender.close()
         elif is_interrupt:
             self._sender.stop()
-        self._meter.close(is_complete=error is None and self._sender.error is None)
+        self._meter.close(
+            is_complete=error is None and self._sender.error is None,
+            is_whole=self.report.is_complete,
+        )
         if self._has_own_bulk:
             self._sender.drain()  # of a longer job: what it loads is still in the directory
             self._bulk.close()

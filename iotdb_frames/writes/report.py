@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from iotdb_frames.display.card import Card, Grid, Shown, count, duration, plural, rate, size
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import count, duration, plural, rate, repeated, size
 from iotdb_frames.errors import OptionsError, PartialWriteError
 
 _SUMMED = (
@@ -165,7 +167,7 @@ class WriteReport(Shown):
             ("took", duration(self.seconds)),
         ]
         if self.duplicates:
-            facts.append(("duplicates", f"{count(self.duplicates)} rows repeat a (device, time)"))
+            facts.append(("duplicates", repeated(self.duplicates)))
         if self.retries:
             facts.append(("retries", count(self.retries)))
         if self.rows_refused:
@@ -202,7 +204,8 @@ def partly_stored(report: WriteReport, then: str, *, hint: str | None = None) ->
     hint : None: that it is safe to write the frame again
     """
     error = PartialWriteError(
-        f"{report.points:,} points in {report.chunks:,} chunks were acknowledged, then: {then}",
+        f"{plural(report.points, 'point')} in {plural(report.chunks, 'chunk')} were acknowledged, "
+        f"then: {then}",
         hint=hint or "error.report tells the chunks; writing the same frame again is safe",
     )
     error.report = report

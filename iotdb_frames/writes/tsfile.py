@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import parse_target
-from iotdb_frames.display.card import Card, Shown, count, duration, rate, size
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.words import count, duration, rate, repeated, size
 from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError
 from iotdb_frames.options import CompressionType, TSDataType, WriteOptions, check_choice, zone_name
 from iotdb_frames.options.types import as_enum
@@ -69,7 +70,7 @@ class TsFileReport(Shown):
             ("took", duration(self.seconds)),
         ]
         if self.duplicates:
-            facts.append(("duplicates", f"{count(self.duplicates)} rows repeat a (device, time)"))
+            facts.append(("duplicates", repeated(self.duplicates)))
         if self.lossy:
             facts.append(("lost precision", lossy_values(self.lossy)))
         return Card("tsfile", self.target, "ok", facts, notes=self.notes)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.codec.names import join_path, normal_path, parse_target, split_path
+from iotdb_frames.codec.names import join_path, normal_path, parse_target, split_path, split_prefix
 from iotdb_frames.errors import OptionsError
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -92,3 +92,21 @@ def test_devices_are_below_their_prefix() -> None:
     for other in ("root.plants.press1", "root.other"):
         with pytest.raises(OptionsError, match="not below"):
             normal_path(other, under="root.plant")
+
+
+@pytest.mark.parametrize(
+    ("labels", "prefix", "short"),
+    [
+        (["time", "root.a.b.x", "root.a.b.y"], "root.a.b", ["time", "x", "y"]),
+        (["count(root.a.b.x)", "avg(root.a.c.y)"], "root.a", ["count(b.x)", "avg(c.y)"]),
+        (["root.a.`x.y`.t", "root.a.`x.y`.`u.v`"], "root.a.`x.y`", ["t", "`u.v`"]),
+        (["root.a.b.x + root.a.b.y", "root.a.b.c.d"], "root.a.b", ["x + y", "c.d"]),
+        (["root.机.温.度"], "root.机.温", ["度"]),
+        (["root.a.x", "root.b.x"], "", ["root.a.x", "root.b.x"]),
+        (["temp", "Device"], "", ["temp", "Device"]),
+        ([], "", []),
+    ],
+)
+def test_a_common_prefix_is_said_once(labels: list[str], prefix: str, short: list[str]) -> None:
+    """Labels lose the nodes that all their paths begin with, never the last one."""
+    assert split_prefix(labels) == (prefix, short)

@@ -225,3 +225,16 @@ def test_a_backfill_in_a_notebook(drawn: list[tuple[str, Card]]) -> None:
     view.close(verifying, is_complete=True)
     assert drawn[-1][1].title == "7 of 7 files, 6,000 rows in 3.00 s · 1000 B · verified"
     assert (drawn[-1][1].status, drawn[-1][1].bar) == ("ok", 1.0)
+
+
+def test_the_end_is_marked_as_the_report_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that ended with refused rows has no green check above its report's amber mark."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(shown, "display", lambda card, **_: drawn.append(card))
+    monkeypatch.setattr(shown, "update_display", lambda card, **_: drawn.append(card))
+    for is_whole, mark, word in ((True, "ok", "verified"), (False, "warn", "not all of it")):
+        meter = Meter(NotebookProgress("x"))
+        meter.begin(Standing("verifying", n_rows=10))
+        meter.close(is_complete=True, is_whole=is_whole)
+        assert drawn[-1].status == mark
+        assert word in drawn[-1].title

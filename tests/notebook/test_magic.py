@@ -177,6 +177,22 @@ def test_an_error_of_the_accessor_is_short(cells: Cells) -> None:
     assert "writes/writer.py" in cells.said
 
 
+@pytest.mark.parametrize("how", ["NO_COLOR", "%colors nocolor"])
+def test_errors_have_no_colours_where_none_are_wanted(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """NO_COLOR and IPython's own setting hold for errors as well."""
+    before = cells.shell.colors
+    if how == "NO_COLOR":
+        monkeypatch.setenv(how, "1")
+    else:
+        cells(how)
+    cells("frame = pd.DataFrame({'a': [1]})\nframe.iotdb.write('root.magic.short')")
+    cells.shell.colors = before
+    assert "TimeIndexError: " in cells.said
+    assert "\x1b" not in cells.said
+
+
 @pytest.mark.parametrize(
     ("line", "word"),
     [("--model graph", "graph"), ("--out 1a", "1a"), ("--out class", "class"), ("--many", "many")],

@@ -185,5 +185,5 @@ def test_a_replay_travels() -> None:
 def test_repr() -> None:
     """The repr names rows, columns, span and speed."""
     assert repr(replay(FRAME, speed=2, loop=True)) == (
-        "Replay(20 rows × 2 columns over 69 s from 2026-01-01 00:00:00, speed=2, loop=True)"
+        "Replay(20 rows × 2 columns over 1 min 09 s from 2026-01-01 00:00:00, speed=2, loop=True)"
     )

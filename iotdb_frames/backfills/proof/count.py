@@ -26,7 +26,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.quotes import quote_identifier
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import FrameError, PermissionDenied, QueryError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.writes.plan.plan import WritePlan
@@ -152,11 +152,11 @@ class _Doubt:
         """What exists besides the unit's points, in words."""
         unit, words = self.unit, []
         if unit.before:
-            words.append(f"{unit.before:,} points existed before")
+            words.append(f"{plural(unit.before, 'point')} existed before")
         if self.others:
             words.append(f"{plural(len(self.others), 'unit')} at the same devices and times")
         if self.extra > 0 and not words:
-            words.append(f"{self.extra:,} more points, written by others")
+            words.append(f"{plural(self.extra, 'more point')}, written by others")
         if unit.error is not None:
             words.append(f"{plural(unit.refused, 'row')} of it were refused")
         return ", ".join(words) or None
@@ -252,7 +252,9 @@ class Verifier:
         # What the server refused is missing, but that is known.
         if short and unit.error is None:
             (_, name), _n = max(short.items(), key=lambda item: item[1])
-            self._is_missing(unit, f"{sum(short.values()):,} points, most of them of {name}")
+            self._is_missing(
+                unit, f"{plural(sum(short.values()), 'point')}, most of them of {name}"
+            )
             return None
         extra = sum(found.values()) - sum(wanted.values())
         others = self._overlaps.of(unit)
@@ -282,7 +284,8 @@ class Verifier:
             wrong.settle()
             if wrong:
                 self._is_missing(
-                    doubt.unit, f"{len(wrong):,} cells differ, the first is {wrong.example}"
+                    doubt.unit,
+                    f"{plural(len(wrong), 'cell')} not as written, the first is {wrong.example}",
                 )
             else:
                 self._is_complete(doubt.unit, beside=doubt.found)

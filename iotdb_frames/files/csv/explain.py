@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.display.card import Grid, plural
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import plural
 from iotdb_frames.files.csv.cells import trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import LINES, split

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from iotdb_frames.display.card import shorten
+from iotdb_frames.display.words import shorten
 from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_numbers import GROUPS, MOSTLY

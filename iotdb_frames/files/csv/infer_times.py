@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.display.card import shorten
+from iotdb_frames.display.words import shorten
 from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.cells import FLOAT, parse_times
 from iotdb_frames.files.csv.dialect import CsvDialect

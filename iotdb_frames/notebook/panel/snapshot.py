@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from iotdb_frames.display.card import Card, Grid
+from iotdb_frames.display.card import Card
+from iotdb_frames.display.grid import Grid
 from iotdb_frames.notebook.panel.counters import Tile, number
 from iotdb_frames.notebook.panel.feed import Feed, Floats, Lines, Rows
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from iotdb_frames.codec.sources import Source, is_missing
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.writes.plan.layout import dictionary_codes, row_positions
 from iotdb_frames.writes.plan.order import Order
 from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan

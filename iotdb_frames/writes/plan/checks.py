@@ -10,7 +10,7 @@ from iotdb_frames.codec.cells import Rules, is_total, to_cells
 from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.codec.times import Reason, Why
 from iotdb_frames.codec.types import kind_of
-from iotdb_frames.display.card import plural
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import ColumnTypeError, FrameError
 from iotdb_frames.options import TSDataType
 from iotdb_frames.writes.plan.layout import row_positions

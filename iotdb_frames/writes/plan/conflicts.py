@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.codec.types import kind_of
-from iotdb_frames.display.card import count
+from iotdb_frames.display.words import repeated
 from iotdb_frames.errors import Choice, FrameError, Hint, TimeIndexError
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.plan.layout import DeviceColumn, Layout
@@ -80,10 +80,7 @@ def check_duplicates(found: Layout, order: Order, options: WriteOptions) -> Iter
         return
     if options.duplicates == "raise":
         row = first_duplicate(order)
-        wrong = (
-            f"{count(order.n_duplicates)} rows repeat a (device, time), "
-            f"first at {found.times.show(row)}"
-        )
+        wrong = f"{repeated(order.n_duplicates)}, first at {found.times.show(row)}"
         yield TimeIndexError(
             f"row {row}: {wrong}",
             reason=wrong,
@@ -111,8 +108,8 @@ def _collisions(found: Layout, order: Order) -> Iterator[FrameError]:
             label = column.source.label
             is_table = found.target.model == "table"
             yield FrameError(
-                f"{count(order.n_duplicates)} rows repeat a "
-                f"({'tags' if is_table else 'device'}, time) and differ in {label!r}: "
+                f"{repeated(order.n_duplicates, '(tags, time)' if is_table else '(device, time)')} "
+                f"and {'differs' if order.n_duplicates == 1 else 'differ'} in {label!r}: "
                 "they would overwrite each other",
                 column=label,
                 hint=Hint(

@@ -13,7 +13,9 @@ import pyarrow as pa
 from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sources import Source, is_missing
-from iotdb_frames.display.card import Card, Grid, Shown, count, plural, size
+from iotdb_frames.display.card import Card, Shown
+from iotdb_frames.display.grid import Grid
+from iotdb_frames.display.words import count, plural, repeated, size
 from iotdb_frames.errors import Call, FrameError, Hint, as_hint
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding, WriteOptions
 from iotdb_frames.writes.plan.layout import (
@@ -271,7 +273,7 @@ class WritePlan(Shown):
             facts.append(
                 (
                     "duplicates",
-                    f"{count(self.order.n_duplicates)} rows repeat a (device, time): "
+                    f"{repeated(self.order.n_duplicates)}: "
                     f"{how.get(self.options.duplicates, 'refused')}",
                 )
             )
