@@ -23,6 +23,7 @@ settings.load_profile("shared")
 TIERS = {
     "browser": "JupyterLab in a real browser, and five notebooks",
     "cluster": "one ConfigNode and three DataNodes, of which some are killed and frozen",
+    "docs": "the documentation as Sphinx builds it, in a real browser",
     "engines": "Dask and Spark, with their extras and a Java for Spark",
     "flink": "Flink's mini-cluster, in an environment of its own",
     "slow": "minutes each",

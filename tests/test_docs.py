@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 README = TEXTS["README"]
-LINKED_ELSEWHERE = {"README", "dask", "flink", "spark"}  # the last three by engines.md
-WITHOUT_SNIPPETS = {"cluster", "decisions", "engines", "operations", "shell", "types"}
+ENTRANCES = {"README", "api", "changes", "development", "guide", "index", "notebooks", "project"}
+LINKED_ELSEWHERE = {*ENTRANCES, "dask", "flink", "spark"}  # the last three by engines.md
+OF_WORDS = {"cluster", "decisions", "engines", "operations", "shell", "types"}
+WITHOUT_SNIPPETS = {*ENTRANCES, *OF_WORDS} - {"README"}
 
 
 def fenced(language: str, text: str) -> list[tuple[int, str]]:
@@ -170,3 +175,34 @@ def test_set_up_is_two_commands() -> None:
     demo, tests = commands
     assert demo.endswith('pip install -q ".[server]" && .venv/bin/iotdb-frames demo')
     assert tests.endswith('pip install -q ".[test]" && .venv/bin/pytest')
+
+
+def test_the_reference_names_all_that_is_public() -> None:
+    """Each public name has a place in the reference, and no other of the package's root has one."""
+    listed = re.findall(r"^   ([\w.]+)$", TEXTS["api"], flags=re.MULTILINE)
+    signals = {f"signals.{name}" for name in iotf.signals.__all__}
+    there = {name for name in listed if not name.startswith("engines.")}
+    assert there == {*iotf.__all__, *signals} - {"signals", "IoTDBFrame"}  # the latter is a stub
+    assert len(listed) == len(set(listed))
+
+
+CLASSES = [kind for name in iotf.__all__ if isinstance(kind := getattr(iotf, name), type)]
+RECORDS = [kind for kind in CLASSES if is_dataclass(kind)]
+CALLS = [call for name in iotf.__all__ if callable(call := getattr(iotf, name))]
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+def test_every_field_is_explained(kind: type) -> None:
+    """Help on a report, a plan or options has an entry for each public field."""
+    entries = re.findall(r"^(\w+(?:, \w+)*) :", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+    explained = {name for entry in entries for name in entry.split(", ")}
+    assert {field.name for field in fields(kind) if not field.name.startswith("_")} <= explained
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_raised_errors_are_public(call: Any) -> None:
+    """An error that help names can be caught by a name of the package, or of Python."""
+    _, _, told = (inspect.getdoc(call) or "").partition("Raises\n------\n")
+    names = re.findall(r"^((?:[A-Z]\w+(?:, )?)+)(?: :|$)", told, flags=re.MULTILINE)
+    for name in ", ".join(names).split(", ") if names else ():
+        assert name in iotf.__all__ or hasattr(builtins, name), name

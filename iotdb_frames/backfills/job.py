@@ -59,7 +59,9 @@ class BackfillJob:
     ) -> BackfillReport:
         """Continue where it stopped, with its original options.
 
-        Parameters and errors are those of `backfill`.
+        Parameters
+        ----------
+        retry_failed, changed, connection, progress : as of `backfill`, as are the errors
         """
         connection = hide_url(connection)
         manifest = Manifest(self._path)

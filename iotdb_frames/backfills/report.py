@@ -57,7 +57,11 @@ class UnitProblem:
 class BackfillReport(Shown):
     """The result of a backfill: the whole job, all its runs together, and the last run's rates.
 
-    rows : rows of all known units; rows_written: those with every cell acknowledged
+    Attributes
+    ----------
+    target : as of the call
+    files : each file and its state
+    rows, rows_written : rows of all known units, and those with every cell acknowledged
     points : acknowledged cells that are not null
     rows_empty, lossy : as in a WriteReport
     rows_refused : rows in the dead letter
@@ -66,8 +70,11 @@ class BackfillReport(Shown):
     problems : units that are not stored as they should be, the first 1,000
     verdicts, verified_notes : results of verification, as numbers of units and in words
     seconds, run_rows, run_points, bytes_sent, retries : of this run
+    verify : "count" or "values", if it was asked for
     manifest, dead_letter : files
     server : version and ``wal_mode`` of the server, if it reports it
+    holder : process and host that is at work on it now, if one is
+    notes : what the user should know
     """
 
     target: str
@@ -172,9 +179,14 @@ class BackfillReport(Shown):
 class BackfillPlan(Shown):
     """What a backfill would read and how, from footers and samples; nothing was sent.
 
+    Attributes
+    ----------
+    target : as of the call
     files : names, formats, bytes
     dialects : how CSV files are read: an example, and the number of files read this way
     writes : for each kind of file, the name of the first one, and the plan of a sample of it
+    notes : what the user should know
+    problems : what keeps the backfill from starting
     """
 
     target: str

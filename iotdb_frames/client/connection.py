@@ -414,7 +414,10 @@ _by_url: dict[str | None, Connection] = {}
 def use(connection: Connection | str | None) -> Connection | None:
     """Set the connection (or its URL) of every call that names none.
 
-    None resets it: the environment, the profile and the default address apply again.
+    Parameters
+    ----------
+    connection : a Connection or a URL; None: the environment, the profile and the default address
+        apply again
     """
     connection = hide_url(connection)
     global _current

@@ -57,6 +57,7 @@ class IoTDBAccessor:
 
         Parameters
         ----------
+        target : as of `iotdb_frames.write`
         connection : a Connection, an Endpoint or a URL; its password reaches workers in other
             processes only as their ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection,
             travels=True)``

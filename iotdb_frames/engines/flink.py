@@ -172,6 +172,10 @@ class IoTDBSink:
         What the server or a row refuses for good fails the job, at once and for all, with our words
         in its exception.
 
+        Parameters
+        ----------
+        data, t_env : as of `run`
+
         Raises
         ------
         OptionsError, FrameError : as of `run`.
@@ -311,6 +315,8 @@ class IoTDBSink:
 class Submitted:
     """A job that was submitted.
 
+    Attributes
+    ----------
     result : Flink's ``TableResult``
     """
 
@@ -319,6 +325,10 @@ class Submitted:
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the job ends.
+
+        Parameters
+        ----------
+        timeout_s : wait no longer than this; None: as long as it takes
 
         Raises
         ------

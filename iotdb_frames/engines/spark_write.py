@@ -45,6 +45,7 @@ def write(
 
     Parameters
     ----------
+    target : as of `iotdb_frames.write`
     frame : of Spark, with a column ``time`` unless `time` names another; not a stream
     connection : a Connection, an Endpoint or a URL; its password reaches the tasks only as their
         ``IOTDB_PASSWORD``, or in ``iotf.Endpoint.of(connection, travels=True)``

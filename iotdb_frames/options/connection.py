@@ -31,6 +31,7 @@ class Secret(str):
 
     Parameters
     ----------
+    value : the password
     travels : whether a pickle contains it, e.g. for the workers of a cluster that you trust
     """
 

@@ -228,6 +228,10 @@ class Runner:
     def wait(self, *, timeout_s: float | None = None) -> StreamStats:
         """Wait for the end of the stream.
 
+        Parameters
+        ----------
+        timeout_s : wait no longer than this; None: as long as it takes
+
         Raises
         ------
         TimeoutError : it has not ended within `timeout_s`.
@@ -242,7 +246,7 @@ class Runner:
         return self.stats
 
     def run(self, seconds: Any = None) -> StreamStats:
-        """Stream for this time by the wall clock (None: to the end), and wait.
+        """Stream for `seconds` (a number or a span) by the wall clock, or to the end, and wait.
 
         On Ctrl-C the stream is stopped, and drained for a second; then, or on another Ctrl-C, what
         is under way is given up, and KeyboardInterrupt goes on.

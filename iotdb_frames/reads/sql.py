@@ -128,9 +128,18 @@ def execute(
 ) -> QueryResult | None:
     """Run any statement; a `QueryResult` where it has a result, else None.
 
-    Parameters and errors are those of `query`. A statement that may have reached the server when
+    A statement that may have reached the server when
     the connection broke is not sent again. USE, SET SQL_DIALECT and prepared statements are
     refused: they would change one session of several.
+
+    Parameters
+    ----------
+    sql : one statement
+    params, model, connection : as of `query`
+
+    Raises
+    ------
+    QueryError, QueryTimeout, PermissionDenied, ConnectionLost, OptionsError : as of `query`.
     """
     connection = hide_url(connection)
     conn = resolve_connection(connection)

@@ -207,7 +207,12 @@ class LocalServer:
         return self._started(self._owned.directory).path
 
     def log_tail(self, n_lines: int = 30) -> str:
-        """The last lines of its log."""
+        """The last lines of its log.
+
+        Parameters
+        ----------
+        n_lines : how many
+        """
         return logs.read_tail(self.data_dir, n_lines=n_lines)
 
     @staticmethod

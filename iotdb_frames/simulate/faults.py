@@ -172,7 +172,12 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """A fault from ``kind``, ``kind:probability`` or ``kind:probability:severity``."""
+        """A fault from a text.
+
+        Parameters
+        ----------
+        text : ``kind``, ``kind:probability`` or ``kind:probability:severity``
+        """
         kind, *numbers = text.split(":")
         try:
             values = [float(number) for number in numbers]

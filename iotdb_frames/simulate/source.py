@@ -250,16 +250,18 @@ class SensorSource(Streamable):
     def ledger(self, start: Any = None, end: Any = None) -> pd.DataFrame:
         """Which fault hit which row read in [start, end), one row a hit, ascending in time.
 
-        Columns
+        Parameters
+        ----------
+        start, end : as of `frame`; None: no bound
+
+        Returns
         -------
-        time : when the row was read, by a correct clock
-        device : of a fleet
+        time, device : when the row was read, by a correct clock; of a fleet, of which device
         sensor : missing for faults of the delivery
         fault, fault_number : its kind, and which of `faults` it is
         clean, faulty : the cell as it should be and as it is (after all faults on it); float64, or
             object where a cell is not a float; missing for faults of the delivery
-        stamped : the time the row carries
-        delivered : when it arrived
+        stamped, delivered : the time the row carries, and when it arrived
 
         Of a value that sticks or is missing, faults that it hides are left out. What a stream has
         really sent, over all its changes, `Runner.ledger` says.

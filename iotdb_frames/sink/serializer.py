@@ -31,6 +31,8 @@ E_contra = TypeVar("E_contra", contravariant=True)
 class DeviceColumns(NamedTuple):
     """Rows of one device, or of several that have the same columns.
 
+    Parameters
+    ----------
     device : path, absolute or below the sink's storage group; or a sequence of them, one per row
     columns : ``{measurement: value}`` is one row, and ``{measurement: values}`` with a sequence of
         times are columns; or a DataFrame, or a pyarrow Table or RecordBatch. None is a missing
@@ -64,6 +66,10 @@ class IoTSerializationSchema(Protocol[E_contra]):
 
     def serialize(self, event: E_contra) -> Serialized:
         """The event's rows; None to leave the event out.
+
+        Parameters
+        ----------
+        event : what `IoTDBSink.send` was given
 
         Returns
         -------
@@ -103,6 +109,10 @@ class Events:
 
     def serialize(self, event: Any) -> DeviceColumns | Iterable[DeviceColumns] | None:
         """The columns of an event.
+
+        Parameters
+        ----------
+        event : a map or mapping, a list of them, a DataFrame or Arrow data
 
         Raises
         ------

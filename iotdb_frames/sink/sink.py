@@ -235,7 +235,11 @@ class IoTDBSink:
         return box, damage
 
     def close(self, timeout_s: float | None = CLOSE_LIMIT_S) -> None:
-        """Send what waits, for at most `timeout_s`, and end; no effect if it is closed.
+        """Send what waits, and end; no effect if it is closed.
+
+        Parameters
+        ----------
+        timeout_s : send for no longer than this; None: as long as it takes
 
         Raises
         ------
@@ -416,6 +420,10 @@ class IoTDBSink:
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Send all that waits, and return when everything sent so far is acknowledged.
+
+        Parameters
+        ----------
+        timeout_s : wait no longer than this; None: as long as it takes
 
         Raises
         ------

@@ -56,6 +56,10 @@ class Ticket:
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the server acknowledged all of its rows.
 
+        Parameters
+        ----------
+        timeout_s : wait no longer than this; None: as long as it takes
+
         Raises
         ------
         TimeoutError : not within `timeout_s`; the rows are still being sent.

@@ -65,6 +65,9 @@ class ChunkFailure:
 class WriteReport(Shown):
     """What became of a write; holds no cell values.
 
+    Attributes
+    ----------
+    target : device, prefix of devices, or table
     rows_in : rows of the data
     rows_written : rows of which every cell was acknowledged
     points : cells that are not null, acknowledged
@@ -76,7 +79,7 @@ class WriteReport(Shown):
     rows_empty : those of them that have missing values only, in the tree model: nothing is stored
     lossy : how many values of a column lost precision under ``coerce="lossy"``, by its label; those
         of the times by "time"
-    failures : chunks that did not simply succeed, the first 1,000; `n_failures` counts all
+    failures, n_failures : chunks that did not simply succeed, the first 1,000, and how many in all
     dead_letter : file of the refused rows
     notes : what the user should know, e.g. that the schema could not be compared
     """
@@ -216,9 +219,12 @@ def partly_stored(report: WriteReport, then: str, *, hint: str | None = None) ->
 class CreateReport(Shown):
     """What a `create` made.
 
+    Attributes
+    ----------
     target : device, prefix of devices, or table
     columns : IoTDB type of each column that has one, by its label
-    made : what was created, as SQL, the first 1,000; `n_made` counts all. Nothing: it was there
+    made, n_made : what was created, as SQL, the first 1,000, and how many in all. Nothing: it was
+        there
     notes : what the user should know, e.g. columns without a type
     """
 
@@ -242,10 +248,13 @@ class CreateReport(Shown):
 class DeleteReport(Shown):
     """What a `delete` or a `drop` took; how many rows that were, the server does not say.
 
+    Attributes
+    ----------
     did : "delete" or "drop"
     target : device, prefix of devices, or table
-    series : paths of the series (tree model), the first 1,000; `n_series` counts all
-    n_series : series, or 1 for a table; 0: there was nothing; None: the user may not see them
+    series : paths of the series (tree model), the first 1,000
+    n_series : how many in all, or 1 for a table; 0: there was nothing; None: the user may not see
+        them
     start, end : first tick that went, and first that stayed; None: no bound
     precision : unit of the ticks
     notes : what the user should know

@@ -36,6 +36,8 @@ PIECE_BYTES = 64 << 20
 class TsFileReport(Shown):
     """What went into a TsFile.
 
+    Attributes
+    ----------
     path, target : the file, and whose rows are in it
     rows_in : rows of the data
     rows : rows of the file, a (device, time) once

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -176,9 +176,16 @@ def run_browser(folder: Path) -> Iterator[Browser]:
 
 
 @contextmanager
-def look(browser: Browser, lab: Lab, *, width: int = 1120, height: int = 1000) -> Iterator[Seen]:
+def look(
+    browser: Browser,
+    lab: Lab,
+    *,
+    width: int = 1120,
+    height: int = 1000,
+    theme: Literal["light", "dark"] = "light",
+) -> Iterator[Seen]:
     """A page that notes console errors and requests to anywhere but the lab."""
-    context = browser.new_context(viewport={"width": width, "height": height})
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
     seen = Seen(context.new_page(), lab)
 
     def on_request(request: Any) -> None:

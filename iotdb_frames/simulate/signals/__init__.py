@@ -64,24 +64,46 @@ __all__ = [
 
 
 def constant(value: bool | int | float | str = 0.0) -> Signal:
-    """A constant value."""
+    """A constant value.
+
+    Parameters
+    ----------
+    value : a number, a bool or a string
+    """
     return Constant(value)
 
 
 def uniform(*, low: float = 0.0, high: float = 1.0) -> Signal:
-    """Independent values, uniform over [low, high)."""
+    """Independent values, uniform over [low, high).
+
+    Parameters
+    ----------
+    low, high : the bounds
+    """
     return Uniform(low, high)
 
 
 def white_noise(*, std: float = 1.0) -> Signal:
-    """Independent normal values of mean 0."""
+    """Independent normal values of mean 0.
+
+    Parameters
+    ----------
+    std : their standard deviation
+    """
     return Noise(std)
 
 
 def sine(
     *, period_s: float = 60.0, amplitude: float = 1.0, offset: float = 0.0, phase: float = 0.0
 ) -> Signal:
-    """``offset + amplitude * sin(2π (t / period_s + phase))``; `phase` in periods."""
+    """``offset + amplitude * sin(2π (t / period_s + phase))``.
+
+    Parameters
+    ----------
+    period_s : length of a period, in seconds
+    amplitude, offset : half the distance of the extremes, and their mean
+    phase : in periods; 0.25 begins a quarter later in the wave
+    """
     return Wave("sine", period_s, amplitude, offset, phase, 0.5)
 
 
@@ -93,26 +115,54 @@ def square(
     phase: float = 0.0,
     duty: float = 0.5,
 ) -> Signal:
-    """``offset + amplitude`` for the first `duty` of each period, ``offset - amplitude`` after."""
+    """``offset + amplitude`` for the first `duty` of each period, ``offset - amplitude`` after.
+
+    Parameters
+    ----------
+    period_s : length of a period, in seconds
+    amplitude, offset : half the distance of the extremes, and their mean
+    phase : in periods; 0.25 begins a quarter later in the wave
+    duty : share of a period, between 0 and 1
+    """
     return Wave("square", period_s, amplitude, offset, phase, duty)
 
 
 def sawtooth(
     *, period_s: float = 60.0, amplitude: float = 1.0, offset: float = 0.0, phase: float = 0.0
 ) -> Signal:
-    """From ``offset - amplitude`` up to ``offset + amplitude`` in each period, and back at once."""
+    """From ``offset - amplitude`` up to ``offset + amplitude`` in each period, and back at once.
+
+    Parameters
+    ----------
+    period_s : length of a period, in seconds
+    amplitude, offset : half the distance of the extremes, and their mean
+    phase : in periods; 0.25 begins a quarter later in the wave
+    """
     return Wave("sawtooth", period_s, amplitude, offset, phase, 0.5)
 
 
 def triangle(
     *, period_s: float = 60.0, amplitude: float = 1.0, offset: float = 0.0, phase: float = 0.0
 ) -> Signal:
-    """From ``offset - amplitude`` up to ``offset + amplitude`` in half a period, and down again."""
+    """From ``offset - amplitude`` up to ``offset + amplitude`` in half a period, and down again.
+
+    Parameters
+    ----------
+    period_s : length of a period, in seconds
+    amplitude, offset : half the distance of the extremes, and their mean
+    phase : in periods; 0.25 begins a quarter later in the wave
+    """
     return Wave("triangle", period_s, amplitude, offset, phase, 0.5)
 
 
 def ramp(*, slope_per_s: float = 1.0, start: float = 0.0) -> Signal:
-    """``start + slope_per_s * t``."""
+    """``start + slope_per_s * t``.
+
+    Parameters
+    ----------
+    slope_per_s : growth per second
+    start : the first value
+    """
     return Ramp(slope_per_s, start)
 
 
@@ -126,12 +176,19 @@ def seasonal(
     day : amplitude of the daily wave, highest at `peak_hour`
     week : amplitude of the weekly wave, highest on Wednesday noon
     offset : the mean
+    peak_hour : hour of the day, UTC
     """
     return Seasonal(day, week, offset, peak_hour)
 
 
 def on_off(*, on_s: float = 60.0, off_s: float = 60.0, random: bool = False) -> Signal:
-    """True for `on_s`, False for `off_s`, again and again; `random` makes these the means."""
+    """True for `on_s`, False for `off_s`, again and again.
+
+    Parameters
+    ----------
+    on_s, off_s : seconds
+    random : both last at random, with these means (exponential)
+    """
     positive("on_off", on_s=on_s, off_s=off_s)
     if random:
         return states((True, False), dwell_s=(on_s, off_s))
@@ -203,6 +260,10 @@ def correlated_noise(
 
 def signal(value: Any) -> Signal:
     """A signal from itself, a name ("sine"), a number or a function of time.
+
+    Parameters
+    ----------
+    value : one of these
 
     Raises
     ------

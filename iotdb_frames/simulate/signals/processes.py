@@ -56,6 +56,11 @@ def red_noise(*, tau_s: float = 60.0, std: float = 1.0) -> Signal:
     """Noise with a correlation time: the same process at any rate.
 
     The correlation of two values `s` seconds apart is ``exp(-s / tau_s)`` (Ornstein-Uhlenbeck).
+
+    Parameters
+    ----------
+    tau_s : correlation time, in seconds
+    std : standard deviation of the values
     """
     return RedNoise(tau_s, std)
 

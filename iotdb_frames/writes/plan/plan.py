@@ -123,7 +123,9 @@ class Refused:
 class WritePlan(Shown):
     """Everything a write would do; nothing was sent.
 
-    target, options, layout : what was asked
+    Attributes
+    ----------
+    target, options, rules, layout : what was asked
     parts : devices and columns
     order : rows as they will be sent
     devices : device of each group of the order (tree model with a device column), else empty
