@@ -41,6 +41,7 @@ from iotdb_frames.options import (
 )
 
 if TYPE_CHECKING:
+    from iotdb_frames import aio
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
     from iotdb_frames.client.connection import Connection, connect, use
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from iotdb_frames.writes.writer import plan, write
 
 _HOME = {
+    "aio": "aio",
     "BackfillJob": "backfills.job",
     "BackfillPlan": "backfills.report",
     "BackfillReport": "backfills.report",
@@ -176,6 +178,7 @@ __all__ = [
     "WritePlan",
     "WriteRejected",
     "WriteReport",
+    "aio",
     "backfill",
     "connect",
     "create",
@@ -204,7 +207,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'iotdb_frames' has no attribute {name!r}")
     home = import_module(f"iotdb_frames.{_HOME[name]}")
-    value = getattr(home, name, home)  # a module that is public, such as signals, is its own home
+    value = getattr(home, name, home)  # a public module is its own home
     globals()[name] = value
     return value
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+
+from iotdb_frames.interrupts import SLICE_S, check_interrupt, is_interruptible
 
 
 class Clock:
@@ -19,7 +22,10 @@ class Clock:
 
     def sleep(self, duration_s: float) -> None:
         """Return `duration_s` seconds later."""
-        time.sleep(duration_s)
+        if is_interruptible():
+            self.wait(threading.Event(), duration_s)
+        else:
+            time.sleep(duration_s)
 
     def wait(
         self, changed: threading.Condition | threading.Event, limit_s: float | None = None
@@ -28,13 +34,24 @@ class Clock:
 
         Parameters
         ----------
-        changed : an event, or a condition whose lock the caller holds
+        changed : an event, or a condition whose lock the caller holds; as with any condition, what
+            is waited for may not be so yet when this returns
 
         Returns
         -------
         bool : False if the limit was reached first.
         """
-        return changed.wait(limit_s)
+        if not is_interruptible():
+            return changed.wait(limit_s)
+        until = math.inf if limit_s is None else time.monotonic() + limit_s
+        while True:
+            check_interrupt()
+            left_s = until - time.monotonic()
+            is_there = changed.wait(min(max(left_s, 0.0), SLICE_S))
+            if is_there or left_s <= SLICE_S:
+                return is_there
+            if isinstance(changed, threading.Condition):
+                return True  # a word between two waits would be missed
 
 
 CLOCK = Clock()

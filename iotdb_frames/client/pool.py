@@ -135,6 +135,7 @@ class SessionPool:
     def _take_idle(self, at: str | None) -> Session | None:
         """An idle session, or None where a new one may be opened; the caller holds the lock."""
         started = self._clock.now()
+        has_waited = False
         while True:
             if self._is_closed:
                 raise closed()
@@ -155,7 +156,8 @@ class SessionPool:
                     f"all {self.size} sessions were busy for {self._timeout_s:g} s",
                     hint="use a larger pool_size=, or close results that you no longer read",
                 )
-            self._stats.waits += 1
+            self._stats.waits += not has_waited
+            has_waited = True
             waiting_since = self._clock.now()
             self._clock.wait(self._condition, left_s)
             self._stats.wait_s += self._clock.now() - waiting_since

@@ -12,6 +12,7 @@ from iotdb_frames.options.connection import (
     show_connect_options,
     zone_name,
 )
+from iotdb_frames.options.shown import show_as
 from iotdb_frames.options.stream import (
     STREAM_FIELDS,
     StreamArgs,
@@ -72,6 +73,7 @@ __all__ = [
     "is_whole",
     "parse_bytes",
     "parse_url",
+    "show_as",
     "show_connect_options",
     "show_options",
     "show_stream_options",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*) : .*\n(?:    .*\n)*", flags=re.MULTILINE)
+_FIRST_SECTION = "Parameters\n-----"
 _BY_REFERENCE = re.compile(r"options : see `\w+`\n")
 
 
@@ -46,6 +47,24 @@ def show_fields(call: F, *kinds: type, names: Collection[str] | None = None, **d
     if call.__doc__:  # python -OO has none
         call.__doc__ = _explained(inspect.cleandoc(call.__doc__) + "\n", "".join(entries))
     return call
+
+
+def show_as(shown: Callable[..., Any]) -> Callable[[F], F]:
+    """Show a call with the signature of another one, and with its parameters, results and errors.
+
+    Parameters
+    ----------
+    shown : its docstring follows that of the call from *Parameters* on
+    """
+
+    def show(call: F) -> F:
+        call.__signature__ = inspect.signature(shown)  # type: ignore[attr-defined]
+        if call.__doc__ and shown.__doc__:
+            doc = inspect.cleandoc(shown.__doc__)
+            call.__doc__ = f"{inspect.cleandoc(call.__doc__)}\n\n{doc[doc.index(_FIRST_SECTION) :]}"
+        return call
+
+    return show
 
 
 def _entries(kind: type, chosen: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 _LIFE_MS = 7 * 86_400_000
 _KILL_TIMEOUT_S = 5.0
 _INTERRUPT_S = 1.0
-"""Limits of ending a query from another session; who interrupts does not wait long."""
+"""Limits of ending a query from another session; who presses Ctrl-C does not wait long."""
 _DRAIN_WAIT_S = 0.05
 NO_MEMORY = 719
 """The code of a query that the server has no memory for: now, or at all."""
@@ -129,8 +129,8 @@ class Cursor:
             self._is_asked = False
             self.close()
             raise
-        except BaseException:
-            self.cancel(limit_s=_INTERRUPT_S)
+        except BaseException as exc:
+            self.cancel(limit_s=_patience_s(exc))
             raise
 
     def close(self) -> None:
@@ -231,7 +231,7 @@ def open_cursor(
         except BaseException as exc:
             pool.give_back(session)
             if not isinstance(exc, Exception):
-                _kill(connection, model, life_ms, limit_s=_INTERRUPT_S)
+                _kill(connection, model, life_ms, limit_s=_patience_s(exc))
             if _is_timeout(exc):
                 _kill(connection, model, life_ms)
                 raise _timeout_error(connection) from exc
@@ -249,6 +249,11 @@ def open_cursor(
     return wait_for_memory(run, limit_s=memory_wait_s, clock=connection.clock)
 
 
+def _patience_s(exc: BaseException) -> float:
+    """How long who ends a query waits until the server has ended it."""
+    return _INTERRUPT_S if isinstance(exc, KeyboardInterrupt) else _KILL_TIMEOUT_S
+
+
 def _is_timeout(exc: BaseException) -> bool:
     return isinstance(exc, ConnectionLost) and isinstance(exc.__cause__, TimeoutError)
 
@@ -263,33 +268,36 @@ def _timeout_error(connection: Connection) -> QueryTimeout:
 def _kill(
     connection: Connection, model: Model, life_ms: int, *, limit_s: float = _KILL_TIMEOUT_S
 ) -> None:
-    """Let the server end the query with this time limit, if it still runs; never raises."""
+    """Let the server end the query with this time limit, if it still runs; never raises.
+
+    Returns once it has ended, `limit_s` seconds later at most.
+    """
     deadline = time.monotonic() + limit_s
     with suppress(Exception):
         session = connection.open_session(model, limit_s=limit_s)
         try:
             session.limit_all(deadline - time.monotonic())
             while time.monotonic() < deadline:
-                try:
-                    _kill_once(session, life_ms)
-                except QueryError:
-                    time.sleep(0.1)  # the query may leave no memory for another one
-                else:
-                    return
+                with suppress(QueryError):  # the query may leave no memory for another one
+                    if not _kill_once(session, life_ms):
+                        return
+                time.sleep(0.1)  # a KILL is answered before the query has ended
         finally:
             session.abandon()
 
 
-def _kill_once(session: Session, life_ms: int) -> None:
+def _kill_once(session: Session, life_ms: int) -> bool:
+    """Kill it; whether it was there."""
     header = session.execute("SHOW QUERIES")
     if header is None:
-        return
+        return False
     table = decode_blocks(header.blocks, header, precision=session.info.precision)
     session.close_query(header.query_id)
     # The tree model says QueryId and Timeout, the table model query_id and timeout.
     labels = [name.lower().replace("_", "") for name in table.column_names]
     limits = table.column(labels.index("timeout")).to_pylist()
     ids = table.column(labels.index("queryid")).to_pylist()
-    for limit, query_id in zip(limits, ids, strict=True):
-        if limit == life_ms:
-            session.execute(f"KILL QUERY {quote_string(query_id)}")
+    found = [query_id for limit, query_id in zip(limits, ids, strict=True) if limit == life_ms]
+    for query_id in found:
+        session.execute(f"KILL QUERY {quote_string(query_id)}")
+    return bool(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 
@@ -21,65 +21,49 @@ from iotdb_frames.reads.slices import can_slice, read_slices
 from iotdb_frames.reads.sql import frames
 
 
+class ReadArgs(TypedDict, total=False):
+    """Options of `read` that do not decide what it returns, for type checkers."""
+
+    columns: Sequence[str] | None
+    start: Any
+    end: Any
+    where: Mapping[str, Any] | None
+    every: Any
+    agg: str | Mapping[str, str] | None
+    fill: Any
+    limit: int | None
+    device: str | None
+    wide: bool
+    tz: str | tzinfo | None
+    dtype_backend: DtypeBackend
+
+
 @overload
 def read(
     target: str,
     *,
-    columns: Sequence[str] | None = ...,
-    start: Any = ...,
-    end: Any = ...,
-    where: Mapping[str, Any] | None = ...,
-    every: Any = ...,
-    agg: str | Mapping[str, str] | None = ...,
-    fill: Any = ...,
-    limit: int | None = ...,
-    device: str | None = ...,
-    wide: bool = ...,
     returns: Literal["pandas"] = ...,
-    tz: str | tzinfo | None = ...,
-    dtype_backend: DtypeBackend = ...,
     chunk_rows: None = ...,
     connection: Connection | str | None = ...,
+    **options: Unpack[ReadArgs],
 ) -> pd.DataFrame: ...
 @overload
 def read(
     target: str,
     *,
-    columns: Sequence[str] | None = ...,
-    start: Any = ...,
-    end: Any = ...,
-    where: Mapping[str, Any] | None = ...,
-    every: Any = ...,
-    agg: str | Mapping[str, str] | None = ...,
-    fill: Any = ...,
-    limit: int | None = ...,
-    device: str | None = ...,
-    wide: bool = ...,
     returns: Literal["pandas"] = ...,
-    tz: str | tzinfo | None = ...,
-    dtype_backend: DtypeBackend = ...,
     chunk_rows: int,
     connection: Connection | str | None = ...,
+    **options: Unpack[ReadArgs],
 ) -> Iterator[pd.DataFrame]: ...
 @overload
 def read(
     target: str,
     *,
-    columns: Sequence[str] | None = ...,
-    start: Any = ...,
-    end: Any = ...,
-    where: Mapping[str, Any] | None = ...,
-    every: Any = ...,
-    agg: str | Mapping[str, str] | None = ...,
-    fill: Any = ...,
-    limit: int | None = ...,
-    device: str | None = ...,
-    wide: bool = ...,
     returns: Returns,
-    tz: str | tzinfo | None = ...,
-    dtype_backend: DtypeBackend = ...,
     chunk_rows: int | None = ...,
     connection: Connection | str | None = ...,
+    **options: Unpack[ReadArgs],
 ) -> Any: ...
 def read(
     target: str,

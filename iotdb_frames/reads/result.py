@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import tzinfo
 from types import TracebackType
 from typing import Any
@@ -69,7 +69,7 @@ class QueryResult:
         ]
         return found[0] if self._model == "table" and len(found) == 1 else None
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
         """The rows as they come, one batch a fetch; to leave the loop early ends the query.
 
         Raises
@@ -83,7 +83,7 @@ class QueryResult:
         self._is_read = True
         return self._fetch()
 
-    def _fetch(self) -> Iterator[pa.RecordBatch]:
+    def _fetch(self) -> Generator[pa.RecordBatch, None, None]:
         cursor = self._cursor
         try:
             while (blocks := cursor.next_blocks()) is not None:

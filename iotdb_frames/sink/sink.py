@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 from threading import Lock
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,6 @@ from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import as_whole, check_choice, hide_url, parse_bytes
-from iotdb_frames.sink.aio import AsyncSink
 from iotdb_frames.sink.columns import to_rows, to_time
 from iotdb_frames.sink.devices import devices_of
 from iotdb_frames.sink.known import KnownSeries
@@ -48,6 +47,8 @@ from iotdb_frames.sink.tickets import Entry, Ticket
 from iotdb_frames.sink.unfit import without_unfit
 from iotdb_frames.writes.dead_letter import LetterDirectory
 
+if TYPE_CHECKING:
+    from iotdb_frames.sink.aio import AsyncSink
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
 """How long `close` waits after an exception has left the ``with`` block."""
@@ -268,14 +269,16 @@ class IoTDBSink:
             exc.add_note(f"and the sink: {failure}")
 
     async def __aenter__(self) -> AsyncSink:
+        from iotdb_frames.sink.aio import AsyncSink  # and with it asyncio
+
         return await AsyncSink(self).open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        import asyncio
+        from iotdb_frames.client.coroutines import in_thread
 
-        await asyncio.to_thread(self.__exit__, kind, exc, tb)
+        await in_thread(partial(self.__exit__, kind, exc, tb))
 
     def __del__(self) -> None:
         box = getattr(self, "_box", None)

@@ -133,7 +133,8 @@ class Session:
     @property
     def is_usable(self) -> bool:
         """Whether the connection is still open, as far as can be seen without a request."""
-        return not self.is_broken and not self._channel.transport.has_pending()
+        transport = self._channel.transport
+        return not self.is_broken and transport.isOpen() and not transport.has_pending()
 
     def wait_for_answer(self, seconds: float) -> bool:
         """Whether the answer to the last request begins within `seconds`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import Choice, ConnectionLost, Hint, OptionsError
+from iotdb_frames.interrupts import check_interrupt
 from iotdb_frames.options import ConnectionOptions
 
 _EXPLAIN_S = 2.0
@@ -90,6 +91,7 @@ def open_socket(
 def _connect(host: str, port: int, *, until: float, clock: Clock) -> socket.socket:
     """A socket to the first address of `host` that answers; each gets a share of the time."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    check_interrupt()
     for n_later in reversed(range(len(addresses))):
         family, kind, protocol, _, address = addresses[-1 - n_later]
         sock = socket.socket(family, kind, protocol)

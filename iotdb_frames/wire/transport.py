@@ -38,6 +38,7 @@ from thrift.transport.TTransport import CReadableTransport, TTransportBase
 
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import ConnectionLost, OptionsError
+from iotdb_frames.interrupts import Interruptible, check_interrupt
 
 MAX_FRAME_BYTES = 1 << 30
 FIRST_BYTES = 1 << 24
@@ -52,6 +53,8 @@ LOOK_AFTER_S = 20.0
 
 _waiting: dict[int, Transport] = {}
 """By thread: the transport on which it sends or waits for an answer."""
+_waits = threading.Lock()
+"""Held while that changes, so that a transport is closed from outside only while it is used."""
 _ended: WeakSet[threading.Thread] = WeakSet()
 
 
@@ -61,9 +64,20 @@ def end_wait(thread: threading.Thread) -> None:
     The thread is to end: from now on it retries nothing.
     """
     _ended.add(thread)
-    transport = _waiting.get(thread.ident or 0)
-    if transport is not None:
-        transport.close()
+    _close_wait(thread)
+
+
+def interrupt(thread: Interruptible) -> None:
+    """End a thread where it waits, or at its next wait; see `interrupts`."""
+    thread.is_to_end = True
+    _close_wait(thread)
+
+
+def _close_wait(thread: threading.Thread) -> None:
+    with _waits:
+        transport = _waiting.get(thread.ident or 0)
+        if transport is not None:
+            transport.close()
 
 
 def is_ended() -> bool:
@@ -139,14 +153,19 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         outer = _waiting.get(me)  # whose `is_there` logs in
         try:
             with self._in_use:
-                _waiting[me] = self
+                with _waits:
+                    _waiting[me] = self
+                check_interrupt()  # only now, so that none is missed
                 yield
         finally:
-            _waiting.pop(me, None)
-            if outer is not None:
-                _waiting[me] = outer
+            with _waits:
+                _waiting.pop(me, None)
+                if outer is not None:
+                    _waiting[me] = outer
             if self._is_closed:
                 self.close()
+        if self._is_closed:
+            check_interrupt()  # which may have closed it behind the last byte
 
     def write(self, data: bytes) -> None:
         self._out.append(data)
@@ -282,6 +301,7 @@ class Channel:
             yield
         except Exception as exc:
             self.abandon()
+            check_interrupt()
             was_sent = self.transport.was_sent
             if isinstance(exc, UnicodeEncodeError) and not was_sent:
                 # Not from `exc`, which contains the text: it may be the password.

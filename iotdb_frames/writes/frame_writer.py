@@ -23,6 +23,7 @@ from iotdb_frames.errors import (
     ServerError,
     raise_explained,
 )
+from iotdb_frames.interrupts import Interrupted
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.again import plan_again, requests_again
 from iotdb_frames.writes.bulk import BulkRoad, is_partly_loaded
@@ -378,7 +379,11 @@ class FrameWriter:
         if self._has_own_sender and is_interrupt:
             self._sender.give_up()
         elif self._has_own_sender:
-            self._sender.close()
+            try:
+                self._sender.close()
+            except (KeyboardInterrupt, Interrupted) as exc:
+                self.close(exc)
+                raise
         elif is_interrupt:
             self._sender.stop()
         self._meter.close(
@@ -395,7 +400,7 @@ class FrameWriter:
             self._note(["replace=True had deleted what stood in the rows' time range"])
         if error is None and failed is not None:
             raise_explained(self._explain(failed), failed)
-        if isinstance(error, IoTDBFramesError):
+        if isinstance(error, IoTDBFramesError | Interrupted):
             error.report = self.report
         elif error is not None:
             error.add_note(f"what was written before:\n{self.report!r}")

@@ -23,6 +23,7 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
+from iotdb_frames.interrupts import SLICE_S, check_interrupt
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request
@@ -140,8 +141,9 @@ class Sender:
             return True
         self._start()
         while not self._stop.is_set():
+            check_interrupt()
             with suppress(queue.Full):
-                self._queues[lane].put(item, timeout=0.1)
+                self._queues[lane].put(item, timeout=SLICE_S)
                 return True
         return False
 
@@ -193,11 +195,13 @@ class Sender:
             with q.all_tasks_done:
                 # A thread that was given up may leave the word to end in its queue.
                 while q.unfinished_tasks and thread.is_alive():
-                    q.all_tasks_done.wait(0.1)
+                    check_interrupt()
+                    q.all_tasks_done.wait(SLICE_S)
 
     def close(self, *, timeout_s: float | None = None) -> None:
         """Wait as `drain` does, and end the threads; with a limit, abort what is left after it."""
         if timeout_s is None:
+            self.drain()
             for q in self._queues:
                 q.put(None)
             for thread in self._threads:
