@@ -23,6 +23,12 @@ DEVICE = "device"
 _PATTERN = re.compile(r"(?P<base>.+?)\.(?P<pattern>\*\*?)")
 
 
+def split_pattern(target: str) -> tuple[str, str | None]:
+    """A target without ``.*`` or ``.**`` at its end, and which of them that was."""
+    match = _PATTERN.fullmatch(target.strip()) if isinstance(target, str) else None
+    return (match["base"], match["pattern"]) if match else (target, None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """A call of `read`; times and lengths in ticks of the server.
@@ -132,11 +138,11 @@ def check_ask(
         raise OptionsError(f"device={device!r} is not a column label", hint='device="machine"')
     if wide and device is not None:
         raise OptionsError("wide=True gives no device column; leave out device=")
-    match = _PATTERN.fullmatch(target.strip()) if isinstance(target, str) else None
-    goal = parse_target(match["base"] if match else target, database=connection.options.database)
-    if goal.model == "table" and (match or wide or device is not None):
+    base, pattern = split_pattern(target)
+    goal = parse_target(base, database=connection.options.database)
+    if goal.model == "table" and (pattern or wide or device is not None):
         raise OptionsError("device=, wide= and patterns belong to the tree model; a table has tags")
-    if goal.path == "root" and not match:
+    if goal.path == "root" and not pattern:
         raise OptionsError("root is not a device", hint='all devices: "root.**"')
     if goal.model == "table":
         names = None if names is None else tuple(name.lower() for name in names)
@@ -156,7 +162,7 @@ def check_ask(
         bounds = [0, 0]
     return Ask(
         target=goal,
-        pattern=match["pattern"] if match else None,
+        pattern=pattern,
         columns=names,
         start=bounds[0],
         end=bounds[1],

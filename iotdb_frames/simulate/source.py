@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from iotdb_frames.codec.times import to_naive_utc, to_seconds
+from iotdb_frames.display.words import plural
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.options import TSDataType, as_whole, is_whole
 from iotdb_frames.play.streamable import Streamable
@@ -427,7 +428,8 @@ class SensorSource(Streamable):
             if high < max(low, 0):
                 is_early = start is None or low < 0
                 begin = f"the source begins, at {self.start}" if is_early else f"{start=}"
-                raise OptionsError(f"end={end!r} is before {begin}")
+                hint = f'begin it earlier: start="{start or end}"' if is_early else None
+                raise OptionsError(f"end={end!r} is before {begin}", hint=hint)
         if high is None:
             raise OptionsError("this source has no end", hint="end=, or SensorSource(duration=)")
         high = high if self.n_ticks is None else min(high, self.n_ticks)
@@ -444,7 +446,7 @@ class SensorSource(Streamable):
             raise OptionsError(f"{name}={window!r} holds no row", hint="rows, or a span: 100, '5s'")
         if self.n_ticks is not None and n > self.n_ticks:
             raise OptionsError(
-                f"{name}={window!r} ({n} rows) is longer than the source's duration "
-                f"({self.n_ticks} rows)"
+                f"{name}={window!r} ({plural(n, 'row')}) is longer than the source's duration "
+                f"({plural(self.n_ticks, 'row')})"
             )
         return n

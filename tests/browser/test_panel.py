@@ -271,3 +271,42 @@ def test_a_server_that_is_not_there_is_said_in_words(seen: Seen, lab: Lab) -> No
     assert "127.0.0.1:1" in error.inner_text()
     assert "local:" in error.inner_text()
     assert _button(seen, "Start").is_enabled()
+
+
+def test_a_refused_field_is_marked_and_the_rest_goes_on(seen: Seen, lab: Lab, target: str) -> None:
+    """A rate of -5 is marked where it was entered, with the reason; the stream keeps its own."""
+    seen.open(lab.add("refused.ipynb", SETUP, _panel(target)))
+    seen.run(0)
+    seen.run(1)
+    _press(seen, "Start")
+    _wait(seen, lambda: _counter(seen, "acknowledged") >= 20)
+    rate = seen.output(1).locator(".widget-text").filter(has_text="rate").locator("input")
+    rate.fill("-5")
+    rate.press("Enter")
+    why = seen.output(1).locator(".iotf-why")
+    why.filter(has_text="20 Hz stays").wait_for(timeout=10_000)
+    assert rate.input_value() == "-5"
+    assert rate.evaluate("e => getComputedStyle(e).borderTopColor") == "rgb(208, 67, 59)"
+    assert _state(seen) == "streaming"
+    rate.fill("10")
+    rate.press("Enter")
+    why.filter(has_text="stays").wait_for(state="detached", timeout=10_000)
+    _press(seen, "Stop")
+    _wait(seen, lambda: _state(seen) == "stopped")
+
+
+def test_a_panel_without_a_kernel_does_not_say_that_it_streams(
+    seen: Seen, lab: Lab, target: str
+) -> None:
+    """After a restart of the kernel the panel says that it is gone, and what to do."""
+    seen.open(lab.add("restarted.ipynb", SETUP, _panel(target)))
+    seen.run(0)
+    seen.run(1)
+    _press(seen, "Start")
+    _wait(seen, lambda: _counter(seen, "acknowledged") >= 20)
+    seen.page.evaluate(
+        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
+    _wait(seen, lambda: _state(seen) == "no kernel", timeout_s=30)
+    assert "run the cell again" in seen.output(1).inner_text()
+    assert "streaming" not in seen.output(1).inner_text()

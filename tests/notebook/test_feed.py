@@ -219,3 +219,36 @@ def test_of_many_waiting_frames_the_newest_rows_are_taken() -> None:
     assert update is not None
     assert update.rows is not None
     assert update.rows.times.tolist() == [*range(88, 100)]
+
+
+def test_what_has_no_value_is_not_drawn_until_it_has_one() -> None:
+    """A column without values has neither a lane nor a line; its first one adds it to the rest."""
+    feed = Feed(units=None)
+    feed.put(_frame([0, 1], a=[1.0, 2.0], b=[np.nan, np.nan], c=[None, 500.0]))
+    first = feed.take()
+    assert first is not None
+    assert first.lines is not None
+    assert [s.name for s in first.lines.series] == ["a", "c"]
+    assert len(first.lines.lanes) == 2
+    feed.put(_frame([2], a=[3.0], b=[1.5], c=[np.nan]))
+    update = feed.take()
+    assert update is not None
+    assert update.lines is not None
+    assert update.rows is not None
+    assert {s.name: s.lane for s in update.lines.series} == {"a": 0, "b": 0, "c": 1}
+    at = [s.name for s in update.lines.series].index("a")
+    assert_array_equal(update.rows.times, [0, 1, 2])
+    assert_array_equal(update.rows.values[at], [1.0, 2.0, 3.0])
+    feed.put(_frame([3], a=[4.0], b=[np.nan], c=[np.nan]))
+    last = feed.take()
+    assert last is not None
+    assert last.lines is None
+
+
+def test_a_device_has_lines_of_what_it_measures() -> None:
+    """Of devices that measure different things, each has the lines that have values."""
+    feed = Feed(units=None, keys=("device",))
+    cells = {"temp": [1.0, np.nan], "bar": [np.nan, 2.0]}
+    feed.put(_frame([0, 1], device=["root.a.x", "root.a.y"], **cells))
+    feed.take()
+    assert [s.name for s in feed.lines.series] == ["x temp", "y bar"]

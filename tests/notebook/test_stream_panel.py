@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import comm
@@ -17,6 +18,7 @@ from clock import wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import ConnectionLost, OptionsError
 from iotdb_frames.notebook.panel import chart, shown
+from iotdb_frames.notebook.panel.fields import settle
 from iotdb_frames.notebook.panel.stream_panel import StreamPanel
 from iotdb_frames.simulate import signals as sg
 from iotdb_frames.simulate.faults import Fault
@@ -225,12 +227,65 @@ def test_what_cannot_be_meant_is_said_and_nothing_changes(
     panel.start()
     before = getattr(panel.controls, control).value
     getattr(panel.controls, control).value = value
-    assert word in panel.view.widget.state["error"]
-    assert "Traceback" not in panel.view.widget.state["error"]
+    why = panel.controls._fields[control].why
+    assert word in why.lower()
+    assert why.endswith(f"{before} stays.")
+    assert "iotf-refused" in getattr(panel.controls, control)._dom_classes
     assert panel.state == "running"
     getattr(panel.controls, control).value = before
-    assert not panel.view.widget.state["error"]
+    assert not panel.controls._fields[control].why
+    assert "iotf-refused" not in getattr(panel.controls, control)._dom_classes
     panel.close()
+
+
+def test_one_refused_field_keeps_nothing_else_back(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A rate of -5 is refused where it is entered; what else is entered then is applied."""
+    panel = _source().panel(to=target, window="100ms", connection=connection)
+    panel.start()
+    controls, rate_hz = panel.controls, panel.source.rate_hz
+    controls.rate.value = -5.0
+    controls.speed.value = 10.0
+    controls.window.value = "200ms"
+    assert panel.stream is not None
+    assert panel.stream.pace == ("200ms", 10.0)
+    assert controls.rate.value == -5.0
+    assert "rate of -5 Hz" in controls._fields["rate_hz"].why
+    assert panel.stream.source.rate_hz == rate_hz
+    assert not panel.view.widget.state["error"]
+    controls.rate.value = 2 * rate_hz
+    assert not controls._fields["rate_hz"].why
+    wait_until(lambda: panel.stream.source.rate_hz == 2 * rate_hz)
+    panel.close()
+
+
+def test_a_fault_that_cannot_be_is_not_added(
+    notes: Notes, connection: Connection, target: str
+) -> None:
+    """A chance of 150 % is refused, not cut to 100."""
+    panel = _source().panel(to=target, connection=connection)
+    panel.controls.chance.value = 150.0
+    panel.controls._add.click()
+    assert "probability" in panel.controls._fields["faults"].why
+    assert not panel.controls._chips.children
+    panel.close()
+
+
+def test_fields_that_fit_only_together_are_applied_together() -> None:
+    """A value that is refused is tried again with the next one that is entered."""
+
+    def check(values: Mapping[str, Any]) -> None:
+        if values["low"] >= values["high"]:
+            raise OptionsError("low must be below high")
+
+    before = {"low": 1, "high": 2, "name": "a"}
+    good, refused = settle(before, {"low": 5, "high": 2, "name": "b"}, check)
+    assert (good, [*refused]) == ({"low": 1, "high": 2, "name": "b"}, ["low"])
+    assert settle(good, {"low": 5, "high": 9, "name": "b"}, check) == (
+        {"low": 5, "high": 9, "name": "b"},
+        {},
+    )
 
 
 def test_a_stream_needs_a_target(notes: Notes, connection: Connection) -> None:

@@ -152,3 +152,18 @@ def test_spans_must_be_spans(notes: Notes, connection: Connection, wrong: dict[s
     """No time between queries, or none to look back, is refused."""
     with pytest.raises(OptionsError):
         iotf.watch("root.a.b", connection=connection, **wrong)
+
+
+def test_devices_below_a_prefix_have_lines_of_what_they_measure(
+    notes: Notes, connection: Connection, write: Callable[..., Any]
+) -> None:
+    """A pattern is a target as for `read`, and what has no values is not drawn."""
+    prefix = f"root.watch.d{next(_numbers)}"
+    write(_frame("2026-01-01", 5).assign(w=np.nan), f"{prefix}.a", schema={"w": "DOUBLE"})
+    write(_frame("2026-01-01", 5).rename(columns={"v": "x"}), f"{prefix}.b")
+    follow = iotf.watch(f"{prefix}.**", every=0.05, connection=connection)
+    wait_until(lambda: follow.n_rows == 10)
+    follow.stop()
+    assert sorted(s.name for s in follow.feed.lines.series) == ["a v", "b x"]
+    assert len(follow.feed.lines.lanes) == 2
+    follow.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.notebook.panel.settings import AS_GIVEN, CHARTED_SIGNALS, SourceSettings
+from iotdb_frames.notebook.panel.fields import Field
+from iotdb_frames.notebook.panel.settings import AS_GIVEN, CHARTED_SIGNALS
 from iotdb_frames.play.playable import Playable
 from iotdb_frames.simulate.faults import KINDS, Fault
 from iotdb_frames.simulate.source import SensorSource
@@ -28,7 +29,6 @@ class Controls:
     target, window, speed : initial values
     on_press : called with "start", "pause", "resume" or "stop"
     on_change : called after a control was changed
-    on_error : called with the error of an invalid setting
     can_restart, can_retarget : whether Start can make a new stream, and to a different target
     """
 
@@ -43,10 +43,10 @@ class Controls:
         can_retarget: bool,
         on_press: Callable[[str], None],
         on_change: Callable[[], None],
-        on_error: Callable[[Exception], None],
     ) -> None:
         self._source = source
-        self._on_press, self._on_change, self._on_error = on_press, on_change, on_error
+        self._on_press, self._on_change = on_press, on_change
+        self._fields: dict[str, Field] = {}
         self._can_restart, self._can_retarget = can_restart, can_retarget
         self._main = w.Button(description="Start", icon="play", button_style="primary")
         self._stop = w.Button(description="Stop", icon="stop", disabled=True)
@@ -72,12 +72,10 @@ class Controls:
         )
         self._faults: list[Fault] = []
         self.hidden: list[w.Widget] = []
-        groups = [self._group("Delivery", [self.window, self.speed])]
+        groups = [self._group("Delivery", {"window": self.window, "speed": self.speed})]
         if isinstance(source, SensorSource):
             self._faults = list(source.faults)
             groups = [self._signal_group(source), *groups, self._fault_group()]
-        for control in (self.window, self.speed):
-            self._follow(control)
         bar = w.HBox([self._main, self._stop, self.target], layout={"margin": "0 0 4px"})
         grid = w.GridBox(
             groups,
@@ -92,23 +90,24 @@ class Controls:
 
     # --- values ---
 
-    def settings(self) -> SourceSettings | None:
-        """The settings of the source; None if it has none to change."""
-        if not isinstance(self._source, SensorSource):
-            return None
-        return SourceSettings(
-            n_sensors=self.sensors.value,
-            rate_hz=self.rate.value,
-            signal=self.signal.value,
-            noise=self.noise.value,
-            faults=tuple(self._faults),
-        )
-
-    @property
-    def window_value(self) -> Any:
-        """Rows, or a span."""
+    def entered(self) -> dict[str, Any]:
+        """Values by field: ``window``, ``speed``, and those of `SourceSettings`, if it has any."""
         text = self.window.value.strip()
-        return int(text) if text.isdecimal() else text
+        values = {"window": int(text) if text.isdecimal() else text, "speed": self.speed.value}
+        if isinstance(self._source, SensorSource):
+            values |= {
+                "n_sensors": self.sensors.value,
+                "rate_hz": self.rate.value,
+                "signal": self.signal.value,
+                "noise": self.noise.value,
+                "faults": tuple(self._faults),
+            }
+        return values
+
+    def show_refused(self, why: Mapping[str, str]) -> None:
+        """Mark the fields that are refused, each with the reason, and no other."""
+        for name, field in self._fields.items():
+            field.refuse(why.get(name, ""))
 
     def show_state(self, state: str) -> None:
         """Enable the actions that are possible in a state."""
@@ -141,21 +140,22 @@ class Controls:
         self.signal = w.Dropdown(
             options=[AS_GIVEN, *CHARTED_SIGNALS], description="signal", style=_LABEL, layout=_WIDE
         )
-        self.noise = w.BoundedFloatText(
-            value=0, min=0, max=1e9, step=0.1, description="noise σ", style=_LABEL, layout=_WIDE
+        # Not bounded: what is out of bounds is refused and said, not changed.
+        self.noise = w.FloatText(
+            value=0, step=0.1, description="noise σ", style=_LABEL, layout=_WIDE
         )
         self.noise.tooltip = "standard deviation, in the sensors' units"
-        self.rate = w.BoundedFloatText(
-            value=source.rate_hz, min=1e-6, max=1e6, description="rate, Hz", style=_LABEL,
-            layout=_WIDE,
-        )  # fmt: skip
-        controls = [self.sensors, self.signal, self.noise, self.rate]
+        self.rate = w.FloatText(
+            value=source.rate_hz, description="rate, Hz", style=_LABEL, layout=_WIDE
+        )
+        fields: dict[str, w.Widget] = {"rate_hz": self.rate}
         if source.has_devices:
-            *self.hidden, _ = controls
-            controls = [self.rate]
-        for control in controls:
-            self._follow(control)
-        return self._group("Signal", controls)
+            self.hidden = [self.sensors, self.signal, self.noise]
+        else:
+            fields = {
+                "n_sensors": self.sensors, "signal": self.signal, "noise": self.noise, **fields
+            }  # fmt: skip
+        return self._group("Signal", fields)
 
     def _fault_group(self) -> w.Widget:
         kinds = [kind for kind in KINDS if kind not in ("skew", "jitter")]
@@ -163,10 +163,9 @@ class Controls:
             options=kinds, value="spike", description="fault", style=_LABEL, layout=_WIDE
         )
         self.severity = w.FloatText(description="severity", style=_LABEL, layout=_WIDE)
-        self.chance = w.BoundedFloatText(
-            value=1, min=0.001, max=100, step=0.5, description="chance, %", style=_LABEL,
-            layout=_WIDE,
-        )  # fmt: skip
+        self.chance = w.FloatText(
+            value=1, step=0.5, description="chance, %", style=_LABEL, layout=_WIDE
+        )
         self.chance.tooltip = "probability that a row starts an episode of it"
         self._add = w.Button(
             description="Add fault",
@@ -178,16 +177,18 @@ class Controls:
         self.fault.observe(lambda _: self._show_severity(), names="value")
         self._show_severity()
         self._show_chips()
-        return self._group(
-            "Faults", [self.fault, self.severity, self.chance, self._add, self._chips]
-        )
+        self._fields["faults"] = Field(self._chips)
+        more = [self.fault, self.severity, self.chance, self._add, self._fields["faults"].box]
+        return self._group("Faults", {}, more)
 
-    def _group(self, title: str, controls: list[w.Widget]) -> w.Widget:
+    def _group(
+        self, title: str, fields: Mapping[str, w.Widget], more: Sequence[w.Widget] = ()
+    ) -> w.Widget:
         head = w.HTML(f'<b style="font-size:12px;opacity:.72">{title}</b>')
-        return w.VBox([head, *controls])
-
-    def _follow(self, control: w.Widget) -> None:
-        control.observe(lambda _: self._on_change(), names="value")
+        for name, control in fields.items():
+            self._fields[name] = Field(control)
+            control.observe(lambda _: self._on_change(), names="value")
+        return w.VBox([head, *(self._fields[name].box for name in fields), *more])
 
     # --- faults ---
 
@@ -210,7 +211,7 @@ class Controls:
                 severity=self.severity.value if has_severity else None,
             )
         except OptionsError as exc:
-            self._on_error(exc)
+            self._fields["faults"].refuse(f"not added: {exc.message}")
             return
         self._faults.append(made)
         self._show_chips()

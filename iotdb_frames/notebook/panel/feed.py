@@ -53,6 +53,10 @@ class Lines:
     lanes: tuple[str, ...] = ("",)
 
 
+Cell = tuple[tuple[str, ...], Any]
+"""A device, as the values of the key columns, and a column."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of all series: seconds since 1970, shape (n,), and values, shape (n_series, n)."""
@@ -73,7 +77,7 @@ class Hit:
 
     time: float
     kind: str
-    line: tuple[tuple[str, ...], Any] | None
+    line: Cell | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Mark:
 class Update:
     """Changes since the last update.
 
-    lines : if they changed; earlier rows are then dropped
+    lines : if they changed; `rows` and `marks` are then all that are kept
     """
 
     lines: Lines | None
@@ -105,7 +109,8 @@ class Feed:
     ----------
     capacity : rows kept
     max_series : lines of the chart; further columns are left out
-    units : of columns; None: unknown, and lanes are chosen by the size of the values
+    units : of columns; None: unknown, and lanes are chosen by the size of the values, of columns
+        that have any
     keys : key columns of the frames: tags, or ``device``
     """
 
@@ -122,6 +127,7 @@ class Feed:
         self._kept: deque[Rows] = deque()
         self._n_kept = 0
         self._columns: tuple[Any, ...] | None = None
+        self._sizes: dict[Cell, float] = {}
         self._is_new = False
         self.lines = Lines()
 
@@ -144,23 +150,20 @@ class Feed:
             frames: list[pd.DataFrame] = []
             while self._waiting:
                 frame, hits = self._waiting.popleft()
-                columns = tuple(frame.columns)
-                if columns != self._columns:
-                    self._columns = columns
-                    lines = choose_lines(
-                        frame, units=self.units, keys=self.keys, max_series=self.max_series
-                    )
-                    if lines != self.lines:
-                        frames = []
-                        self._reset(lines)
+                is_anew = tuple(frame.columns) != self._columns
+                lines = self._lines_of(frame)
+                if lines != self.lines:
+                    if not is_anew:
+                        self._keep_all(frames)
+                    frames = []
+                    self._reset(lines, is_anew=is_anew)
                 frames.append(frame)
                 self._mark(hits)
-            rows = self._pick_newest(frames)
+            joined = self._keep_all(frames)
             marks, self._new_marks = tuple(self._new_marks), []
             is_new, self._is_new = self._is_new, False
-            joined = _join(rows)
-            if joined is not None:
-                self._keep(joined)
+            if is_new:  # with what is kept of the lines that were there before
+                joined, marks = _join(list(self._kept)), tuple(self._marks)
             if joined is None and not marks and not is_new:
                 return None
             return Update(self.lines if is_new else None, joined, marks)
@@ -171,6 +174,31 @@ class Feed:
             joined = _join(list(self._kept))
             rows = None if joined is None else _settle(joined)
             return Update(self.lines, rows, tuple(self._marks))
+
+    def _lines_of(self, frame: pd.DataFrame) -> Lines:
+        """The lines with this frame: others if its columns are, or one has its first value."""
+        columns, sizes = tuple(frame.columns), None
+        is_changed = columns != self._columns
+        if self.units is None:
+            before = {} if is_changed else self._sizes
+            sizes = {**before}
+            for cell, size in sizes_of(frame, keys=self.keys).items():
+                sizes.setdefault(cell, size)
+            is_changed |= len(sizes) > len(before)
+            self._sizes = sizes
+        self._columns = columns
+        if not is_changed:
+            return self.lines
+        return choose_lines(
+            frame, units=self.units, keys=self.keys, max_series=self.max_series, sizes=sizes
+        )
+
+    def _keep_all(self, frames: list[pd.DataFrame]) -> Rows | None:
+        """Keep the newest rows of some frames, and return them."""
+        joined = _join(self._pick_newest(frames))
+        if joined is not None:
+            self._keep(joined)
+        return joined
 
     def _pick_newest(self, frames: list[pd.DataFrame]) -> list[Rows]:
         """The rows of the last frames; those that a chart would drop at once are skipped."""
@@ -192,13 +220,21 @@ class Feed:
                 self._new_marks.append(mark)
                 self._marks.append(mark)
 
-    def _reset(self, lines: Lines) -> None:
+    def _reset(self, lines: Lines, *, is_anew: bool) -> None:
+        """Change the lines; unless they are of other columns, the rows that are kept stay."""
+        at = {(line.device, line.column): i for i, line in enumerate(self.lines.series)}
+        old = [at.get((line.device, line.column), -1) for line in lines.series]
         self.lines = lines
         self._is_new = True
-        self._kept.clear()
-        self._n_kept = 0
         self._marks.clear()
         self._new_marks.clear()
+        if is_anew:
+            self._kept.clear()
+            self._n_kept = 0
+        for _ in range(len(self._kept)):
+            rows = self._kept.popleft()
+            values = np.vstack([rows.values, np.full((1, len(rows)), np.nan)])  # the last: -1
+            self._kept.append(Rows(rows.times, values[old]))
 
     def _keep(self, rows: Rows) -> None:
         self._kept.append(rows)
@@ -213,15 +249,23 @@ def choose_lines(
     units: Mapping[Any, str] | None,
     keys: Sequence[str],
     max_series: int,
+    sizes: Mapping[Cell, float] | None = None,
 ) -> Lines:
     """The lines of a chart of this frame.
 
     Columns of one unit share a lane. With key columns, each sensor has a lane with the first
     devices.
+
+    sizes : what has values, as `sizes_of` finds it; None: everything is drawn
     """
     columns = [c for c in frame.columns if c not in keys and _is_charted(frame[c].dtype)]
+    if sizes is not None:
+        known = {column for _, column in sizes}
+        columns = [c for c in columns if c in known]
     if units is None and not keys:
-        lane_of = _lanes_by_size(frame, columns[:max_series])
+        sizes = sizes_of(frame, keys=keys) if sizes is None else sizes
+        there = [c for c in columns if ((), c) in sizes][:max_series]
+        lane_of = _lanes_by_size({c: sizes[(), c] for c in there})
         series = [Series(str(c), c, lane=lane, color=i) for i, (c, lane) in enumerate(lane_of)]
         return Lines(tuple(series), ("",) * max(1, len({lane for _, lane in lane_of})))
     units = units or {}
@@ -236,7 +280,10 @@ def choose_lines(
     columns = columns[:MAX_LANES]
     n_devices = min(MAX_DEVICES, max(1, max_series // max(1, len(columns))))
     names = [frame[key].astype(str) for key in keys]
-    devices = list(dict.fromkeys(zip(*names, strict=True)))[:n_devices]
+    found = dict.fromkeys(zip(*names, strict=True))
+    if sizes is not None:
+        found = dict.fromkeys(device for device, _ in sizes)
+    devices = list(found)[:n_devices]
     series = [
         Series(
             f"{label} {column}",
@@ -248,6 +295,7 @@ def choose_lines(
         )
         for lane, column in enumerate(columns)
         for color, (device, label) in enumerate(zip(devices, _short_names(devices), strict=True))
+        if sizes is None or (device, column) in sizes
     ]
     labels = [f"{c} {units[c]}" if c in units else str(c) for c in columns]
     return Lines(tuple(series), tuple(labels) or ("",))
@@ -262,9 +310,25 @@ def _short_names(devices: Sequence[tuple[str, ...]]) -> list[str]:
     return [("." if is_tree else " ").join(part[n_common:]) for part in parts]
 
 
-def _lanes_by_size(frame: pd.DataFrame, columns: Sequence[Any]) -> list[tuple[Any, int]]:
+def sizes_of(frame: pd.DataFrame, *, keys: Sequence[str]) -> dict[Cell, float]:
+    """What has a value in a frame, by device and column, and how large it is in the middle."""
+    columns = [c for c in frame.columns if c not in keys and _is_charted(frame[c].dtype)]
+    rows_of: Mapping[Any, Any] = {(): slice(None)}
+    if keys:
+        rows_of = frame.groupby([frame[k].astype(str).to_numpy() for k in keys], sort=False).indices
+    sizes: dict[Cell, float] = {}
+    for name, rows in rows_of.items():
+        device = name if isinstance(name, tuple) else (name,)
+        for column in columns:
+            values = _floats(frame[column])[rows]
+            if not np.isnan(values).all():
+                sizes[device, column] = float(np.nanmedian(values))
+    return sizes
+
+
+def _lanes_by_size(sizes: Mapping[Any, float]) -> list[tuple[Any, int]]:
     """Columns and their lanes: values of different size get separate lanes, while there are any."""
-    sizes = {c: float(np.nan_to_num(np.nanmedian(_floats(frame[c])))) for c in columns}
+    columns = list(sizes)
     ascending = sorted(columns, key=sizes.__getitem__)
     jumps = []
     for low, high in pairwise(ascending):

@@ -49,11 +49,11 @@ class SourceSettings:
         """
         changed: dict[str, Any] = {"rate_hz": self.rate_hz, "faults": self.faults}
         if not self.rate_hz > 0:
-            raise OptionsError(f"rate {self.rate_hz:g} Hz: it must be above 0")
+            raise OptionsError(f"a rate of {self.rate_hz:g} Hz: it must be above 0")
         if base.has_devices:
             return changed
         if self.noise < 0:
-            raise OptionsError(f"noise {self.noise:g}: it must be at least 0")
+            raise OptionsError(f"a noise of {self.noise:g}: it must be at least 0")
         given = list(base.sensors)
         names = {sensor.name for sensor in given}
         sensors = given[: self.n_sensors]

@@ -45,6 +45,7 @@ class LivePanel:
             spans=spans,
         )
         self.widget: w.Widget = w.VBox(self._parts())
+        self.widget.add_class("iotf-live")
         reruns.adopt(self)
 
     # --- what a kind of panel says ---
@@ -154,6 +155,12 @@ def in_words(error: BaseException) -> str:
         return error.message + (f"\n{error.hint}" if error.hint else "")
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def sentences(error: BaseException) -> str:
+    """An error as sentences on one line."""
+    lines = in_words(error).splitlines()
+    return " ".join(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines)
 
 
 def spans_of(step_s: float, *, capacity: int, speed: float = 1.0) -> list[float | None]:

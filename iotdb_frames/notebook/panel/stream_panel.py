@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as w
@@ -12,8 +13,10 @@ from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.controls import Controls, close_tree
 from iotdb_frames.notebook.panel.counters import Rates, Totals, tiles
 from iotdb_frames.notebook.panel.feed import Feed
+from iotdb_frames.notebook.panel.fields import settle
 from iotdb_frames.notebook.panel.followed import Followed, keys_of, units_of
-from iotdb_frames.notebook.panel.shown import LivePanel, now, spans_of
+from iotdb_frames.notebook.panel.settings import SourceSettings
+from iotdb_frames.notebook.panel.shown import LivePanel, now, sentences, spans_of
 from iotdb_frames.options import hide_url
 from iotdb_frames.play.pace import checked_speed
 from iotdb_frames.play.playable import Playable, StreamStats
@@ -71,8 +74,8 @@ class StreamPanel(LivePanel):
             can_retarget=not self._is_attached and self._sink is None,
             on_press=self._press,
             on_change=self._change,
-            on_error=self.say,
         )
+        self._applied = self.controls.entered()
         feed = Feed(capacity=capacity, units=units_of(source), keys=keys_of(source))
         self._followed = None if runner is None else Followed(runner, feed)
         step_s = source.clock.period_s if isinstance(source, SensorSource) else 1.0
@@ -189,7 +192,7 @@ class StreamPanel(LivePanel):
         return [self.controls.top, self.view.widget, self.controls.bottom]
 
     def _start_new(self) -> None:
-        source = self._changed_source()
+        source = self._source_of(self._applied)
         target = str(self.controls.target.value).strip()
         if not target:
             raise OptionsError(
@@ -199,8 +202,8 @@ class StreamPanel(LivePanel):
         runner = stream(
             source,
             to=self._sink or target,
-            window=self.controls.window_value,
-            speed=self.controls.speed.value,
+            window=self._applied["window"],
+            speed=self._applied["speed"],
             **self._options,
         )
         if self._followed is not None:
@@ -208,16 +211,20 @@ class StreamPanel(LivePanel):
         self._followed = Followed(runner, self.feed)
         runner.start()
 
-    def _changes(self) -> dict[str, Any]:
-        settings = self.controls.settings()
-        if settings is None or not isinstance(self.source, SensorSource):
+    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What these values of the controls change in the source of the code."""
+        if not isinstance(self.source, SensorSource):
             return {}
-        return settings.changes(self.source)
+        settings = {name: values[name] for name in values if name not in ("window", "speed")}
+        return SourceSettings(**settings).changes(self.source)
 
-    def _changed_source(self) -> Playable:
+    def _source_of(self, values: Mapping[str, Any]) -> Playable:
         if not isinstance(self.source, SensorSource):
             return self.source
-        return self.source.replace(**self._changes())
+        return self.source.replace(**self._changes(values))
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        self._source_of(values).next_window(0, values["window"])
 
     def _press(self, action: str) -> None:
         try:
@@ -227,17 +234,22 @@ class StreamPanel(LivePanel):
             self._show_state()
 
     def _change(self) -> None:
-        """Apply a changed control to the running stream, or show why that is not possible."""
+        """Apply what is entered; a field that cannot be says why, and keeps nothing else back."""
+        good, refused = settle(self._applied, self.controls.entered(), self._check)
+        self.controls.show_refused(
+            {
+                name: f"{sentences(exc)} {_said(name, good[name])} stays."
+                for name, exc in refused.items()
+            }
+        )
+        if good == self._applied:
+            return
+        self._applied = good
         try:
-            source = self._changed_source()
             if self.stream is not None and self.state in ("running", "paused"):
                 self.stream.change(
-                    window=self.controls.window_value,
-                    speed=self.controls.speed.value,
-                    **self._changes(),
+                    window=good["window"], speed=good["speed"], **self._changes(good)
                 )
-            else:
-                source.next_window(0, self.controls.window_value)
         except (OptionsError, ValueError) as exc:
             self.say(exc)
         else:
@@ -275,6 +287,13 @@ class StreamPanel(LivePanel):
                 "Try a larger window, a lower rate or fewer sensors."
             )
         return shown
+
+
+def _said(name: str, value: Any) -> str:
+    """A value of a field, as it is entered."""
+    if name == "faults":
+        return ", ".join(fault.kind for fault in value) or "No fault"
+    return f"{value:g} Hz" if name == "rate_hz" else str(value)
 
 
 def _name_of(receiver: Any) -> str:

@@ -17,6 +17,7 @@ from iotdb_frames.notebook.panel.counters import Rates, number
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.options import hide_url
+from iotdb_frames.reads.ask import split_pattern
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import read_sql
 
@@ -46,7 +47,9 @@ class Watch(LivePanel):
         if not self._every_s > 0 or not self._last_s > 0:
             raise OptionsError("every= and last= must be above 0")
         self._connection = resolve_connection(connection)
-        self._target = parse_target(target, database=self._connection.options.database)
+        self._target = parse_target(
+            split_pattern(target)[0], database=self._connection.options.database
+        )
         self._name, self._columns = target, columns
         self._newest: pd.Timestamp | None = None
         self._before: pd.DataFrame | None = None
@@ -163,7 +166,7 @@ class Watch(LivePanel):
             sql = f"SELECT max(time) FROM {target.sql}"
             times = read_sql(sql, model="table", connection=self._connection).iloc[:, 0]
         else:
-            sql = f"SELECT LAST ** FROM {target.path.removesuffix('.**')}"
+            sql = f"SELECT LAST ** FROM {target.path}"
             times = read_sql(sql, model="tree", connection=self._connection).index.to_series()
         newest = times.max()
         return None if pd.isna(newest) else newest

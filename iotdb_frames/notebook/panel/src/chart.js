@@ -54,8 +54,13 @@ export class Chart {
     return palette[this.series[i].color % palette.length];
   }
 
+  // 0: a whole line, 1: dashes, 2: dots
+  dashing(i) {
+    return Math.floor(this.series[i].color / LIGHT.length) % DASHES.length;
+  }
+
   dash(i) {
-    return DASHES[Math.floor(this.series[i].color / LIGHT.length) % DASHES.length];
+    return DASHES[this.dashing(i)];
   }
 
   // Colours follow the text around the chart, so any theme is right. A chart that is scrolled far
@@ -198,6 +203,7 @@ export class Chart {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top - 5 * scale, bbox.width, bbox.height + 5 * scale);
     ctx.clip();
+    ctx.setLineDash([]); // uPlot leaves that of the line it drew last
     ctx.strokeStyle = ctx.fillStyle = FAULT[this.isDark ? 1 : 0];
     ctx.lineWidth = 1.5 * scale;
     for (const { time, series } of this.marks) {

@@ -11,6 +11,8 @@ import { formatSpan, formatTime, formatValue } from "./text.js";
 
 const HELLO_EVERY_MS = 15_000;
 const PATIENCE_MS = 2_000;
+const SILENT_MS = 25_000; // without a word for so long, there is no kernel
+const GONE = "The kernel has ended or was restarted: run the cell again.";
 const HELLO_TARGET = "iotdb_frames.hello";
 const MAX_MARKS = 2000;
 
@@ -24,6 +26,8 @@ export default {
 class PanelView {
   constructor(model, el) {
     this.model = model;
+    this.el = el;
+    this.heardAt = Date.now();
     this.id = Math.random().toString(36).slice(2);
     this.ring = null;
     this.chart = null;
@@ -54,10 +58,18 @@ class PanelView {
       legend: find(".iotf-legend"),
       counters: find(".iotf-counters"),
     };
-    this.onMessage = (message, buffers) => this.receive(message, buffers);
-    this.onState = () => this.showState();
+    this.onMessage = (message, buffers) => {
+      this.hear();
+      this.receive(message, buffers);
+    };
+    this.onState = () => {
+      this.hear();
+      this.showState();
+    };
+    this.onLife = () => setTimeout(() => this.showState()); // once the view is marked
     model.on("msg:custom", this.onMessage);
     model.on("change:state", this.onState);
+    model.on("comm_live_update", this.onLife);
     this.watcher = new IntersectionObserver(([entry]) => {
       this.isVisible = entry.isIntersecting;
       if (!this.isVisible) return;
@@ -81,6 +93,7 @@ class PanelView {
     clearTimeout(this.patience);
     this.model.off("msg:custom", this.onMessage);
     this.model.off("change:state", this.onState);
+    this.model.off("comm_live_update", this.onLife);
     this.watcher.disconnect();
     this.themes.disconnect();
     this.system.removeEventListener("change", this.onSystem);
@@ -88,7 +101,13 @@ class PanelView {
     this.model.send({ kind: "bye", view: this.id });
   }
 
+  hear() {
+    this.heardAt = Date.now();
+    if (this.isGone) this.showState();
+  }
+
   hello() {
+    if (Date.now() - this.heardAt > SILENT_MS) this.showState();
     const message = { kind: "hello", view: this.id, has: this.ring !== null };
     clearTimeout(this.patience);
     this.patience = setTimeout(() => this.helloAgain(message), PATIENCE_MS);
@@ -184,7 +203,7 @@ class PanelView {
     this.chart.readTheme();
     this.swatches.forEach((swatch, i) => {
       swatch.style.background = this.chart.color(i);
-      swatch.className = this.chart.dash(i).length ? "iotf-dashed" : "";
+      swatch.className = ["", "iotf-dashed", "iotf-dotted"][this.chart.dashing(i)];
     });
   }
 
@@ -224,7 +243,11 @@ class PanelView {
   }
 
   showState() {
-    const state = this.model.get("state") ?? {};
+    const isMarked = this.el.closest(".jupyter-widgets-disconnected") !== null; // by ipywidgets
+    this.isGone = isMarked || Date.now() - this.heardAt > SILENT_MS;
+    const last = this.model.get("state") ?? {};
+    const gone = { word: "no kernel", tone: "idle", error: GONE, error_tone: "warn" };
+    const state = this.isGone ? { ...last, ...gone } : last;
     this.dom.title.textContent = state.title || state.word || "";
     this.dom.state.textContent = state.title ? (state.word ?? "") : "";
     this.dom.dot.className = `iotf-dot iotf-${state.tone ?? "idle"}`;
