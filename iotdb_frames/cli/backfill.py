@@ -111,7 +111,7 @@ def backfill(
         ),
     ] = None,
     workers: columns.Workers = 1,
-    method: columns.Method = "tablets",
+    method: columns.Method = "auto",
     tsfile_dir: columns.TsFileDir = None,
     memory: Annotated[str, columns.how(help="Approximate amount of data in memory.")] = "256MiB",
 ) -> None:

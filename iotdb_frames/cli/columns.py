@@ -67,7 +67,7 @@ Method = Annotated[
     str,
     how(
         help="tablets; tsfile: files that the server loads, which spares it nearly all work; "
-        "auto: files for large data with many rows per device."
+        "auto: files for large data with many rows per device, where the server sees them."
     ),
 ]
 TsFileDir = Annotated[

@@ -61,7 +61,7 @@ def write(
         ),
     ] = None,
     workers: columns.Workers = 1,
-    method: columns.Method = "tablets",
+    method: columns.Method = "auto",
     tsfile_dir: columns.TsFileDir = None,
     dry_run: Annotated[
         bool, columns.how("--dry-run", help="Show what would be done. Nothing is sent.")

@@ -129,7 +129,8 @@ class WriteOptions:
     workers : number of connections to send on; a device's rows stay on one
     method : "tablets": rows are sent; "tsfile": they are written into files that the server loads,
         which spares it nearly all work, where client and server see the same directory; "auto":
-        files for large frames with many rows per device, where that can be
+        files for large frames with many rows per device, where that can be, else tablets; the
+        report's notes say which
     tsfile_dir : that directory; None: that of temporary files, for a server on this machine
     retry : see `RetryPolicy`
     progress : "auto" (a bar in a terminal or notebook), True, False, or a callable that gets
@@ -152,7 +153,7 @@ class WriteOptions:
     on_error: Literal["raise", "collect"] = "raise"
     dead_letter: str | os.PathLike[str] | None = None
     workers: int = 1
-    method: Literal["auto", "tablets", "tsfile"] = "tablets"
+    method: Literal["auto", "tablets", "tsfile"] = "auto"
     tsfile_dir: str | os.PathLike[str] | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     progress: bool | Literal["auto"] | Callable[[int, int], None] = "auto"

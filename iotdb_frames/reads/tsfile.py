@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from iotdb_frames.client.connection import Connection, resolve_connection
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import normal_path, parse_target, split_path
 from iotdb_frames.codec.times import moment
@@ -18,11 +19,12 @@ from iotdb_frames.codec.tsblock import arrow_type
 from iotdb_frames.display.card import Card, Shown
 from iotdb_frames.display.grid import Grid
 from iotdb_frames.display.words import count, size
-from iotdb_frames.errors import FrameError, OptionsError, nearest
+from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError, nearest
 from iotdb_frames.options import TSDataType, check_choice, zone_name
 from iotdb_frames.reads.ask import DEVICE
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DtypeBackend, FrameBuilder
+from iotdb_frames.reads.loaded import read_loaded
 from iotdb_frames.tsfile.layout import NO_END, NO_START, tree_path
 from iotdb_frames.tsfile.reader import TsFileReader
 
@@ -42,13 +44,14 @@ def read_tsfile(
     dtype_backend: DtypeBackend = None,
     precision: Precision = "ms",
     time_zone: str = "UTC",
+    via: Connection | str | None = None,
 ) -> Any:
     """Rows of a TsFile, as `read` gives those of a database; needs no server.
 
     Values that are PLAIN or TS_2DIFF, compressed by LZ4, Snappy, Zstd or nothing: all that
-    `write_tsfile` writes. A column in another encoding is refused by its name; LOAD such a file
-    into a server, or leave the column out by `columns`. What a server has deleted since it wrote a
-    file of its own is still in the file.
+    `write_tsfile` writes. A column in another encoding is refused by its name: leave it out by
+    `columns`, or let a server read the file, `via="local:"`. What a server has deleted since it
+    wrote a file of its own is still in the file.
 
     Parameters
     ----------
@@ -62,6 +65,9 @@ def read_tsfile(
     tz, dtype_backend : as `read` takes them; not for batches, whose times are UTC ticks
     precision : of the server that wrote the file, which does not say it
     time_zone : in which naive times are meant
+    via : a Connection or URL of a server on this machine that reads the file, in any encoding: it
+        is loaded, read as `read` does (of several devices `target` must be said), and dropped
+        again. The server must not have a database of the file's paths. None: no server
 
     Returns
     -------
@@ -69,7 +75,8 @@ def read_tsfile(
 
     Raises
     ------
-    OptionsError : no such file, device or table.
+    OptionsError : no such file, device or table; `via` has a database of that name.
+    ServerError : `via` does not load the file.
     FrameError : it is no whole TsFile, or has what cannot be read exactly.
     """
     check_choice("precision", precision, ("ms", "us", "ns"))
@@ -77,6 +84,22 @@ def read_tsfile(
     form = Form(
         returns="arrow" if returns == "batches" else returns, tz=tz, dtype_backend=dtype_backend
     )
+    if via is not None:
+        if returns == "batches":
+            raise OptionsError('via= has no batches: returns="arrow", or another')
+        with open_tsfile(path) as reader:
+            return read_loaded(
+                reader,
+                target,
+                _counting_in(precision, resolve_connection(via)),
+                columns=columns,
+                start=start,
+                end=end,
+                device=device,
+                returns=returns,
+                tz=tz,
+                dtype_backend=dtype_backend,
+            )
     bounds = [
         forever if value is None else moment(value, name=name, zone=zone, precision=precision)
         for name, value, forever in zip(("start", "end"), (start, end), _FOREVER, strict=True)
@@ -98,6 +121,15 @@ def read_tsfile(
         frame = builder.finish()
     frame.attrs["iotdb"] = rows.attrs
     return frame
+
+
+def _counting_in(precision: Precision, via: Connection) -> Connection:
+    if via.server.precision != precision:
+        raise OptionsError(
+            f"the server of via= counts in {via.server.precision}, and the file in {precision}",
+            hint=Hint("if that is right, ", Choice(precision=via.server.precision)),
+        )
+    return via
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.tsblock import arrow_type, to_days
-from iotdb_frames.errors import FrameError
+from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
 from iotdb_frames.tsfile.decode import (
     MAX_CHUNK_ROWS,
@@ -226,7 +226,12 @@ class TsFileReader(IndexedFile):
             raise UnreadEncoding(
                 f"column {name!r} of {self.path} is stored as {how}, which is not read here",
                 column=name,
-                hint="LOAD the file into a server (LocalServer() is one), and read it there",
+                hint=Hint(
+                    "let a server read the file, ",
+                    Choice(via="local:"),
+                    ", or leave the column out, ",
+                    Choice(columns=...),
+                ),
             )
         data = head.data[head.at :][:n_bytes]
         if len(data) < n_bytes:

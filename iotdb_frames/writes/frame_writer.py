@@ -26,7 +26,7 @@ from iotdb_frames.errors import (
 from iotdb_frames.interrupts import Interrupted
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.again import plan_again, requests_again
-from iotdb_frames.writes.bulk import BulkRoad, is_partly_loaded
+from iotdb_frames.writes.bulk import BulkRoad, is_partly_loaded, tablets_instead
 from iotdb_frames.writes.dead_letter import DeadLetter, Letter
 from iotdb_frames.writes.delete import delete_replaced
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
@@ -304,8 +304,12 @@ class FrameWriter:
 
     def _again(self, frame: SentFrame, request: Request, error: ServerError) -> Sequence[Request]:
         """A refused request once more, where the server has its series otherwise than was seen."""
-        is_final = request.is_again or isinstance(request, LoadRequest)
-        if is_final or isinstance(error, PermissionDenied):
+        if isinstance(request, LoadRequest):
+            instead = tablets_instead(frame.planned, request)
+            if instead:
+                self._note([f"sent as tablets: a LOAD was refused: {error.message}"])
+            return instead
+        if request.is_again or isinstance(error, PermissionDenied):
             return ()
         try:
             planned = plan_again(self._connection, frame.planned, request)

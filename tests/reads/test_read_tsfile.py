@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.options import TimeseriesOption
 from iotdb_frames.reads.read import read
-from iotdb_frames.reads.sql import execute
+from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.reads.tsfile import look_into, read_tsfile
 from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.writer import write
@@ -77,10 +78,53 @@ def test_a_column_in_another_encoding_is_refused_by_name(
     with pytest.raises(FrameError, match=r"'x'.* is stored as GORILLA") as caught:
         read_tsfile(file)
     assert caught.value.column == "x"
-    assert "LOAD" in str(caught.value.hint)
+    assert 'via="local:"' in str(caught.value.hint)
     got = read_tsfile(file, columns=["long", "text"])
     wanted = read(f"{database}.t", connection=connection, columns=["long", "text"])
     pd.testing.assert_frame_equal(got, wanted)
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_a_server_reads_any_encoding(
+    server: LocalServer, connection: Connection, database: str, tmp_path: Path, model: Any
+) -> None:
+    """via= gives what a query gave, whatever the encodings, and leaves nothing on the server."""
+    frame = rows().iloc[:500].assign(x=0.5, flag=True)
+    other = frame.assign(x=1.5)
+    name, target = f"root.{database}", f"root.{database}.d"
+    if model == "table":
+        name, target = database, f"{database}.t"
+        write(frame.assign(tag="a"), target, connection=connection, tags=["tag"])
+        write(other.assign(tag=None), target, connection=connection, tags=["tag"])
+    else:
+        encoded = {"x": TimeseriesOption(encoding="CHIMP")}
+        write(frame, target, connection=connection, schema=encoded)
+        write(other, f"root.{database}.e", connection=connection)
+    execute(f"FLUSH {name}", model=model, connection=connection)
+    (found,) = files(server, name)
+    file = tmp_path / "f.tsfile"
+    shutil.copy(found, file)
+    wanted = read(target, connection=connection, start="2024-05-01 00:01")
+    asked = {"start": "2024-05-01 00:01", "via": connection}
+    if model == "tree":
+        with pytest.raises(OptionsError, match=f"has a database root.{database} of its own"):
+            read_tsfile(file, target=target, **asked)
+        execute(f"DELETE DATABASE root.{database}", connection=connection)
+        with pytest.raises(OptionsError, match="has 2 devices"):
+            read_tsfile(file, **asked)
+        below = read_tsfile(file, target=f"root.{database}.**", **asked)
+        assert below.groupby("device")["x"].first().to_dict() == {"d": 0.5, "e": 1.5}
+    got = read_tsfile(file, target=target if model == "tree" else None, **asked)
+    pd.testing.assert_frame_equal(got, wanted)
+    with pytest.raises(OptionsError, match="has no batches"):
+        read_tsfile(file, returns="batches", **asked)
+    with pytest.raises(OptionsError, match="counts in ms"):
+        read_tsfile(file, precision="us", **asked)
+    databases = read_sql("SHOW DATABASES", model=model, connection=connection).iloc[:, 0]
+    assert not [d for d in databases if "iotdb_frames_" in d]
+    if model == "tree":
+        assert f"root.{database}" not in set(databases)
+        execute(f"CREATE DATABASE root.{database}", connection=connection)  # for the fixture
 
 
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:

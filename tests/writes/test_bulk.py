@@ -135,8 +135,9 @@ def test_auto_takes_files_where_they_pay(
     connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few rows, or few of each device, go as tablets; many as files."""
-    options = {"connection": connection, "method": "auto", "tsfile_dir": folder}
+    options = {"connection": connection, "tsfile_dir": folder}
     monkeypatch.setattr(bulk, "FEW_BYTES", 10_000)
+    monkeypatch.setattr(bulk, "ROWS_PER_DEVICE", 100)
     small = write(numbers(50), f"root.{database}.d", **options)
     large = write(numbers(), f"root.{database}.d", **options)
     wide = numbers(4_000).assign(d=[f"d{i % 100}" for i in range(4_000)])
@@ -144,6 +145,66 @@ def test_auto_takes_files_where_they_pay(
     assert not small.notes
     assert any("loaded as TsFiles" in note for note in large.notes)
     assert not any("TsFile" in note for note in short.notes)
+
+
+def test_a_load_that_is_refused_goes_as_tablets(
+    connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under "auto" a series made meanwhile in another type gets its rows as tablets, and a note."""
+    monkeypatch.setattr(bulk, "FEW_BYTES", 1)
+    target = f"root.{database}.d"
+    frame = pd.DataFrame({"x": np.arange(20_000), "y": 1.0}, INDEX)
+    writer = FrameWriter(connection, parse_target(target), write_options({"tsfile_dir": folder}))
+    write(frame.iloc[:1], target, connection=connection)
+    planned = writer.plan(frame)
+    execute(f"DELETE TIMESERIES {target}.x", connection=connection)
+    write(frame[["x"]].astype(float).iloc[:1], target, connection=connection)
+    writer.send(planned, frame)
+    writer.close()
+    report = writer.report
+    assert any("sent as tablets: a LOAD was refused" in note for note in report.notes)
+    assert (report.rows_written, report.points) == (20_000, 40_000)
+    assert read(target, connection=connection)["x"].tolist() == list(range(20_000))
+    assert not list(folder.iterdir())
+
+
+def test_a_user_with_few_rights(
+    server: LocalServer,
+    connection: Connection,
+    database: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who may write a table may load it; who may not see all times to live sends tablets."""
+    monkeypatch.setattr(bulk, "FEW_BYTES", 1)
+    target, table = f"root.{database}.d", f"{database}.t"
+    write(numbers(5), target, connection=connection)
+    write(numbers(5), table, connection=connection)
+    user = f"u{database}"
+    execute(f"CREATE USER {user} 'Few!Rights-1234'", connection=connection)
+    rights = f"GRANT WRITE_DATA,WRITE_SCHEMA ON root.{database}.** TO USER {user}"
+    execute(rights, connection=connection)
+    execute(f"GRANT INSERT ON {table} TO USER {user}", model="table", connection=connection)
+    url = f"iotdb://{user}@127.0.0.1:{server.port}"
+    with connect(url, password="Few!Rights-1234") as other:
+        told = write(numbers(), target, connection=other, tsfile_dir=folder)
+        loaded = write(numbers(), table, connection=other, tsfile_dir=folder)
+    execute(f"DROP USER {user}", connection=connection)
+    assert any("may not see all times to live" in note for note in told.notes)
+    assert any("loaded as TsFiles" in note for note in loaded.notes)
+    assert told.rows_written == loaded.rows_written == 20_000
+    for name in (target, table):
+        assert len(read(name, connection=connection)) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("h", False)],
+)
+def test_auto_looks_for_files_only_on_this_machine(host: str, is_here: bool) -> None:
+    """Without a directory that is named, another machine's disk is not asked for."""
+    road = bulk.BulkRoad(connect(hosts=((host, 6667),), password="x"), write_options({}))
+    assert road._is_here is is_here
 
 
 def test_a_directory_that_the_server_does_not_see(
