@@ -170,6 +170,8 @@ def to_cells(source: Source, rows: Rows, target: TSDataType, rules: Rules) -> Ce
     ColumnTypeError : values that cannot be converted at all (`.row` is None).
     """
     try:
+        if not rules.keep_nan and source.is_known_whole(keep_nan=False):
+            rules = replace(rules, keep_nan=True)  # there is none to look for
         return _convert(source.take(rows), source.type, target, rules)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise ColumnTypeError(

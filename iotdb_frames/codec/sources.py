@@ -23,6 +23,8 @@ from iotdb_frames.codec.types import REFUSED, kind_of, refuse
 from iotdb_frames.errors import ColumnTypeError
 
 Rows = slice | np.ndarray
+_AT_ONCE = 1 << 18
+"""Values that are looked at, or converted, at once."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Source:
     dtype: str
     type: pa.DataType
     data: np.ndarray | pa.Array | pa.ChunkedArray = field(repr=False)
+    _n_missing: dict[bool, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -57,6 +60,24 @@ class Source:
         if isinstance(part, pa.ChunkedArray):
             return part.chunk(0) if part.num_chunks == 1 else part.combine_chunks()
         return part
+
+    def n_missing(self, *, keep_nan: bool) -> int:
+        """How many values are missing (see `is_missing`); they are looked through once."""
+        if keep_nan not in self._n_missing:
+            slices = (slice(start, start + _AT_ONCE) for start in range(0, len(self), _AT_ONCE))
+            self._n_missing[keep_nan] = sum(self._missing_of(rows, keep_nan) for rows in slices)
+        return self._n_missing[keep_nan]
+
+    def _missing_of(self, rows: slice, keep_nan: bool) -> int:
+        try:
+            data = self.take(rows)
+        except (pa.ArrowException, OverflowError, UnicodeError):  # which is a problem of the plan
+            return int(np.count_nonzero(pd.isna(self.data[rows])))
+        return int(np.count_nonzero(is_missing(data, keep_nan=keep_nan)))
+
+    def is_known_whole(self, *, keep_nan: bool) -> bool:
+        """Whether it was seen that no value is missing."""
+        return self._n_missing.get(keep_nan) == 0
 
     def show(self, row: int) -> str:
         """One value as text, for an error; never fails."""

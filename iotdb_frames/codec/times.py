@@ -95,7 +95,8 @@ def rescale(values: np.ndarray, *, unit: str, precision: str, is_lossy: bool) ->
     unit, precision : "s", "ms", "us" or "ns"
     is_lossy : truncate what is finer than `precision` (towards the past) instead of marking it bad
     """
-    is_null = _any(values == NAT)
+    has_null = len(values) and values.min() == NAT  # the smallest there is
+    is_null = values == NAT if has_null else None
     source, target = TICKS_PER_S[unit], TICKS_PER_S[precision]
     if source == target:
         return Ticks(values, is_null)

@@ -27,8 +27,6 @@ from iotdb_frames.files.pieces import (
 )
 from iotdb_frames.files.sources import SourceFile
 
-_STEP_ROWS = 1 << 16
-
 
 class ParquetReader:
     """A Parquet file: whole row groups, several small ones or a part of a large one a unit."""
@@ -86,14 +84,20 @@ class ParquetReader:
             return
         bounds, n_rows, step = self._bounds, int(self._bounds[-1]), self._rows_a_unit
         while start < n_rows:
-            end = int(bounds[np.searchsorted(bounds, start, side="right")])
-            if end - start > step * 3 // 2:
-                end = start + step
-            else:
+            group = int(np.searchsorted(bounds, start, side="right")) - 1
+            low, share = int(bounds[group]), self._share(group)
+            end = min(low + ((start - low) // share + 1) * share, int(bounds[group + 1]))
+            if end == bounds[group + 1]:
                 fits = int(bounds[np.searchsorted(bounds, start + step, side="right") - 1])
                 end = max(end, fits)
             yield start, end
             start = end
+
+    def _share(self, group: int) -> int:
+        """Rows of a unit within a row group: all of it, or of a large one an equal part."""
+        n_rows = int(self._bounds[group + 1] - self._bounds[group])
+        n_units = max(1, round(n_rows / self._rows_a_unit))
+        return max(1, -(-n_rows // n_units))
 
     def _read(self, start: int, stop: int) -> pa.Table:
         bounds = self._bounds
@@ -118,8 +122,9 @@ class ParquetReader:
     def _read_part(self, group: int, start: int, stop: int) -> pa.Table:
         """Rows of a large row group, which is read on where the last unit ended."""
         if self._part is None or self._part[0] != group or self._part[1].at > start:
+            # A batch is a unit, then: several would be put together, which copies them.
             batches = self._parquet.iter_batches(
-                _STEP_ROWS, row_groups=[group], columns=self._columns
+                self._share(group), row_groups=[group], columns=self._columns
             )
             schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
             self._part = group, Rows(batches, schema)

@@ -6,19 +6,18 @@ missing; so points are counted per (device, time).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from iotdb_frames.codec.quotes import quote_identifier
-from iotdb_frames.codec.sources import Source, is_missing
+from iotdb_frames.codec.sources import is_missing
 from iotdb_frames.codec.sql import one_of
 from iotdb_frames.writes.plan.layout import dictionary_codes
-from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan, n_missing
+from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
 
+_AT_ONCE = 1 << 18
 COLUMNS_A_QUERY, DEVICES_A_QUERY = 500, 200
 """Most columns and devices named in one statement."""
 
@@ -82,7 +81,6 @@ def expect(plan: WritePlan) -> Expected | None:
     order = plan.order
     if len(order) == 0:
         return None
-    ticks = order.ticks
     keys = key_starts(plan) if order.n_duplicates else None
     groups = []
     tags: tuple[str, ...] = ()
@@ -94,7 +92,7 @@ def expect(plan: WritePlan) -> Expected | None:
             if c.column.category == "field"
         }
         groups.append(Alike(frozenset(devices), columns))
-    return Expected(tuple(groups), tags, int(ticks.min()), int(ticks.max()))
+    return Expected(tuple(groups), tags, *order.span(order.ticks))
 
 
 def key_starts(plan: WritePlan) -> np.ndarray:
@@ -124,32 +122,20 @@ def devices_of(plan: WritePlan, part: PlannedPart) -> tuple[list[Device], tuple[
 
 def valid_cells(plan: WritePlan, column: PlannedColumn) -> np.ndarray | None:
     """Which positions of the order have a value; bool, shape (n,), or None for all."""
-    missing = np.concatenate(list(_missing(column.column.source, plan)))
-    if not missing.any():
+    source, keep_nan = column.column.source, plan.rules.keep_nan
+    if not source.n_missing(keep_nan=keep_nan):
         return None
+    slices = (source.take(slice(at, at + _AT_ONCE)) for at in range(0, len(source), _AT_ONCE))
+    missing = np.concatenate([is_missing(data, keep_nan=keep_nan) for data in slices])
     rows = plan.order.rows
     return ~missing if rows is None else ~missing[rows]
-
-
-def _missing(source: Source, plan: WritePlan) -> Iterator[np.ndarray]:
-    step = 1 << 18
-    for start in range(0, len(source), step):
-        data = source.take(slice(start, start + step))
-        keeps_nan = plan.rules.keep_nan
-        if isinstance(data, np.ndarray):
-            is_float = data.dtype.kind == "f"
-            yield np.zeros(len(data), bool) if is_float and keeps_nan else is_missing(data)
-        elif keeps_nan and pa.types.is_floating(data.type):
-            yield np.asarray(data.is_null())
-        else:
-            yield is_missing(data)
 
 
 def _points(plan: WritePlan, column: PlannedColumn, keys: np.ndarray | None) -> int:
     """Points of a column; `keys`: see `key_starts`, None if no (device, time) is repeated."""
     n, source = len(plan.order), column.column.source
     if keys is None and n == len(source):
-        return n - n_missing(source, keep_nan=plan.rules.keep_nan)
+        return n - source.n_missing(keep_nan=plan.rules.keep_nan)
     valid = valid_cells(plan, column)
     if valid is None:
         return n if keys is None else len(keys)

@@ -94,6 +94,8 @@ def empty_rows(parts: Sequence[PlannedPart], rules: Rules, n_rows: int) -> np.nd
     """
     sources = [c.column.source for part in parts for c in part.written]
     sources.sort(key=lambda s: (s.dtype == "object", not isinstance(s.data, np.ndarray)))
+    if sources and not sources[0].n_missing(keep_nan=rules.keep_nan):
+        return None
     is_empty: np.ndarray | None = None
     for start in range(0, n_rows, CHECK_ROWS):
         rows: slice | np.ndarray = slice(start, min(start + CHECK_ROWS, n_rows))

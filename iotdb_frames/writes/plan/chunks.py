@@ -266,12 +266,13 @@ def encode(
         pieces = [(device, 0, len(ticks))] if len(ticks) else []
     else:
         pieces = list(_devices(plan, start, stop))
+    first, last = plan.order.span(ticks) if len(ticks) else (0, 0)
     return Request(
         tablets=tuple(_tablets(plan, columns, pieces, ticks, cells)),
         rows=rows,
         n_points=_points(columns, cells),
-        start=int(ticks.min()) if len(ticks) else 0,
-        end=int(ticks.max()) if len(ticks) else 0,
+        start=first,
+        end=last,
         is_whole=len(plan.parts) == 1 and len(columns) == len(part.written),
         halve=_halver(plan, part, columns, start, stop),
     )

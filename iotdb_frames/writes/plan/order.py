@@ -57,6 +57,12 @@ class Order:
             return slice(self.start + start, self.start + stop)
         return self.rows[start:stop]
 
+    def span(self, ticks: np.ndarray) -> tuple[int, int]:
+        """First and last of some of its ticks, of which there is one at least."""
+        if len(self.bounds) == 2:  # they ascend
+            return int(ticks[0]), int(ticks[-1])
+        return int(ticks.min()), int(ticks.max())
+
     def in_turn(self, groups: np.ndarray) -> Order:
         """The order with its devices (positions in `bounds`) in another one."""
         return self.ranges(groups, self.bounds[:-1][groups], self.bounds[1:][groups])
@@ -334,9 +340,11 @@ def make_order(ticks: np.ndarray, codes: np.ndarray | None) -> Order:
     n_rows = len(ticks)
     rows: np.ndarray | None = None
     if codes is None:
+        bounds = np.array([0, n_rows])
+        if bool(np.all(ticks[1:] > ticks[:-1])):  # as they mostly are
+            return Order(ticks, None, bounds, np.zeros(min(n_rows, 1), int))
         if not _ascends(ticks):
             rows = _by(ticks)
-        bounds = np.array([0, n_rows])
         first_rows = np.zeros(min(n_rows, 1), int) if rows is None else rows[:1]
     else:
         if not _ascends(codes) or not _ascends_in_groups(ticks, codes):

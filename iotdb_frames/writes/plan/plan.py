@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from iotdb_frames.codec.cells import Rules
 from iotdb_frames.codec.names import Target
-from iotdb_frames.codec.sources import Source, is_missing
 from iotdb_frames.display.card import Card, Shown
 from iotdb_frames.display.grid import Grid
 from iotdb_frames.display.words import count, plural, repeated, size
@@ -254,7 +251,7 @@ class WritePlan(Shown):
                         c.column.category if self.target.model == "table" else c.state,
                         c.encoding.name.lower() if c.encoding is not None else "default",
                         c.compression.name.lower() if c.compression is not None else "default",
-                        n_missing(source, keep_nan=self.rules.keep_nan),
+                        source.n_missing(keep_nan=self.rules.keep_nan),
                     )
                 )
         kind = "kind" if self.target.model == "table" else "state"
@@ -292,17 +289,3 @@ class WritePlan(Shown):
         ]
         status = "bad" if problems else "ok"
         return Card("plan", str(self.target), status, facts, grids, self.notes, problems)
-
-
-def n_missing(source: Source, *, keep_nan: bool) -> int:
-    """Missing values of a column."""
-    total = 0
-    for start in range(0, len(source), CHECK_ROWS):
-        piece = slice(start, start + CHECK_ROWS)
-        try:
-            data = source.take(piece)
-        except (pa.ArrowException, OverflowError, UnicodeError):  # which is a problem of the plan
-            total += int(np.count_nonzero(pd.isna(source.data[piece])))
-            continue
-        total += int(np.count_nonzero(is_missing(data, keep_nan=keep_nan)))
-    return total
