@@ -97,7 +97,7 @@ class ParquetReader:
         """Rows of a unit within a row group: all of it, or of a large one an equal part."""
         n_rows = int(self._bounds[group + 1] - self._bounds[group])
         n_units = max(1, round(n_rows / self._rows_a_unit))
-        return max(1, -(-n_rows // n_units))
+        return int(max(1, -(-n_rows // n_units)))
 
     def _read(self, start: int, stop: int) -> pa.Table:
         bounds = self._bounds

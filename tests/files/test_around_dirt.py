@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from csvs import Found, read_csv
 
-from iotdb_frames.files.csv import reader
+from iotdb_frames.files.csv import arrow, reader
 
 CELLS = {
     "a word": lambda row: [row[0], "x", *row[2:]],
@@ -24,7 +24,7 @@ CELLS = {
 """What becomes of a row, by what is wrong with it."""
 
 
-def lines_of(n: int, dirt: dict[int, str], end: str = "\n") -> bytes:
+def lines_of(n: int, dirt: dict[int, str], end: str = "\n", *, has_text: bool = True) -> bytes:
     """Rows of which some are dirty."""
     rows = [
         [f"2024-01-01 00:{i // 60 % 60:02d}:{i % 60:02d}", str(i), f"{i}.5", f"t{i}"]
@@ -32,7 +32,10 @@ def lines_of(n: int, dirt: dict[int, str], end: str = "\n") -> bytes:
     ]
     for at, kind in dirt.items():
         rows[at] = CELLS[kind](rows[at])
-    text = end.join(["time,n,x,note", *map(",".join, rows), ""])
+    names = ["time", "n", "x", "note"]
+    if not has_text:
+        rows, names = [row[:3] + row[4:] for row in rows], names[:3]
+    text = end.join([",".join(names), *map(",".join, rows), ""])
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -49,15 +52,23 @@ def read_both(
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("key", [None, "note"])
+@pytest.mark.parametrize(
+    ("key", "has_text"), [(None, True), ("note", True), (None, False)], ids=["text", "key", "none"]
+)
 def test_what_fits_and_what_does_not_is_the_same(
-    seed: int, end: str, key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int,
+    end: str,
+    key: str | None,
+    has_text: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Any dirt in any rows: rows, their order, lines that are refused and reasons do not change."""
     rng = np.random.default_rng(seed)
     at = [0, 1, *rng.integers(2, 19_998, 30).tolist(), 19_999]
     dirt = {i: str(rng.choice(list(CELLS))) for i in at}
-    one, other = read_both(tmp_path, lines_of(20_000, dirt, end), monkeypatch, device=key)
+    data = lines_of(20_000, dirt, end, has_text=has_text)
+    one, other = read_both(tmp_path, data, monkeypatch, device=key)
     assert one.rows == other.rows
     assert one.refused == other.refused
     assert len(one.rows) + len(one.refused) == 20_000 - list(dirt.values()).count("empty")
@@ -79,6 +90,28 @@ def test_one_row_is_parsed_again_and_no_more(
     file.write_bytes(lines_of(20_000, {12_345: "a word"}))
     assert list(read_csv(file).refused) == [12_347]
     assert seen == [1]
+
+
+@pytest.mark.parametrize("nothing", ["NaN", "none"])
+def test_words_among_numbers_are_found_before_they_are_parsed(
+    nothing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words among numbers are left out at once, and words for a missing number are not."""
+    calls = []
+    read_on = arrow._read_on
+    monkeypatch.setattr(arrow, "_read_on", lambda *args: calls.append(1) or read_on(*args))
+    text = lines_of(20_000, {}, has_text=False).decode().split("\n")
+    for i in range(50, 20_000, 100):
+        text[i] = text[i].rpartition(",")[0] + f",{nothing}"
+    for i in range(99, 20_000, 1_000):
+        text[i] += "?word"
+    file = tmp_path / "f.csv"
+    file.write_text("\n".join(text))
+    found = read_csv(file)
+    assert found.refused == {i + 1: "column 'x' is not a number" for i in range(99, 20_000, 1_000)}
+    assert len(found.rows) == 19_980
+    assert sum(row[2] is None for row in found.rows) == 200
+    assert not calls
 
 
 def test_where_all_rows_differ_none_is_lost(

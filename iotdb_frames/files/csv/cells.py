@@ -182,6 +182,17 @@ def is_far(values: Any, kind: str) -> Any:
     return pc.greater_equal(pc.abs(values), float(MOST_EXACT[kind])).fill_null(False)
 
 
+def has_far(values: pa.ChunkedArray, kind: str) -> bool:
+    """Whether any is; the ends of a chunk mostly tell that none is."""
+    most = MOST_EXACT[kind]
+    for chunk in values.chunks:
+        known = np.asarray(chunk.fill_null(0)) if chunk.null_count else np.asarray(chunk)
+        is_near = not len(known) or (known.min() > -most and known.max() < most)
+        if not is_near and pc.any(is_far(chunk, kind)).as_py():  # or one is NaN
+            return True
+    return False
+
+
 def _are_changed(texts: pa.Array, values: pa.Array) -> np.ndarray:
     """Which whole numbers are others as floating-point ones, or too large; bool, shape (n,)."""
     ints = _as_ints(texts)

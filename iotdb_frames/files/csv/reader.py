@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.arrow import read_around, read_table
-from iotdb_frames.files.csv.cells import DECIMAL_TYPE, Parsed, is_far, parse, parse_times, trim
+from iotdb_frames.files.csv.cells import DECIMAL_TYPE, Parsed, has_far, parse, parse_times, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import as_names
 from iotdb_frames.files.csv.infer_types import type_of_texts
@@ -208,9 +208,7 @@ class CsvReader:
         kinds = ((n, self._type_of(n)) for n in table.column_names)
         floats = ((n, str(kind)) for n, kind in kinds if pa.types.is_floating(kind))
         return not any(
-            pc.any(is_far(table[n], kind)).as_py()
-            for n, kind in floats
-            if pa.types.is_floating(table[n].type)
+            has_far(table[n], kind) for n, kind in floats if pa.types.is_floating(table[n].type)
         )
 
     def _type_of(self, name: str) -> pa.DataType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,11 +170,11 @@ def _cut(
     name: str,
 ) -> Iterator[Block]:
     """Blocks to the end; `before`: how far the stored file was read for the one before."""
-    rest = b""
+    rest, rooms = b"", _Rooms()
     while True:
         asked = max(_LEAST, n_bytes - len(rest))
         # Read behind what is left of the block before: all is copied once.
-        room = np.empty(len(rest) + asked, np.uint8).data
+        room = rooms.take(len(rest) + asked)
         room[: len(rest)] = rest
         n_read = stream.read_into(room[len(rest) :])
         found = room[: len(rest) + n_read]
@@ -199,6 +200,27 @@ def _cut(
         yield block
         start, line, before = block.stop, block.end_line, stream.raw_position
         del block
+
+
+class _Rooms:
+    """Memory for blocks: that of a block that nobody refers to any more is used again.
+
+    New memory comes as pages of zeros, which takes longer than to read a file into them.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def take(self, n_bytes: int) -> memoryview:
+        while self._free:
+            room = self._free.pop()
+            if len(room) == n_bytes:
+                break
+        else:
+            room = np.empty(n_bytes, np.uint8)
+        view = room[:]
+        weakref.finalize(view, self._free.append, room).atexit = False
+        return view.data
 
 
 def _last_end(data: memoryview, dialect: CsvDialect) -> int:
