@@ -15,7 +15,7 @@ from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import is_ended
 
 T = TypeVar("T")
-log = logging.getLogger("iotdb_frames")
+log = logging.getLogger("iotdb_frames.client")
 
 
 TELL_AFTER_S = 1.0

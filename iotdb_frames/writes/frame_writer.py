@@ -32,7 +32,7 @@ from iotdb_frames.writes.delete import delete_replaced
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request, lanes
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
-from iotdb_frames.writes.planner import plan_frame
+from iotdb_frames.writes.planner import plan_frame, tell
 from iotdb_frames.writes.regions import wait_until_whole
 from iotdb_frames.writes.report import (
     ChunkFailure,
@@ -143,6 +143,7 @@ class FrameWriter:
         report = self.report
         frame = SentFrame(data, planned, report.rows_in)
         frame.pending = Unanswered(lambda is_sent: self._end(frame, on_end, is_sent=is_sent))
+        tell(planned)
         report.rows_in += planned.layout.n_rows
         report.duplicates += planned.order.n_duplicates
         for name, n_values in planned.lossy.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.cells import Precision, Rules
 from iotdb_frames.codec.names import Target
+from iotdb_frames.display.words import plural, shorten, size
 from iotdb_frames.errors import FrameError
 from iotdb_frames.options import WriteOptions
 from iotdb_frames.writes.plan.order import SortedRows, sort_rows
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import layout_of, plan_layout
 from iotdb_frames.writes.schema.cache import cache_of
+
+_log = logging.getLogger("iotdb_frames.write")
 
 _FEW_ROWS = 10_000
 """Fewer are sorted sooner than a thread for it begins."""
@@ -75,3 +79,24 @@ def plan_frame(
                 return planned
         existing = cache.look(connection, found, is_fresh=True)
     return plan_layout(found, options, rules, existing, rows=rows, is_stream=is_stream)
+
+
+def tell(planned: WritePlan) -> None:
+    """Log a plan: how much of what, never a value; devices may be values, so only their number."""
+    if not _log.isEnabledFor(logging.DEBUG):
+        return
+    columns = [
+        f"{c.column.name} {c.data_type.name}"
+        for part in planned.parts[:1]
+        for c in part.columns
+        if c.data_type is not None
+    ]
+    _log.debug(
+        "planned: %s for %s, %s, about %s; %s to create; columns: %s",
+        plural(len(planned.order), "row"),
+        planned.target,
+        plural(planned.n_devices, "device"),
+        size(planned.n_bytes),
+        plural(len(planned.missing()), "column"),
+        shorten(", ".join(columns)),
+    )

@@ -7,6 +7,7 @@ never reorders a device's rows. Frames, streams, the sink and backfills all send
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -22,11 +23,14 @@ from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.tablet import Tablet
+from iotdb_frames.display.words import duration, plural, size
 from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
 from iotdb_frames.interrupts import SLICE_S, check_interrupt
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request
+
+_log = logging.getLogger("iotdb_frames.write")
 
 QUEUE = 2
 HALVE_FROM_BYTES = 1 << 20
@@ -253,7 +257,10 @@ class Sender:
         earlier = 0
         while todo:
             request = todo.popleft()
+            started = time.perf_counter()
             retries, error = self._insert(item.target, request)
+            if _log.isEnabledFor(logging.DEBUG):
+                _note(item.target, request, retries, error, time.perf_counter() - started)
             pieces = self._pieces(item, request, error) if error is not None else ()
             if pieces:
                 todo.extendleft(reversed(pieces))
@@ -351,3 +358,25 @@ class Sender:
             leaders.forget(devices)
             raise
         self._connection.learn_leaders(told, here=session.address)
+
+
+def _note(
+    target: Target, request: Request, retries: int, error: ServerError | None, seconds: float
+) -> None:
+    """Log a request that is answered; not the server's words, which may hold values."""
+    if error is None:
+        how = "sent"
+    elif isinstance(error, ConnectionLost):
+        how = "lost on the way" if error.was_sent else "not sent"
+    else:
+        how = f"refused with {error.code}"
+    _log.debug(
+        "%s: %s of %s, %s for %s, in %s after %s",
+        how,
+        plural(request.n_rows, "row"),
+        plural(request.n_points, "point"),
+        size(request.n_bytes),
+        target,
+        duration(seconds),
+        plural(retries, "retry", "retries"),
+    )

@@ -160,7 +160,9 @@ def in_words(error: BaseException) -> str:
 def sentences(error: BaseException) -> str:
     """An error as sentences on one line."""
     lines = in_words(error).splitlines()
-    return " ".join(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines)
+    # An option's name stays as it is written.
+    told = [li if "=" in li.partition(" ")[0] else f"{li[:1].upper()}{li[1:]}" for li in lines]
+    return " ".join(f"{line.rstrip('.')}." for line in told)
 
 
 def spans_of(step_s: float, *, capacity: int, speed: float = 1.0) -> list[float | None]:

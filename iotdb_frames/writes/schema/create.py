@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.quotes import quote_identifier
+from iotdb_frames.display.words import plural, shorten
 from iotdb_frames.errors import PermissionDenied, ServerError
 from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
 from iotdb_frames.wire.answers import Model
 from iotdb_frames.wire.rpc import Session
 from iotdb_frames.writes.plan.plan import PlannedColumn, WritePlan
 from iotdb_frames.writes.schema.look import FEW_DEVICES
+
+_log = logging.getLogger("iotdb_frames.write")
 
 _EXISTS = {503, 527}
 DEFAULT_ENCODING = {
@@ -137,6 +141,7 @@ def _run(connection: Connection, sql: str, model: Model) -> None:
         session.execute(sql, is_qualified=True, only_adds=True)
 
     connection.run(call, model=model)
+    _log.debug("created: %s", sql)
 
 
 def _create_series(
@@ -151,6 +156,7 @@ def _create_series(
         by_device.setdefault(device, []).append(planned)
     has_wish = any(c.encoding is not None or c.compression is not None for _, c in missing)
     if len(by_device) > FEW_DEVICES and not has_wish and not is_all:
+        _log.debug("left to the server: series of %d devices below %s", len(by_device), plan.target)
         return
     plain = [(d, c) for d, c in missing if not plan.is_aligned(d)]
 
@@ -176,6 +182,10 @@ def _create_series(
             )
 
     connection.run(call, model="tree")
+    if missing and _log.isEnabledFor(logging.DEBUG):
+        kinds = dict.fromkeys(f"{c.column.name} {_stored_as(c)[0].name}" for _, c in missing)
+        devices = plural(len(by_device), "device")
+        _log.debug("created for %s (%s): %s", plan.target, devices, shorten(", ".join(kinds)))
 
 
 def _ignore_existing(call: object) -> None:
