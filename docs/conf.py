@@ -36,7 +36,9 @@ myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests run them
 nb_merge_streams = True
-suppress_warnings = ["mystnb.unknown_mime_type"]  # widgets; each has a still picture beside it
+nb_mime_priority_overrides = [  # a widget needs a kernel; each has a still picture beside it
+    ("html", "application/vnd.jupyter.widget-view+json", None)
+]
 
 autosummary_generate = True
 autosummary_imported_members = False
@@ -88,6 +90,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "iotdb_frames"
 html_favicon = "_static/mark.svg"
 html_static_path = ["_static"]
+html_css_files = ["own.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -169,7 +172,7 @@ def _explain(*given: Any) -> None:
 
 def _as_directive(table: re.Match[str]) -> str:
     """A table of Markdown, which `help` shows as it is, for docutils."""
-    rows = [line.strip("| ").split(" | ") for line in table[0].strip().split("\n")]
+    rows = [re.split(r"\s*\|\s*", line[1:-1].strip()) for line in table[0].strip().split("\n")]
     width = len(rows[0])
     made = ["", ".. list-table::", "   :header-rows: 1", ""]
     for row in (rows[0], *rows[2:]):

@@ -49,18 +49,30 @@ SHELL = [
 ]
 
 
+_LEFT_OPEN = ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
+ASIDE = {
+    "iotdb_frames.engines.flink": ("DeprecationWarning", *_LEFT_OPEN),
+    "sqlalchemy": ("sqlalchemy.exc.SAWarning", *_LEFT_OPEN),
+}
+"""Warnings of what a page imports, Flink's packages and the official client's dialect."""
+TIERS = {
+    "duckdb": "docs",
+    "engines.dask": "engines",
+    "engines.flink": "flink",
+    "engines.spark": "engines",
+}
+"""The tier that has the packages for a page, by what it imports; no other page needs one."""
+
+
 def marks_of(text: str) -> list[pytest.MarkDecorator]:
-    """The tier that has the packages for a page; none for most. Flink's own packages warn."""
+    """How the snippets of a page are run."""
     code = "".join(block for _, block in fenced("python", text))
-    if "iotdb_frames.engines.flink" in code:
-        warnings = (
-            "DeprecationWarning",
-            "ResourceWarning",
-            "pytest.PytestUnraisableExceptionWarning",
-        )
-        quiet = [pytest.mark.filterwarnings(f"ignore::{warning}") for warning in warnings]
-        return [pytest.mark.flink, *quiet]
-    return [pytest.mark.engines] * ("iotdb_frames.engines" in code)
+    imported = re.findall(r"^(?:import|from) (?:iotdb_frames\.)?([\w.]+)", code, flags=re.MULTILINE)
+    tiers = sorted({TIERS[name] for name in imported if name in TIERS})
+    quiet = [f"ignore::{w}" for name in ASIDE if name in code for w in ASIDE[name]]
+    return [getattr(pytest.mark, tier) for tier in tiers] + [
+        pytest.mark.filterwarnings(warning) for warning in quiet
+    ]
 
 
 def run_block(page: str, place: int, names: dict[str, Any]) -> None:
