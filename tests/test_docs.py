@@ -112,6 +112,15 @@ def test_the_readme_is_a_front_door() -> None:
     ]
 
 
+def test_every_page_has_its_place_in_the_menu() -> None:
+    """Each page is in one table of contents, so that it is reached and the docs can be built."""
+    trees = [
+        tree for text in TEXTS.values() for tree in re.findall(r"{toctree}\n(.*?)```", text, re.S)
+    ]
+    placed = [name for tree in trees for name in re.findall(r"^\w+$", tree, flags=re.MULTILINE)]
+    assert sorted(placed) == sorted(set(TEXTS) - {"README", "index"})
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link and picture is a file of this repository."""
