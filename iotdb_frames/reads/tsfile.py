@@ -48,10 +48,11 @@ def read_tsfile(
 ) -> Any:
     """Rows of a TsFile, as `read` gives those of a database; needs no server.
 
-    Values that are PLAIN or TS_2DIFF, compressed by LZ4, Snappy, Zstd or nothing: all that
-    `write_tsfile` writes. A column in another encoding is refused by its name: leave it out by
-    `columns`, or let a server read the file, `via="local:"`. What a server has deleted since it
-    wrote a file of its own is still in the file.
+    Values that are PLAIN, TS_2DIFF or, of BOOLEAN, RLE, compressed by LZ4, Snappy, Zstd or nothing:
+    all that `write_tsfile` writes. FLOAT and DOUBLE of aligned devices and tables in GORILLA are
+    read with IoTDB's own package (extra ``[tsfile]``). A column in another encoding is refused by
+    its name: leave it out by `columns`, or let a server read the file, `via="local:"`. What a
+    server has deleted since it wrote a file of its own is still in the file.
 
     Parameters
     ----------
@@ -391,7 +392,8 @@ def look_into(path: str | os.PathLike[str]) -> TsFileContents:
         by_storage: dict[tuple[str, str, str, str, bool], tuple[int, int]] = {}
         for _, at, stop in reader.devices():
             found.devices += 1
-            for name, series in reader.series(at, stop).items():
+            every = reader.series(at, stop)
+            for name, series in every.items():
                 for chunk in series.chunks:
                     start = min(start, chunk.statistics.start)
                     end = max(end, chunk.statistics.end)
@@ -403,7 +405,7 @@ def look_into(path: str | os.PathLike[str]) -> TsFileContents:
                     series.data_type.name,
                     storage.encoding.name,
                     storage.compression.name,
-                    storage.is_readable,
+                    reader.reads(storage, is_aligned="" in every),
                 )
                 n_points = sum(chunk.statistics.count for chunk in series.chunks)
                 n_before, n_devices = by_storage.get(key, (0, 0))

@@ -1,4 +1,4 @@
-"""Pages to values: PLAIN and TS_2DIFF, as any writer lays them out.
+"""Pages to values: PLAIN, TS_2DIFF and booleans in RLE, as any writer lays them out.
 
 Whatever a page's bytes say, what they become is bounded by what the reader allows for its rows.
 """
@@ -37,7 +37,13 @@ _PLAIN: dict[TSDataType, str] = {
     _T.FLOAT: ">f4",
     _T.DOUBLE: ">f8",
 }
-READABLE = (TSEncoding.PLAIN, TSEncoding.TS_2DIFF)
+
+
+def is_decoded(data_type: TSDataType | None, encoding: TSEncoding) -> bool:
+    """Whether `decode_values` takes pages in an encoding; None is the type of times."""
+    if encoding == TSEncoding.RLE:
+        return data_type == _T.BOOLEAN
+    return encoding in (TSEncoding.PLAIN, TSEncoding.TS_2DIFF)
 
 
 def pages_of(
@@ -100,7 +106,7 @@ def decode_values(
     Parameters
     ----------
     n_values : how many there are
-    encoding : PLAIN or TS_2DIFF
+    encoding : one that `is_decoded`
 
     Returns
     -------
@@ -112,7 +118,9 @@ def decode_values(
     """
     if data_type in TEXTS:
         return _texts(data, n_values)
-    if encoding == TSEncoding.TS_2DIFF:
+    if encoding == TSEncoding.RLE:
+        values = _decode_runs(data, n_values)
+    elif encoding == TSEncoding.TS_2DIFF:
         values = decode_2diff(data, is_wide=data_type in WIDE)
     elif data_type in _PLAIN:
         kind = np.dtype(_PLAIN[data_type])
@@ -185,6 +193,31 @@ def _unpack(packed: Array, n_steps: int, n_bits: int, kind: np.dtype[Any]) -> Ar
     wide[:, :, width - n_bits :] = bits
     big = np.packbits(wide, axis=2).view(f">i{kind.itemsize}")
     return big[:, :, 0].astype(kind)
+
+
+def _decode_runs(data: memoryview, n_values: int) -> Array:
+    """Booleans in RLE: of each run a value and how often, or the bits of its values."""
+    stored = Cursor(data)
+    runs = Cursor(stored.take(stored.varint()))
+    if runs.byte() != 1:
+        raise Damaged("booleans of several bits")
+    parts, n_left = [], n_values
+    while len(runs):
+        head = runs.varint()
+        if head & 1:
+            n_groups, n_last = head >> 1, runs.byte()
+            bits = np.frombuffer(runs.take(n_groups), np.uint8)
+            n_run = 8 * (n_groups - 1) + n_last
+            parts.append(np.unpackbits(bits, count=min(n_run, 8 * len(bits))))
+        else:
+            n_run = head >> 1
+            if n_run > n_left:
+                raise Damaged(f"a run of {n_run:,} values where {n_left:,} are left")
+            parts.append(np.full(n_run, runs.byte() & 1, np.uint8))
+        n_left -= n_run
+        if n_run < 1 or n_left < 0:
+            raise Damaged(f"a run of {n_run:,} values")
+    return np.concatenate(parts or [np.empty(0, np.uint8)]).view(bool)
 
 
 def _varints(data: memoryview) -> Array:

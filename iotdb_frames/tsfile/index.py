@@ -101,7 +101,7 @@ class _Node:
 class _Index:
     """Bytes behind the chunks, and where the next will stand."""
 
-    def __init__(self, put: Callable[[bytes], None], position: int) -> None:
+    def __init__(self, put: Callable[[bytes], object], position: int) -> None:
         self._put = put
         self.position = position
 
@@ -129,7 +129,7 @@ class _Index:
 
 
 def write_end(
-    put: Callable[[bytes], None],
+    put: Callable[[bytes], object],
     position: int,
     devices: dict[Device, dict[str, Series]],
     tables: dict[str, list[TableColumn]],

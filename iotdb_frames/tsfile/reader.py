@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from iotdb_frames.options import CompressionType, TSDataType, TSEncoding
 from iotdb_frames.tsfile.decode import (
     MAX_CHUNK_ROWS,
     MAX_PAGE_ROWS,
-    READABLE,
     decode_2diff,
     decode_valid,
     decode_values,
@@ -28,23 +26,11 @@ from iotdb_frames.tsfile.encode import CODECS, TEXTS
 from iotdb_frames.tsfile.index import Chunk, Series
 from iotdb_frames.tsfile.indexed import IndexedFile
 from iotdb_frames.tsfile.layout import CHUNK, ONE_PAGE_CHUNK, VECTOR, Cursor, Damaged
+from iotdb_frames.tsfile.official import chunk_of, decode_chunk, is_installed
+from iotdb_frames.tsfile.storage import Storage
 
 _CHUNK_HEAD = 1 << 10
 """Bytes that hold the head of any chunk, its name left out."""
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How a chunk is stored."""
-
-    data_type: TSDataType | None
-    encoding: TSEncoding
-    compression: CompressionType
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether `TsFileReader` reads it."""
-        return self.encoding in READABLE and self.compression in CODECS
 
 
 class UnreadEncoding(FrameError):
@@ -73,6 +59,10 @@ class TsFileReader(IndexedFile):
         with self._told():
             return self._head(name, series, series.chunks[0])[0]
 
+    def reads(self, storage: Storage, *, is_aligned: bool) -> bool:
+        """Whether `read` takes a column that is stored so."""
+        return storage.is_readable or (storage.is_official and is_aligned and is_installed())
+
     def read(
         self, series: dict[str, Series], names: Sequence[str], *, start: int, end: int
     ) -> Iterator[pa.Table]:
@@ -91,7 +81,7 @@ class TsFileReader(IndexedFile):
 
         Raises
         ------
-        UnreadEncoding : a column in another encoding than PLAIN and TS_2DIFF.
+        UnreadEncoding : a column that it does not `reads`.
         FrameError : the file is damaged, a text is not UTF-8, a DATE is none.
         """
         with self._told():
@@ -119,10 +109,7 @@ class TsFileReader(IndexedFile):
             pages = self._time_pages(series[""], chunk)
             ticks = np.concatenate(pages) if pages else np.empty(0, np.int64)
             sizes = [len(p) for p in pages]
-            columns = [
-                self._value_column(name, series[name], series[name].chunks[i], sizes)
-                for name in names
-            ]
+            columns = [self._value_column(name, series, i, sizes) for name in names]
             _check_ascends(ticks)
             yield ticks, columns
 
@@ -139,12 +126,16 @@ class TsFileReader(IndexedFile):
         return pages
 
     def _value_column(
-        self, name: str, series: Series, chunk: Chunk, sizes: Sequence[int]
+        self, name: str, series: dict[str, Series], place: int, sizes: Sequence[int]
     ) -> pa.Array:
-        """A chunk's values and nulls, as many rows as its pages of times have."""
-        kind = series.data_type
+        """Values and nulls of a column's chunk, as many rows as the pages of times have."""
+        its = series[name]
+        kind, chunk = its.data_type, its.chunks[place]
         assert kind is not None
-        storage, data, is_many = self._chunk(name, series, chunk)
+        storage, data, is_many = self._chunk(name, its, chunk)
+        is_official = storage.is_official and is_installed()
+        if not is_official:
+            self._check_readable(name, storage, data)
         if not len(data):
             return pa.nulls(sum(sizes), arrow_type(kind.name, precision=self._precision))
         valid, parts = [], []
@@ -160,10 +151,21 @@ class TsFileReader(IndexedFile):
                 raise Damaged(
                     f"{name!r} has {len(is_valid):,} rows where the times have {n_rows:,}"
                 )
-            n_values = int(np.count_nonzero(is_valid))
-            parts.append(decode_values(values, n_values, kind, storage.encoding))
             valid.append(is_valid)
-        return self._to_arrow(name, kind, parts, np.concatenate(valid))
+            if not is_official:
+                n_values = int(np.count_nonzero(is_valid))
+                parts.append(decode_values(values, n_values, kind, storage.encoding))
+        if not is_official:
+            return self._to_arrow(name, kind, parts, np.concatenate(valid))
+        times = series[""].chunks[place]
+        found = decode_chunk(
+            kind,
+            chunk_of(*self._chunk("", series[""], times), times.statistics),
+            chunk_of(storage, data, is_many, chunk.statistics),
+        )
+        if not np.array_equal(np.asarray(found.is_valid()), np.concatenate(valid)):
+            raise Damaged(f"{name!r} has other values than nulls tell")
+        return found
 
     def _alone(
         self, series: dict[str, Series], names: Sequence[str], _start: int, _end: int
@@ -189,6 +191,7 @@ class TsFileReader(IndexedFile):
         times, parts = [np.empty(0, np.int64)], []
         for chunk in series.chunks:
             storage, data, is_many = self._chunk(name, series, chunk)
+            self._check_readable(name, storage, data)
             for n_raw, body in pages_of(data, kind, is_many=is_many):
                 page = Cursor(decompress(body, n_raw, storage.compression))
                 ticks = decode_2diff(page.take(page.varint()), is_wide=True)
@@ -220,24 +223,28 @@ class TsFileReader(IndexedFile):
     def _chunk(self, name: str, series: Series, chunk: Chunk) -> tuple[Storage, memoryview, bool]:
         """How a chunk is stored, its pages, and whether these have statistics."""
         storage, n_bytes, head, is_many = self._head(name, series, chunk)
-        if n_bytes and not storage.is_readable:
-            is_known = storage.encoding in READABLE
-            how = storage.compression.name if is_known else storage.encoding.name
-            raise UnreadEncoding(
-                f"column {name!r} of {self.path} is stored as {how}, which is not read here",
-                column=name,
-                hint=Hint(
-                    "let a server read the file, ",
-                    Choice(via="local:"),
-                    ", or leave the column out, ",
-                    Choice(columns=...),
-                ),
-            )
         data = head.data[head.at :][:n_bytes]
         if len(data) < n_bytes:
             start = chunk.offset + head.at
             data = memoryview(self._bytes(start, start + n_bytes))
         return storage, data, is_many
+
+    def _check_readable(self, name: str, storage: Storage, data: memoryview) -> None:
+        if not len(data) or storage.is_readable:
+            return
+        is_known = storage.compression in CODECS
+        how = storage.encoding.name if is_known else storage.compression.name
+        install = 'pip install "iotdb-frames[tsfile]", ' if storage.is_official else ""
+        raise UnreadEncoding(
+            f"column {name!r} of {self.path} is stored as {how}, which is not read here",
+            column=name,
+            hint=Hint(
+                f"{install}let a server read the file, ",
+                Choice(via="local:"),
+                ", or leave the column out, ",
+                Choice(columns=...),
+            ),
+        )
 
     def _to_arrow(
         self, name: str, kind: TSDataType, parts: list[Any], valid: np.ndarray

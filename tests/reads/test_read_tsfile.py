@@ -67,21 +67,75 @@ def test_files_of_the_server_are_read(
     assert {row[2] for row in found.columns} == ({"PLAIN"} if encoding else {"PLAIN", "TS_2DIFF"})
 
 
+def booleans_and_floats() -> pd.DataFrame:
+    """What the server stores in RLE and GORILLA: runs of any length, special numbers, nulls."""
+    random = np.random.default_rng(7)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1.7976931348623157e308])
+    walk = np.cumsum(random.normal(size=N)).round(2)
+    walk[random.integers(0, N, 2_000)] = random.choice(special, 2_000)
+    at = np.arange(N)
+    with np.errstate(over="ignore"):
+        columns = {
+            "double": walk,
+            "float": walk.astype("f4"),
+            "late": np.where(at < 12_000, np.nan, 1),
+        }
+    chance = random.random(N) < 0.5
+    columns["random"], columns["runs"] = chance, (at // 37) % 2 == 0
+    columns["both"] = np.where((at // 997) % 2, chance, columns["runs"])
+    columns["no"], columns["yes"] = np.zeros(N, bool), np.ones(N, bool)
+    columns["alternate"] = at % 2 == 0
+    frame = pd.DataFrame(columns, rows().index)
+    frame["some"] = frame["both"].convert_dtypes().mask(random.random(N) < 0.3)
+    return frame
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_what_the_server_stores_by_default_is_read(
+    server: LocalServer, connection: Connection, database: str, model: Any
+) -> None:
+    """GORILLA and RLE give each bit that a query gives, pages without a value and NaN included."""
+    name, target = (f"root.{database}", f"root.{database}.d")
+    if model == "table":
+        name, target = (database, f"{database}.t")
+    late, others = ["late"], booleans_and_floats().drop(columns="late")
+    write(others, target, connection=connection, nan="keep")
+    write(booleans_and_floats()[late], target, connection=connection)
+    execute(f"FLUSH {name}", model=model, connection=connection)
+    (file,) = files(server, name)
+    wanted = read(target, connection=connection, returns="arrow")
+    got = read_tsfile(file, returns="arrow").select(wanted.column_names)
+    assert got.schema.types == wanted.schema.types
+    for column in wanted.column_names:
+        one, other = (t.column(column).combine_chunks() for t in (got, wanted))
+        np.testing.assert_array_equal(one.is_valid(), other.is_valid())
+        bits = [np.asarray(c.drop_null()).tobytes() for c in (one, other)]
+        assert bits[0] == bits[1], column
+    found = {row[0]: row[2:5:2] for row in look_into(file).columns}
+    assert found["double"] == found["float"] == ("GORILLA", True)
+    assert found["both"] == ("RLE", True)
+
+
 def test_a_column_in_another_encoding_is_refused_by_name(
     server: LocalServer, connection: Connection, database: str
 ) -> None:
-    """GORILLA is not guessed at; the other columns of the file can be read."""
-    frame = rows()[["long", "text"]].iloc[:500].assign(x=0.5)
-    write(frame, f"{database}.t", connection=connection)
-    execute(f"FLUSH {database}", model="table", connection=connection)
-    (file,) = files(server, database)
-    with pytest.raises(FrameError, match=r"'x'.* is stored as GORILLA") as caught:
-        read_tsfile(file)
-    assert caught.value.column == "x"
-    assert 'via="local:"' in str(caught.value.hint)
-    got = read_tsfile(file, columns=["long", "text"])
-    wanted = read(f"{database}.t", connection=connection, columns=["long", "text"])
+    """No encoding is guessed at; the other columns of the file can be read."""
+    frame = rows()[["long", "text"]].iloc[:500].assign(x=0.5, own=0.5)
+    chimp = {"x": TimeseriesOption(encoding="CHIMP")}
+    write(frame[["x", "text", "long"]], f"root.{database}.d", connection=connection, schema=chimp)
+    write(frame[["own"]], f"root.{database}.e", connection=connection, aligned=False)
+    execute(f"FLUSH root.{database}", connection=connection)
+    (file,) = files(server, f"root.{database}")
+    for device, column, how in (("d", "x", "CHIMP"), ("e", "own", "GORILLA")):
+        with pytest.raises(FrameError, match=rf"'{column}'.* is stored as {how}") as caught:
+            read_tsfile(file, target=f"root.{database}.{device}")
+        assert caught.value.column == column
+        assert 'via="local:"' in str(caught.value.hint)
+    target = f"root.{database}.d"
+    got = read_tsfile(file, target=target, columns=["long", "text"])
+    wanted = read(target, connection=connection, columns=["long", "text"])
     pd.testing.assert_frame_equal(got, wanted)
+    assert {row[0] for row in look_into(file).columns if not row[4]} == {"x", "own"}
 
 
 @pytest.mark.parametrize("model", ["tree", "table"])
