@@ -26,7 +26,7 @@ from iotdb_frames.tsfile.encode import CODECS, TEXTS
 from iotdb_frames.tsfile.index import Chunk, Series
 from iotdb_frames.tsfile.indexed import IndexedFile
 from iotdb_frames.tsfile.layout import CHUNK, ONE_PAGE_CHUNK, VECTOR, Cursor, Damaged
-from iotdb_frames.tsfile.official import chunk_of, decode_chunk, is_installed
+from iotdb_frames.tsfile.official import Official, chunk_of, is_installed
 from iotdb_frames.tsfile.storage import Storage
 
 _CHUNK_HEAD = 1 << 10
@@ -53,6 +53,12 @@ class TsFileReader(IndexedFile):
     def __init__(self, path: str | os.PathLike[str], *, precision: Precision = "ms") -> None:
         super().__init__(path)
         self._precision: Precision = precision
+        self._official = Official()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._official.close()
+        super().close()
 
     def storage(self, name: str, series: Series) -> Storage:
         """How the first chunk of a series is stored."""
@@ -158,7 +164,7 @@ class TsFileReader(IndexedFile):
         if not is_official:
             return self._to_arrow(name, kind, parts, np.concatenate(valid))
         times = series[""].chunks[place]
-        found = decode_chunk(
+        found = self._official.decode(
             kind,
             chunk_of(*self._chunk("", series[""], times), times.statistics),
             chunk_of(storage, data, is_many, chunk.statistics),

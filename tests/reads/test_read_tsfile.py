@@ -17,6 +17,8 @@ from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.reads.tsfile import look_into, read_tsfile
 from iotdb_frames.server import LocalServer
+from iotdb_frames.tsfile.official import Official
+from iotdb_frames.tsfile.reader import TsFileReader
 from iotdb_frames.writes.writer import write
 
 N = 25_000
@@ -193,3 +195,34 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(kind, match=match):
             read_tsfile(tmp_path / name)
+
+
+def test_a_damaged_chunk_ends_whatever_the_package_does(
+    server: LocalServer, connection: Connection, database: str, tmp_path: Path
+) -> None:
+    """Pages that leave IoTDB's package in a loop end in an error of ours, and its process ends."""
+    index = pd.date_range("2024-05-01", periods=100, freq="s", name="time")
+    values = np.random.default_rng(1).normal(size=100)
+    plain = TimeseriesOption(encoding="GORILLA", compression="UNCOMPRESSED")
+    write(
+        pd.DataFrame({"x": values}, index),
+        f"root.{database}.d",
+        connection=connection,
+        schema={"x": plain},
+    )
+    execute(f"FLUSH root.{database}", connection=connection)
+    (file,) = files(server, f"root.{database}")
+    whole = file.read_bytes()
+    with TsFileReader(file) as reader:
+        ((_, at, end),) = reader.devices()
+        series = reader.series(at, end)
+        (chunk,) = series["x"].chunks
+        page = chunk.offset + 60  # past the head of the chunk, and the bits of nulls
+        damaged = whole[:page] + b"\x00" * 500 + whole[page + 500 :]
+        (tmp_path / "f.tsfile").write_bytes(damaged)
+    with TsFileReader(tmp_path / "f.tsfile") as reader:
+        reader._official = Official(limit_s=5.0)
+        with pytest.raises(FrameError, match="tsfile does not read"):
+            list(reader.read(series, ["x"], start=-(2**62), end=2**62))
+    assert reader._official._process is None
+    assert read_tsfile(file)["x"].tolist() == values.tolist()
