@@ -329,7 +329,7 @@ def test_doctor_finds_everything(run: Run, server: LocalServer) -> None:
     assert re.search(rf"✓ pandas +{re.escape(pd.__version__)}\n", result.output)
     assert re.search(r"✓ Java +\d+, ", result.output)
     assert re.search(rf"✓ IoTDB +{re.escape(server.version)}", result.output)
-    assert f"IoTDB {server.version}, times in ms, {server.url}" in result.output
+    assert f"{server.url}, IoTDB {server.version}, times in ms" in result.output
     assert str(server.options.password) not in result.output
 
 

@@ -176,7 +176,7 @@ class Work:
                 )
         self._report.notes += found.problems + found.notes
         if not self._manifest.files():
-            found.check_labels(self._options.write.series)
+            found.check_labels(self._options.files, self._options.write)
 
     def _note(self, text: str) -> None:
         if text not in self._report.notes and len(self._report.notes) < 100:

@@ -82,8 +82,13 @@ def demo(
         "",
         "    import iotdb_frames as iotf",
         f'    iotf.use("{url}")',
-        f'    df = iotf.read("{TARGET}")        # the frame that was written',
-        '    df.iotdb.write("root.mine.first")      # or your own, with a DatetimeIndex',
+        *screen.aligned(
+            [
+                (f'df = iotf.read("{TARGET}")', "# the frame that was written"),
+                ('df.iotdb.write("root.mine.first")', "# or your own, with a DatetimeIndex"),
+            ],
+            indent="    ",
+        ),
         "",
     )
     if url.startswith("local:"):

@@ -13,10 +13,13 @@ import typer
 from iotdb_frames.cli import screen
 from iotdb_frames.cli.doctor_cluster import look_at_cluster
 from iotdb_frames.cli.finding import Finding
+from iotdb_frames.display.grid import terminal_width, wrapped
 from iotdb_frames.errors import IoTDBFramesError
 
 _EXTRAS = {"server": "a local server", "notebook": "live panels in notebooks"}
 _TIMEOUT_S = 5.0
+_IN_USE = "in use"
+"""What `doctor` calls the server of calls that name no other, or of --url."""
 _MARKS = {"ok": ("✓", "green"), "absent": ("-", "yellow"), "broken": ("✗", "red")}
 
 
@@ -26,12 +29,14 @@ def doctor(url: screen.Url = None) -> None:
     Starts, downloads and writes nothing.
     """
     findings = [*_packages(), *_extras(), *_java(), *_iotdb(), *_local(), *_address(url)]
-    width = max(len(f.what) for f in findings)
+    width, columns = max(len(f.what) for f in findings), terminal_width()
     for finding in findings:
         mark, style = _MARKS[finding.state]
-        screen.show(f"{mark} {finding.what:<{width}}  {finding.found}", style=style)
+        indent = " " * (width + 4)
+        label = f"{mark} {finding.what:<{width}}  "
+        screen.show(*wrapped(finding.found, label, indent, width=columns), style=style)
         if finding.remedy and finding.state != "ok":
-            screen.show(f"  {'':<{width}}  → {finding.remedy}")
+            screen.show(*wrapped(finding.remedy, f"{indent}→ ", f"{indent}  ", width=columns))
     if any(f.state == "broken" for f in findings):
         raise typer.Exit(1)
 
@@ -130,18 +135,20 @@ def _address(url: str | None) -> Iterator[Finding]:
 
             directory = asked.partition("?")[0].removeprefix("local:").removeprefix("//")
             if not local_status(directory or None).is_running:
-                yield Finding(shown, "not running; its first use starts it")
+                yield Finding(_IN_USE, f"{shown}, which its first use starts")
                 return
         with iotf.connect(
             asked, connect_timeout_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S, retry=NO_RETRY
         ) as connection:
             version, precision = connection.version, connection.server.precision
-            yield Finding(shown, f"IoTDB {version}, times in {precision}, {connection.options.url}")
+            where = connection.options.url
+            where = where if where.endswith(shown) else f"{shown}, {where}"
+            yield Finding(_IN_USE, f"{where}, IoTDB {version}, times in {precision}")
             yield from look_at_cluster(connection)
     except IoTDBFramesError as exc:
         # The default address was not asked for, so a missing server there is not an error.
         yield Finding.from_error(
-            "server" if url is None else "--url", exc, "absent" if _is_default(url) else "broken"
+            _IN_USE if url is None else "--url", exc, "absent" if _is_default(url) else "broken"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from iotdb_frames.cli import streams
 from iotdb_frames.cli.flags import in_flags
 from iotdb_frames.display.card import Card
+from iotdb_frames.display.grid import terminal_width, wrapped
 from iotdb_frames.errors import IoTDBFramesError, OptionsError
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
@@ -74,14 +76,18 @@ def show_error(error: BaseException) -> None:
     """Print an error: a red line, the hint, and the consequences as far as they are known."""
     if not isinstance(error, IoTDBFramesError):
         what = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        say(f"✗ {' '.join(what.split())}", style="red")
+        say(
+            *wrapped(" ".join(what.split()), "✗ ", "  ", width=terminal_width(sys.stderr)),
+            style="red",
+        )
         if not isinstance(error, OSError):
             say("  Hint: this is a bug; iotdb-frames --traceback … shows where it occurred")
         return
     first, *more = error.message.splitlines() or [""]  # SQL, and a caret below where it is wrong
-    say(f"✗ {first}", *(f"  {line}" for line in more), style="red")
+    width = terminal_width(sys.stderr)
+    say(*wrapped(first, "✗ ", "  ", width=width), *(f"  {line}" for line in more), style="red")
     if error.hint:
-        say(f"  Hint: {in_flags(error.hint)}")
+        say(*wrapped(f"Hint: {in_flags(error.hint)}", "  ", "    ", width=width))
     if error.report is not None and error.report.rows_in:
         say(*error.report.card().text().splitlines()[1:])
     log_tail = getattr(error, "log_tail", "")

@@ -12,10 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from textwrap import wrap
 from typing import Any
 
-from iotdb_frames.display.grid import MAX_ROWS, Grid, cell_text, terminal_width
+from iotdb_frames.display.grid import MAX_ROWS, Grid, cell_text, terminal_width, wrapped
 from iotdb_frames.display.words import MAX_TEXT, shorten
 from iotdb_frames.spelling import printable
 
@@ -99,11 +98,13 @@ class Card:
         for label, value in self.facts:
             main, detail = value if isinstance(value, tuple) else (value, "")
             text = f"{cell_text(main)} ({cell_text(detail)})" if detail else cell_text(main)
-            lines += _wrap(text, f"  {label:<{n}}  ", " " * (n + 4), width=width)
+            lines += wrapped(text, f"  {label:<{n}}  ", " " * (n + 4), width=width)
         for grid in self.grids:
             lines += grid.text(width=width)
         for label, text in self._texts:
-            lines += _wrap(f"{label}: {text}", "  ", "    ", width=min(width or MAX_TEXT, MAX_TEXT))
+            lines += wrapped(
+                f"{label}: {text}", "  ", "    ", width=min(width or MAX_TEXT, MAX_TEXT)
+            )
         return printable("\n".join(lines))
 
     def html(self) -> str:
@@ -147,17 +148,3 @@ def _html_fact(label: str, value: Any) -> str:
     main, detail = value if isinstance(value, tuple) else (value, "")
     small = f"<small>{escape(cell_text(detail))}</small>" if detail else ""
     return f"<div><dt>{escape(label)}</dt><dd>{escape(cell_text(main))}{small}</dd></div>"
-
-
-def _wrap(text: str, first: str, others: str, *, width: int | None) -> list[str]:
-    """Lines of a text between words, for an option stays whole; `first` and `others` begin them."""
-    if width is None or len(first) + len(text) <= width:
-        return [first + text]
-    return wrap(
-        text,
-        max(width, len(others) + 20),
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise, zip_longest
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,27 @@ _NAME, _SHORT, _LEAST = 40, 20, 8
 the rest is cut to `_LEAST`."""
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that standard output goes to; None: it goes elsewhere."""
+def terminal_width(stream: Any = None) -> int | None:
+    """Columns of the terminal that a stream (standard output) goes to; None: it goes elsewhere."""
     try:
-        is_terminal = sys.stdout.isatty()
+        is_terminal = (stream or sys.stdout).isatty()
     except (AttributeError, ValueError):  # there is none, or it is closed
         return None
     return shutil.get_terminal_size().columns if is_terminal else None
+
+
+def wrapped(text: str, first: str, others: str, *, width: int | None) -> list[str]:
+    """Lines of a text between words, for an option stays whole; `first` and `others` begin them."""
+    if width is None or len(first) + len(text) <= width:
+        return [first + text]
+    return wrap(
+        text,
+        max(width, len(others) + 20),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ class BatchReader:
 
     def __init__(self, file: SourceFile, options: FileOptions) -> None:
         self._file = file
-        self._shaper = Shaper(file, options)
+        self.shaper = Shaper(file, options)
         self._unit_bytes = options.unit_bytes
         with reading(file):
             schema = self._open()[0]
         self.time = time_label(schema, options.time)
-        self._columns = self._shaper.stored(schema.names, self.time)
+        self._columns = self.shaper.stored(schema.names, self.time)
 
     def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         file = self._file
@@ -62,7 +62,7 @@ class BatchReader:
             schema, batches = self._open()
             first = next(batches, None)
         table = schema.empty_table() if first is None else pa.Table.from_batches([first])
-        return self._shaper.shape(table.slice(0, SAMPLE_ROWS).select(self._columns))[0]
+        return self.shaper.shape(table.slice(0, SAMPLE_ROWS).select(self._columns))[0]
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         with reading(self._file):
@@ -70,7 +70,7 @@ class BatchReader:
         rows = Rows(batches, schema)
         for start, table in rows.over(ranges, n_bytes=self._unit_bytes, file=self._file):
             end = start + table.num_rows
-            data, kept = self._shaper.shape(table.select(self._columns))
+            data, kept = self.shaper.shape(table.select(self._columns))
             digest = schema_digest(data.schema)
             piece = Piece(start, end, data, n_bytes=table.nbytes, digest=digest, rows=kept)
-            yield self._shaper.checked(piece, self.time)
+            yield self.shaper.checked(piece, self.time)

@@ -84,7 +84,7 @@ class JsonReader:
     ) -> None:
         self._file = file
         self._options = options
-        self._shaper = Shaper(file, options)
+        self.shaper = Shaper(file, options)
         with reading(file):
             types = (options.csv if dialect is None else dialect).types or {}
             self._as_text = [
@@ -100,7 +100,7 @@ class JsonReader:
         self._parts = set(times) if len(times) > 1 else set()
         self.time = JOINED if self._parts else (times[0] if times else options.time)
         plain = [name for name in self._stored.names if name not in self._parts]
-        wanted = {*self._shaper.stored(plain, self.time), *self._parts}
+        wanted = {*self.shaper.stored(plain, self.time), *self._parts}
         self._schema = pa.schema([field for field in self._stored if field.name in wanted])
 
     def sample(self) -> pa.Table:
@@ -108,7 +108,7 @@ class JsonReader:
         for piece in self.pieces([(0, None, 0)]):
             return piece.data.slice(0, SAMPLE_ROWS)
         empty, _ = self._convert(self._schema.empty_table())
-        return self._shaper.shape(empty)[0]
+        return self.shaper.shape(empty)[0]
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         schema = pa.schema([*self._schema, *_HIDDEN])
@@ -140,7 +140,7 @@ class JsonReader:
             refusals.append(Refusal(lines[at[bad]], None, reason, own=own))
         if unfit:
             data, at = data.filter(pa.array(~is_bad)), at[~is_bad]
-        data, kept = self._shaper.shape(data)
+        data, kept = self.shaper.shape(data)
         piece = JsonPiece(
             start,
             lines,
@@ -150,7 +150,7 @@ class JsonReader:
             rows=at if kept is None else at[kept],
             refusals=[r for r in refusals if len(r.lines)],
         )
-        return self._shaper.checked(piece, self.time)
+        return self.shaper.checked(piece, self.time)
 
     def _both(self, reason: str) -> Hint | None:
         """What takes the numbers and the texts of the field that a reason names."""

@@ -83,6 +83,15 @@ class FileOptions:
         return {self.device, *self.tags, *self.attributes} - {None}
 
     @property
+    def filtered(self) -> list[str]:
+        """Labels that `filter` names, but for an Arrow expression."""
+        return (
+            []
+            if self.filter is None or isinstance(self.filter, pc.Expression)
+            else [name for given in self.filter for name in _named(given)]
+        )
+
+    @property
     def expression(self) -> pc.Expression | None:
         """`filter` as an Arrow expression."""
         return self.expression_on(pa.schema([]))
@@ -108,6 +117,11 @@ def write_options_for(
     there = set(labels)
     schema = {label: option for label, option in write.series.items() if label in there}
     return replace(write, time=time, schema=schema, progress=False)
+
+
+def _named(given: Any) -> list[str]:
+    """The labels of a condition, or of a list of them."""
+    return [given[0]] if isinstance(given[0], str) else [n for one in given for n in _named(one)]
 
 
 def _condition(given: Any, schema: pa.Schema) -> Any:

@@ -33,7 +33,7 @@ class ParquetReader:
 
     def __init__(self, file: SourceFile, options: FileOptions) -> None:
         self._file = file
-        self._shaper = Shaper(file, options)
+        self.shaper = Shaper(file, options)
         with reading(file):
             source = file.filesystem.open_input_file(file.path)
             meta = pq.read_metadata(source)
@@ -48,7 +48,7 @@ class ParquetReader:
             )
         schema = self._parquet.schema_arrow
         self.time = time_label(schema, options.time)
-        self._columns = self._shaper.stored(schema.names, self.time)
+        self._columns = self.shaper.stored(schema.names, self.time)
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self._bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         taken = pa.schema([schema.field(n) for n in self._columns])
@@ -65,18 +65,18 @@ class ParquetReader:
             first = next(batches, None)
             schema = pa.schema([self._parquet.schema_arrow.field(n) for n in self._columns])
             table = schema.empty_table() if first is None else pa.Table.from_batches([first])
-        return self._shaper.shape(table)[0]
+        return self.shaper.shape(table)[0]
 
     def pieces(self, ranges: Iterable[Range]) -> Iterator[Piece]:
         for start, stop, _ in ranges:
             for first, last in self._cuts(start, stop):
                 with reading(self._file):
                     table = self._read(first, last)
-                data, rows = self._shaper.shape(table)
+                data, rows = self.shaper.shape(table)
                 n_bytes = round((last - first) * self._bytes_a_row)
                 digest = schema_digest(data.schema)
                 piece = Piece(first, last, data, n_bytes=n_bytes, digest=digest, rows=rows)
-                yield self._shaper.checked(piece, self.time)
+                yield self.shaper.checked(piece, self.time)
 
     def _cuts(self, start: int, stop: int | None) -> Iterator[tuple[int, int]]:
         if stop is not None:

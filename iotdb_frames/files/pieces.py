@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.codec.sources import with_wide_codes
 from iotdb_frames.codec.times import beyond_years
-from iotdb_frames.errors import FrameError, Hint
+from iotdb_frames.errors import FrameError, Hint, nearest
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.sources import SourceFile
 
@@ -175,8 +175,20 @@ def time_label(schema: pa.Schema, wish: Hashable | None) -> Hashable | None:
     return None
 
 
+def no_column(there: str, what: str, label: Hashable, names: Iterable[str]) -> FrameError:
+    """The error for an option that names a column which is not there."""
+    return FrameError(
+        f"{what} names {label!r}, and {there}",
+        column=label,
+        hint=nearest(label, names),
+    )
+
+
 class Shaper:
-    """Makes what a file holds into a frame: its columns, its path's, its rows."""
+    """Makes what a file holds into a frame: its columns, its path's, its rows.
+
+    names : of all columns that the file and its path have
+    """
 
     def __init__(self, file: SourceFile, options: FileOptions) -> None:
         self._options = options
@@ -187,6 +199,7 @@ class Shaper:
             self._added.append((options.file_column, file.stem))
         self._time_unit = options.time_unit
         self._file = file
+        self.names: list[str] = []
         # These may be needed though they are not asked for.
         self._always = {options.time, *options.keys}
 
@@ -195,7 +208,8 @@ class Shaper:
 
         Raises
         ------
-        FrameError : a column that the file's path gives is in the file, too.
+        FrameError : a column that the file's path gives is in the file, too; it has none of those
+            that are asked for.
         """
         self._always.add(time)
         check_names(self._file, names)
@@ -204,8 +218,11 @@ class Shaper:
                 raise FrameError(
                     f"{self._file.name}: {name!r} is a column and in the path, too", column=name
                 )
+        self.names = [*names, *(name for name, _ in self._added)]
         if self._columns is None:
             return [n for n in names if n != "__index_level_0__" or n == time]
+        if self._columns and not {*self._columns} & {*self.names}:
+            raise no_column("the file has no such column", "columns", self._columns[0], self.names)
         wanted = {*self._columns, *self._always, *_names_in(self._filter, names)}
         return [n for n in names if n in wanted]
 
@@ -223,6 +240,9 @@ class Shaper:
                 else:
                     column = pa.DictionaryArray.from_arrays(codes, pa.array([value]))
                 table = table.append_column(name, column)
+        for name in self._options.filtered:
+            if name not in table.column_names:
+                raise no_column("the file has no such column", "filter", name, table.column_names)
         expression = self._options.expression_on(table.schema)
         if expression is None:
             return table, None

@@ -6,7 +6,7 @@ another is DOUBLE from the first row on.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions, write_options_for
+from iotdb_frames.files.pieces import no_column
 from iotdb_frames.files.readers import open_reader
 from iotdb_frames.files.refusals import without_pandas
 from iotdb_frames.files.sources import EmptyFile, SourceFile
@@ -48,6 +49,7 @@ class Surveyed:
     """A file that was looked at.
 
     types : IoTDB type its columns would get by themselves, by label
+    names : of all columns that it has
     plan : of its sample; None where another file of the same columns has it
     """
 
@@ -56,6 +58,7 @@ class Surveyed:
     types: dict[str, TSDataType]
     plan: WritePlan | None = None
     error: FrameError | None = None
+    names: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -82,18 +85,26 @@ class Survey:
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
         return [f"{empty[0]}{more}: empty"] if empty else []
 
-    def check_labels(self, labels: Iterable[Hashable]) -> None:
-        """Refuse labels (of a schema) that no file has.
+    def check_labels(self, options: FileOptions, write: WriteOptions) -> None:
+        """Refuse labels that no file has.
 
         Raises
         ------
         FrameError
         """
-        known: set[Hashable] = {label for one in self.files for label in one.types}
-        known |= {n for one in self.files if one.dialect for n in one.dialect.names or ()}
-        for label in labels if self.files else ():
-            if label not in known:
-                raise FrameError(f"schema names {label!r}, and no file has such a column")
+        known = dict.fromkeys(name for one in self.files for name in one.names)
+        csv = options.csv
+        for what, labels in (
+            ("schema", write.series),
+            ("columns", options.columns),
+            ("csv: types", csv.types),
+            ("csv: sentinels", csv.sentinels),
+        ):
+            for label in (labels or ()) if known else ():
+                if label not in known:
+                    name = self.files[0].file.name if len(self.files) == 1 else None
+                    there = f"{name} has no such column" if name else "no file has such a column"
+                    raise no_column(there, what, label, known)
 
 
 @dataclass
@@ -161,7 +172,7 @@ def _look(
     dialect = reader.dialect if isinstance(reader, CsvReader | JsonReader) else None
     kind = _kind_of(file, reader)
     if kind in known.types:
-        return Surveyed(file, dialect, known.types[kind])
+        return Surveyed(file, dialect, known.types[kind], names=reader.shaper.names)
     sample = reader.sample()
     kinds = {f.name: default_type(f.type) for f in sample.schema if f.name != reader.time}
     types = {name: kind for name, kind in kinds.items() if kind is not None}
@@ -171,7 +182,7 @@ def _look(
         plan = known.plans[key] = _plan(sample, reader.time, write, connection, target)
     if kind is not None:
         known.types[kind] = types
-    return Surveyed(file, dialect, types, plan)
+    return Surveyed(file, dialect, types, plan, names=reader.shaper.names)
 
 
 def _kind_of(file: SourceFile, reader: Any) -> Hashable | None:

@@ -140,7 +140,7 @@ class _FileWrite:
         (one,) = found.files
         if one.error is not None:
             raise one.error
-        found.check_labels(write.series)
+        found.check_labels(options, write)
         self._reader = open_reader(file, options, one.dialect)
         self.dialect = one.dialect
         self.notes = [] if one.dialect is None else one.dialect.surprises()

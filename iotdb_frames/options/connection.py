@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from iotdb_frames.errors import OptionsError, did_you_mean
 from iotdb_frames.options.shown import F, show_fields
@@ -101,7 +101,8 @@ def zone_name(zone: Any, *, option: str) -> str:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError, TypeError):
         raise OptionsError(
-            f"{option}={zone!r} is not a known time zone", hint='e.g. "UTC" or "Europe/Berlin"'
+            f"{option}={zone!r} is not a known time zone",
+            hint=did_you_mean(name, available_timezones()) or 'e.g. "UTC" or "Europe/Berlin"',
         ) from None
     return str(name)
 

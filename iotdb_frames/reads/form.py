@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from iotdb_frames.errors import FrameError, OptionsError, missing_extra
+from iotdb_frames.options import check_choice
 from iotdb_frames.reads.frames import DtypeBackend, check_form, local_times, to_pandas
 
 Returns = Literal["pandas", "arrow", "polars"]
@@ -32,8 +33,7 @@ class Form:
 
     def __post_init__(self) -> None:
         check_form(tz=self.tz, dtype_backend=self.dtype_backend)
-        if not isinstance(self.returns, str) or self.returns not in ("pandas", "arrow", "polars"):
-            raise OptionsError(f'returns={self.returns!r} is not "pandas", "arrow" or "polars"')
+        check_choice("returns", self.returns, ("pandas", "arrow", "polars"))
         if self.returns != "pandas" and self.dtype_backend is not None:
             raise OptionsError(
                 f"dtype_backend={self.dtype_backend!r} is for frames of pandas, and "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.errors import OptionsError
+from iotdb_frames.errors import OptionsError, did_you_mean
 
 Ints = npt.NDArray[np.int64]
 
@@ -93,6 +93,8 @@ def _fill(column: pa.Array, row_of: Ints, fill: Any, name: str) -> pa.Array:
 
 def _constant(fill: Any, kind: pa.DataType, name: str) -> pa.Scalar:
     hint = 'a constant of its type, fill="previous", or columns= of one type'
+    if isinstance(fill, str):
+        hint = did_you_mean(fill, ("linear", "previous")) or hint
     try:
         value = pa.scalar(fill, kind)
     except (ValueError, TypeError, OverflowError, pa.ArrowNotImplementedError) as exc:

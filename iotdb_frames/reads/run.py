@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import split_path
-from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, nearest
+from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, ServerError, nearest
 from iotdb_frames.reads.ask import Ask
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import (
@@ -22,7 +23,10 @@ from iotdb_frames.reads.select import (
 )
 from iotdb_frames.reads.shape import Reading
 from iotdb_frames.reads.sql import run_query
+from iotdb_frames.writes.schema.nearby import measurements_at, nearest_path, no_table
 
+_NO_TABLE = (500, 550)
+"""Codes of a database and a table that are not there."""
 _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
 
 
@@ -47,12 +51,25 @@ def _read_tree(connection: Connection, ask: Ask) -> Reading:
             hint="name columns= that agree, or read the devices one by one",
         ) from exc
     if reading is None:
-        of = f" {', '.join(ask.columns)}" if ask.columns else ""
-        raise QueryError(
-            f"there is no series{of} at {base if ask.chosen is None else ask.paths}",
-            hint=Hint("look at what is there: ", LOOK),
-        )
+        raise _no_series(connection, ask)
     return reading
+
+
+def _no_series(connection: Connection, ask: Ask) -> QueryError:
+    """The error of a read that finds no series, with what looks like those that were meant."""
+    at = ask.target.path if ask.chosen is None else ask.paths
+    of = f" {', '.join(ask.columns)}" if ask.columns else ""
+    hint: str | None = None
+    with suppress(ServerError):  # without the right to look
+        is_many = ask.pattern is not None or ask.device is not None or ask.wide
+        there = measurements_at(connection, ask.paths if is_many else ask.target.path)
+        if there and ask.columns:
+            hint = nearest(ask.columns[0], there)
+        elif not there:
+            hint = nearest_path(connection, ask.target)
+    return QueryError(
+        f"there is no series{of} at {at}", hint=hint or Hint("look at what is there: ", LOOK)
+    )
 
 
 def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool) -> Reading | None:
@@ -201,7 +218,12 @@ def _tree_windows(
 
 
 def _read_table(connection: Connection, ask: Ask) -> Reading:
-    described = _run(connection, f"DESC {ask.target.sql}", ask).to_arrow().to_pydict()
+    try:
+        described = _run(connection, f"DESC {ask.target.sql}", ask).to_arrow().to_pydict()
+    except QueryError as exc:
+        if exc.code not in _NO_TABLE:
+            raise
+        raise no_table(connection, ask.target, code=exc.code) from exc
     categories = dict(zip(described["ColumnName"], described["Category"], strict=True))
     types = dict(zip(described["ColumnName"], described["DataType"], strict=True))
     (time,) = (name for name, category in categories.items() if category == "TIME")

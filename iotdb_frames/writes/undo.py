@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.codec.names import Target, is_utf8, join_path, parse_target, split_path
+from iotdb_frames.codec.names import Target, is_utf8, parse_target, split_path
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.codec.times import moment
 from iotdb_frames.errors import OptionsError, PermissionDenied, QueryError, nearest
@@ -20,6 +20,7 @@ from iotdb_frames.writes.schema.look import (
     look_at_table,
     query_table,
 )
+from iotdb_frames.writes.schema.nearby import nearest_path, no_table
 
 
 def delete(
@@ -149,14 +150,7 @@ def _look_for_table(
         return existing.time
     report.n_series = 0
     if not missing_ok:
-        databases = query_table(connection, "SHOW DATABASES", model="table")["Database"].to_pylist()
-        if goal.database not in databases:
-            raise QueryError(
-                f"there is no database {goal.database}", hint=nearest(goal.database, databases)
-            )
-        sql = f"SHOW TABLES FROM {quote_identifier(goal.database)}"
-        tables = query_table(connection, sql, model="table")["TableName"].to_pylist()
-        raise QueryError(f"there is no table {goal}", hint=nearest(goal.table, tables))
+        raise no_table(connection, goal)
     return existing.time
 
 
@@ -173,7 +167,7 @@ def _look_below(
         report.n_series = found.column(0)[0].as_py()
     if report.n_series or not _is_seen(connection, goal, report) or missing_ok:
         return
-    raise QueryError(f"there is no series at {goal.path}", hint=_nearest_path(connection, goal))
+    raise QueryError(f"there is no series at {goal.path}", hint=nearest_path(connection, goal))
 
 
 def _look_for_columns(
@@ -197,7 +191,7 @@ def _look_for_columns(
             f"{goal.path} has no {', '.join(missing)}",
             hint=nearest(split_path(missing[0])[0], there)
             if there
-            else _nearest_path(connection, goal),
+            else nearest_path(connection, goal),
         )
     found = [existing.aliases.get((goal.path, n), n) for n in names if n not in missing]
     report.series = tuple(f"{goal.path}.{name}" for name in found)
@@ -214,15 +208,3 @@ def _is_seen(connection: Connection, goal: Target, report: DeleteReport) -> bool
         report.notes = (f"which series are there could not be seen: {exc.message}",)
         return False
     return True
-
-
-@understood("what is there to delete")
-def _nearest_path(connection: Connection, goal: Target) -> str | None:
-    """Paths that are there and look like the first part of the target's that is not."""
-    nodes = split_path(goal.path)
-    for depth in range(len(nodes) - 1, 0, -1):
-        sql = f"SHOW CHILD PATHS {join_path(nodes[:depth])}"
-        children = query_table(connection, sql, model="tree")["ChildPaths"].to_pylist()
-        if children:
-            return nearest(join_path(nodes[: depth + 1]), children)
-    return None

@@ -19,7 +19,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import OptionsError, QueryError
+from iotdb_frames.errors import IoTDBFramesError, OptionsError, QueryError
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
@@ -424,7 +424,7 @@ def test_what_is_not_there(connection: Connection, database: str) -> None:
             {"columns": ["humidity"], "every": "1min", "agg": "mean"},
             "humidity",
         ),
-        (f"{database}.nothing", {}, "does not exist"),
+        (f"{database}.nothing", {}, "there is no table"),
         (f"{database}.t", {"columns": ["humidity"]}, "(?s)humidity.*temp"),
     ):
         with pytest.raises(QueryError, match=words):
@@ -547,3 +547,30 @@ def test_order_and_zone_come_back(connection: Connection, database: str) -> None
     again = read(target, columns=list(told["types"]), tz=told["tz"], connection=connection)
     assert_frame_equal(again, made)
     assert list(read(target, connection=connection)) == ["a", "m", "z"]
+
+
+def test_what_was_meant_is_named(connection: Connection, database: str) -> None:
+    """A column, device, table, database, zone or word with a slip has a hint with the right one."""
+    target, table = f"root.{database}.press1", f"{database}.press"
+    frame = pd.DataFrame({"temp": [1.5]}, index=pd.DatetimeIndex(["2026-01-01"], name="time"))
+    write(frame, target, connection=connection)
+    write(frame.assign(machine="a"), table, tags=["machine"], connection=connection)
+    every: dict[str, Any] = {"every": "1min", "agg": "mean"}
+    for asked, options, meant in (
+        (target, {"columns": ["tmp"]}, "temp"),
+        (target, {"where": {"tmp": 1.0}}, "temp"),
+        (target, {**every, "agg": {"tmp": "mean"}}, "temp"),
+        (target, {**every, "fill": "linea"}, "linear"),
+        (target, {**every, "agg": "men"}, "mean"),
+        (target, {"tz": "Europe/Berln"}, "Europe/Berlin"),
+        (target, {"returns": "pandsa"}, "pandas"),
+        (f"root.{database}.pres1", {}, target),
+        (f"root.{database}.**", {"columns": ["tmp"]}, "temp"),
+        (table, {"columns": ["tmp"]}, "temp"),
+        (table, {"where": {"machin": "a"}}, "machine"),
+        (f"{database}.pres", {}, table),
+        (f"{database}_.press", {}, database),
+    ):
+        with pytest.raises(IoTDBFramesError) as caught:
+            read(asked, connection=connection, **options)  # type: ignore[arg-type]
+        assert f"{meant!r}" in str(caught.value.hint), (asked, options)

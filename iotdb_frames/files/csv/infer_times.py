@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.display.words import shorten
-from iotdb_frames.errors import Choice, FrameError, Hint
+from iotdb_frames.errors import Choice, FrameError, Hint, nearest
 from iotdb_frames.files.csv.cells import FLOAT, parse_times
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.infer_numbers import MOSTLY
@@ -67,9 +66,8 @@ def infer_time(
         columns = _time_columns(name, found, dialect.time_format)
     for column in columns:
         if column not in found:
-            there = shorten(", ".join(found), 200)
             raise FrameError(
-                f"{name} has no column {column!r}", column=column, hint=f"its columns: {there}"
+                f"{name} has no column {column!r}", column=column, hint=nearest(column, found)
             )
     dialect = replace(dialect, time_columns=columns)
     if options.time_unit is not None:

@@ -187,7 +187,8 @@ def find_sentinels(
     """
     values: dict[str, np.ndarray] = {}
     for label, kind in (dialect.types or {}).items():
-        if not is_number_kind(kind) or label in (dialect.time_columns or ()):
+        is_time = label in (dialect.time_columns or ())
+        if not is_number_kind(kind) or is_time or label not in found:
             continue
         texts = plain_numbers(found[label], dialect)
         fits = pc.match_substring_regex(texts, FLOAT)

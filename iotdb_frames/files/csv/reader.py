@@ -64,7 +64,7 @@ class CsvReader:
         if not dialect.names:
             raise FrameError(f"{file.name} has no columns")
         self._file = file
-        self._shaper = Shaper(file, options)
+        self.shaper = Shaper(file, options)
         self._options = options
         self.dialect = dialect
         times = dialect.time_columns or ()
@@ -74,7 +74,7 @@ class CsvReader:
         check_names(file, named, hint=Hint(as_names(_apart(dialect.names)), " names them apart"))
         self._parts = set(times) if len(times) > 1 else set()
         plain = [n for n in named if n not in self._parts]
-        wanted = set(self._shaper.stored(plain, self.time)) | self._parts
+        wanted = set(self.shaper.stored(plain, self.time)) | self._parts
         self._columns = [n for n in named if n in wanted]
         keys = {options.device, *options.tags}
         self._keys = {n for n in self._columns if n in keys}
@@ -93,7 +93,7 @@ class CsvReader:
         }
         if self._parts:
             empty[JOINED] = pa.array([], pa.timestamp("ms"))
-        return self._shaper.shape(pa.table(empty))[0]
+        return self.shaper.shape(pa.table(empty))[0]
 
     def first_piece(self) -> Piece | None:
         """Some rows with their texts; None where there are none."""
@@ -112,7 +112,7 @@ class CsvReader:
         rows = self._parse(block)
         notes = self._drop_blank(rows)
         table = self._null_sentinels(rows.table)
-        data, kept = self._shaper.shape(table)
+        data, kept = self.shaper.shape(table)
         at = rows.at
         if kept is not None:
             at = kept if at is None else at[kept]
@@ -125,7 +125,7 @@ class CsvReader:
             notes=notes,
             digest=schema_digest(data.schema),
         )
-        return self._shaper.checked(piece, self.time)
+        return self.shaper.checked(piece, self.time)
 
     # --- parsing -------------------------------------------------------------------------------
 
