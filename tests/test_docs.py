@@ -29,7 +29,7 @@ TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 README = TEXTS["README"]
 ENTRANCES = {"README", "api", "changes", "development", "guide", "index", "notebooks", "project"}
 LINKED_ELSEWHERE = {*ENTRANCES, "dask", "flink", "spark"}  # the last three by engines.md
-OF_WORDS = {"cluster", "decisions", "engines", "operations", "shell", "types"}
+OF_WORDS = {"cluster", "decisions", "engines", "shell", "types"}
 WITHOUT_SNIPPETS = {*ENTRANCES, *OF_WORDS} - {"README"}
 
 
@@ -100,7 +100,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_snippets_are_found() -> None:
     """There are as many snippets as fences, and every page has some but those named here."""
     assert sum(map(len, PYTHON.values())) == sum(t.count("```python") for t in TEXTS.values()) >= 30
-    assert set(TEXTS) - set(PYTHON) == WITHOUT_SNIPPETS
+    assert set(TEXTS) - set(PYTHON) <= WITHOUT_SNIPPETS
     assert len(SHELL) >= 10
 
 
