@@ -9,7 +9,7 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -204,11 +204,11 @@ class Connection:
         return self._leaders if len(self.options.hosts) > 1 else None
 
     @property
-    def leaders_of(self) -> Callable[[Sequence[str]], Sequence[str | None]] | None:
+    def leaders_of(self) -> Callable[[Sequence[Hashable]], Sequence[str | None]] | None:
         """Gives the address of each device's leader, see `leaders`."""
         return None if self.leaders is None else self.leaders.of
 
-    def learn_leaders(self, told: Iterable[tuple[str, Host | None]], *, here: str) -> None:
+    def learn_leaders(self, told: Iterable[tuple[Hashable, Host | None]], *, here: str) -> None:
         """Remember what a host at an address said who leads devices; None: itself.
 
         Who is not among the hosts that are named is not remembered, and so never asked.

@@ -8,7 +8,7 @@ copy. It goes out of date without a word, so it is dropped after any error, and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
 
 MOST_DEVICES = 100_000
@@ -16,17 +16,17 @@ MOST_DEVICES = 100_000
 
 
 class Leaders:
-    """Addresses by device; for use by many threads."""
+    """Addresses by device (its path, or a table with its tags); for use by many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_device: dict[str, str] = {}
+        self._by_device: dict[Hashable, str] = {}
 
-    def of(self, devices: Sequence[str]) -> list[str | None]:
+    def of(self, devices: Sequence[Hashable]) -> list[str | None]:
         """The address of each device's leader; None: not known."""
         return list(map(self._by_device.get, devices))
 
-    def of_all(self, devices: Iterable[str]) -> str | None:
+    def of_all(self, devices: Iterable[Hashable]) -> str | None:
         """The address that leads all of some devices; None where there is none, or not known."""
         found = None
         for device in devices:
@@ -36,7 +36,7 @@ class Leaders:
             found = address
         return found
 
-    def learn(self, told: Iterable[tuple[str, str]]) -> None:
+    def learn(self, told: Iterable[tuple[Hashable, str]]) -> None:
         """Remember pairs of a device and its leader's address."""
         with self._lock:
             self._by_device.update(told)
@@ -44,7 +44,7 @@ class Leaders:
             for device in list(islice(self._by_device, max(0, n_over))):
                 del self._by_device[device]
 
-    def forget(self, devices: Iterable[str]) -> None:
+    def forget(self, devices: Iterable[Hashable]) -> None:
         """Forget devices."""
         with self._lock:
             for device in devices:

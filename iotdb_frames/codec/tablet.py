@@ -8,7 +8,7 @@ has nulls, and if so a bitmap of n_rows // 8 + 1 bytes, lowest bit first, 1 = nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,8 @@ class Tablet(NamedTuple):
     n_rows : rows
     is_aligned : whether the device is written as aligned
     categories : column categories of the table model (0 TAG, 1 FIELD, 2 ATTRIBUTE); None: tree
+    led : of a table, its devices as `client.leaders` knows them, and the first row of each; empty
+        where there is one node
     """
 
     target: str
@@ -44,6 +46,12 @@ class Tablet(NamedTuple):
     n_rows: int
     is_aligned: bool = True
     categories: Sequence[int] | None = None
+    led: Sequence[tuple[Hashable, int]] = ()
+
+    @property
+    def devices(self) -> Sequence[Hashable]:
+        """Whose rows it has, as `client.leaders` knows them."""
+        return [self.target] if self.categories is None else [device for device, _ in self.led]
 
 
 def encode_times(ticks: np.ndarray) -> memoryview:

@@ -24,8 +24,9 @@ from iotdb_frames.sink.devices import Devices
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.rows import Device, KeyOf, Rows, Types
 from iotdb_frames.writes.again import is_outdated
-from iotdb_frames.writes.plan.chunks import LeadersOf, Request
+from iotdb_frames.writes.plan.chunks import Request
 from iotdb_frames.writes.plan.layout import TREE, Column, Layout, Part, rows_layout
+from iotdb_frames.writes.plan.led import LeadersOf
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import plan_layout
 from iotdb_frames.writes.schema.cache import cache_of

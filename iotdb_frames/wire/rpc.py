@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,19 +52,22 @@ def _binary_list_field(
     return out
 
 
-Told = list[tuple[str, tuple[str, int] | None]]
-"""The target of each tablet, and the (host, port) of the server that it belongs to; None: this one.
-"""
+Told = list[tuple[Hashable, tuple[str, int] | None]]
+"""Each device, and the (host, port) of the server that it belongs to; None: this one."""
 
 
 def _told(tablets: Sequence[Tablet], answer: Any) -> Told:
-    """What an answer says of a request's tablets; without a status for each, all are here."""
-    statuses = answer.subStatus or [answer] * len(tablets)
-    nodes = [status.redirectNode for status in statuses]
-    return [
-        (tablet.target, None if node is None else (node.ip, node.port))
-        for tablet, node in zip(tablets, nodes, strict=False)
-    ]
+    """What an answer says of the devices of a request; without a status for each, all are here.
+
+    It has a status for each tablet of several, and one for each row of a table's.
+    """
+    devices = [device for tablet in tablets for device in tablet.devices]
+    said = answer.subStatus or [answer] * len(devices)
+    if answer.subStatus and tablets[0].categories is not None:
+        said = [said[row] for _, row in tablets[0].led if row < len(said)]
+    nodes = (status.redirectNode for status in said)
+    ends = (None if node is None else (node.ip, node.port) for node in nodes)
+    return list(zip(devices, ends, strict=False))
 
 
 class Session:
@@ -160,8 +163,8 @@ class Session:
 
         Returns
         -------
-        The target of each tablet, and the (host, port) that the server says would have been nearer;
-        None where this one is. All of it is stored either way.
+        The devices of the tablets, and the (host, port) that the server says would have been
+        nearer; None where this one is. All of it is stored either way.
 
         Raises
         ------

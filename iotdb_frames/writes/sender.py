@@ -27,6 +27,7 @@ from iotdb_frames.display.words import duration, plural, size
 from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
 from iotdb_frames.interrupts import SLICE_S, check_interrupt
 from iotdb_frames.options import RetryPolicy
+from iotdb_frames.wire.rpc import Session, Told
 from iotdb_frames.wire.transport import end_wait
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request
 
@@ -300,18 +301,7 @@ class Sender:
                 with pool.session() as session:
                     session.execute(request.statement, is_qualified=True)
                 return
-            if target.model == "tree":
-                self._insert_tree(pool, request.tablets)
-                return
-            with pool.session() as session:
-                session.use(target.database)
-                try:
-                    session.insert(request.tablets)
-                except WriteRejected:
-                    if session.is_in(target.database):
-                        raise
-                    session.use(target.database)  # it was dropped, and made again
-                    session.insert(request.tablets)
+            self._insert_near(pool, target, request.tablets)
 
         def on_retry(exc: ServerError) -> None:
             nonlocal retries, losses
@@ -343,17 +333,17 @@ class Sender:
             return retries, exc
         return retries, None
 
-    def _insert_tree(self, pool: SessionPool, tablets: Sequence[Tablet]) -> None:
+    def _insert_near(self, pool: SessionPool, target: Target, tablets: Sequence[Tablet]) -> None:
         """Send tablets to the node that leads their devices, where one is known."""
         leaders = self._connection.leaders
         if leaders is None:
             with pool.session() as session:
-                session.insert(tablets)
+                _insert(session, target, tablets)
             return
-        devices = [tablet.target for tablet in tablets]
+        devices = [device for tablet in tablets for device in tablet.devices]
         try:
             with pool.session(at=leaders.of_all(devices)) as session:
-                told = session.insert(tablets)
+                told = _insert(session, target, tablets)
         except ServerError:
             leaders.forget(devices)
             raise
@@ -380,3 +370,16 @@ def _note(
         duration(seconds),
         plural(retries, "retry", "retries"),
     )
+
+
+def _insert(session: Session, target: Target, tablets: Sequence[Tablet]) -> Told:
+    if target.model == "tree":
+        return session.insert(tablets)
+    session.use(target.database)
+    try:
+        return session.insert(tablets)
+    except WriteRejected:
+        if session.is_in(target.database):
+            raise
+        session.use(target.database)  # it was dropped, and made again
+        return session.insert(tablets)

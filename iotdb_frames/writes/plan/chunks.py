@@ -6,7 +6,7 @@ A lane is a sequence of requests that must go out in order; a device's rows are 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise, zip_longest
@@ -18,6 +18,7 @@ from iotdb_frames.codec.cells import Cells, to_cells
 from iotdb_frames.codec.tablet import Tablet, encode_pieces
 from iotdb_frames.writes.plan.attributes import by_attributes
 from iotdb_frames.writes.plan.layout import row_positions
+from iotdb_frames.writes.plan.led import LeadersOf, by_leader, first_rows, in_turn, with_devices
 from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
 
 MAX_TABLETS = 1_000
@@ -119,10 +120,6 @@ class LoadRequest(Request):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-LeadersOf = Callable[[Sequence[str]], Sequence[str | None]]
-"""The node that leads each device, where it is known."""
-
-
 def lanes(plan: WritePlan, *, leaders_of: LeadersOf | None = None) -> list[Iterator[Request]]:
     """The requests of a plan, in as many sequences as it has workers (fewer for few devices).
 
@@ -138,26 +135,12 @@ def lanes(plan: WritePlan, *, leaders_of: LeadersOf | None = None) -> list[Itera
     if not plan.parts[0].written:
         return []
     if plan.target.model == "table":
-        return [
-            chain.from_iterable(some)
-            for some in zip_longest(*map(_shares, by_attributes(plan)), fillvalue=())
-        ]
-    groups = _by_leader(plan.devices, leaders_of)
-    if len(groups) < 2:
-        return _shares(plan)
-    devices = np.concatenate(groups)
-    order = plan.order.in_turn(devices)
-    names = tuple(plan.devices[i] for i in devices.tolist())
-    edges = order.bounds[np.cumsum([len(group) for group in groups])].tolist()
-    return _shares(replace(plan, order=order, devices=names), edges)
-
-
-def _by_leader(devices: Sequence[str], leaders_of: LeadersOf | None) -> list[np.ndarray]:
-    """Positions of the devices of each leader, as they follow each other."""
-    if leaders_of is None or len(devices) < 2:
-        return [np.arange(len(devices))]
-    leaders = np.array([leader or "" for leader in leaders_of(devices)])
-    return [np.flatnonzero(leaders == leader) for leader in np.unique(leaders)]
+        parts = list(by_attributes(plan))
+        if leaders_of is not None:
+            parts = list(map(with_devices, parts))
+        shares = (_shares(*in_turn(some, leaders_of)) for some in parts)
+        return [chain.from_iterable(some) for some in zip_longest(*shares, fillvalue=())]
+    return _shares(*in_turn(plan, leaders_of))
 
 
 def _lanes_of_parts(plan: WritePlan, leaders_of: LeadersOf | None) -> list[Iterator[Request]]:
@@ -165,7 +148,7 @@ def _lanes_of_parts(plan: WritePlan, leaders_of: LeadersOf | None) -> list[Itera
     n_lanes = min(plan.options.workers, len(plan.parts))
     groups = [
         [plan.parts[i] for i in group.tolist()]
-        for group in _by_leader([part.device or "" for part in plan.parts], leaders_of)
+        for group in by_leader([part.device or "" for part in plan.parts], leaders_of)
     ]
     of_lanes = [[group[i::n_lanes] for group in groups] for i in range(n_lanes)]
     return [chain.from_iterable(map(partial(_many_parts, plan), some)) for some in of_lanes]
@@ -261,14 +244,18 @@ def encode(
     if len(plan.parts) > 1 and (is_kept := has_values(cells)) is not None:
         cells = [c.filter(is_kept) for c in cells]
         rows, ticks = row_positions(is_kept, rows), ticks[is_kept]
+    led: Sequence[tuple[Hashable, int]] = ()
     if plan.layout.device is None:
-        device = plan.target.table if plan.target.model == "table" else part.device or ""
+        device = part.device or ""
+        if plan.target.model == "table":
+            device = plan.target.table
+            led = first_rows(plan, start, stop, places) if plan.devices else ()
         pieces = [(device, 0, len(ticks))] if len(ticks) else []
     else:
         pieces = list(_devices(plan, start, stop))
     first, last = plan.order.span(ticks) if len(ticks) else (0, 0)
     return Request(
-        tablets=tuple(_tablets(plan, columns, pieces, ticks, cells)),
+        tablets=tuple(_tablets(plan, columns, pieces, ticks, cells, led)),
         rows=rows,
         n_points=_points(columns, cells),
         start=first,
@@ -331,6 +318,7 @@ def _tablets(
     pieces: Sequence[tuple[str, int, int]],
     ticks: np.ndarray,
     cells: Sequence[Cells],
+    led: Sequence[tuple[Hashable, int]],
 ) -> Iterator[Tablet]:
     """A tablet for each piece: device, first row, and the row behind its last."""
     names = [c.column.name for c in columns]
@@ -342,7 +330,7 @@ def _tablets(
     encoded = encode_pieces(ticks, cells, [(a, b) for _, a, b in pieces])
     for (device, a, b), (times, values) in zip(pieces, encoded, strict=True):
         is_aligned = aligned.get(device, default)
-        yield Tablet(device, names, types, times, values, b - a, is_aligned, categories)
+        yield Tablet(device, names, types, times, values, b - a, is_aligned, categories, led)
 
 
 def _points(columns: Sequence[PlannedColumn], cells: Sequence[Cells]) -> int:
@@ -388,6 +376,7 @@ def _halves(plan: WritePlan, start: int, stop: int) -> Iterator[tuple[WritePlan,
         is_kept = np.zeros(len(order), bool)
         is_kept[start:stop] = is_half
         half = replace(plan, order=order.keep(is_kept))
+        half = with_devices(half) if plan.devices else half
         yield half, 0, len(half.order)
 
 

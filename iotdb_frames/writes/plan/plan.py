@@ -125,7 +125,8 @@ class WritePlan(Shown):
     target, options, rules, layout : what was asked
     parts : devices and columns
     order : rows as they will be sent
-    devices : device of each group of the order (tree model with a device column), else empty
+    devices : device of each group of the order (tree model with a device column, and tables on
+        their way to several nodes), else empty
     existing : what the server has
     problems : what keeps the write from starting, or rows it would leave out
     row_bytes : encoded bytes of a row, about
@@ -145,7 +146,7 @@ class WritePlan(Shown):
     layout: Layout
     parts: tuple[PlannedPart, ...]
     order: Order
-    devices: tuple[str, ...]
+    devices: tuple[Any, ...]
     existing: Existing
     problems: tuple[Refused | FrameError, ...]
     row_bytes: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import chain, pairwise
 from typing import Any
 from zlib import crc32
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import checked, days, plan_of, requests_of
 
+from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.writes.plan.chunks import MAX_TABLETS, OVERSIZE, Request, lanes
 from stored import devices_of, stored, visible
+from tablet_reader import read_values
 
 MIB = 1 << 20
 
@@ -75,8 +78,8 @@ def test_any_chunks_workers_and_leaders_store_the_same(
     """Chunk size, number of workers and who leads a device change neither what is stored nor any
     device's order; no request has devices of two leaders."""
 
-    def leader_of(device: str) -> str | None:
-        return (None, "a", "b")[crc32(device.encode()) % n_leaders] if n_leaders else None
+    def leader_of(device: Hashable) -> str | None:
+        return (None, "a", "b")[crc32(repr(device).encode()) % n_leaders] if n_leaders else None
 
     frame, options = drawn
     options = options | {"duplicates": duplicates}
@@ -87,9 +90,10 @@ def test_any_chunks_workers_and_leaders_store_the_same(
         return
     found = lanes(parts, leaders_of=lambda devices: [leader_of(device) for device in devices])
     by_lane = [list(lane) for lane in found]
-    if parts.target.model == "tree":
-        for request in chain.from_iterable(by_lane):
-            assert len({leader_of(tablet.target) for tablet in request.tablets}) <= 1
+    for request in chain.from_iterable(by_lane):
+        assert len({leader_of(d) for tablet in request.tablets for d in tablet.devices}) <= 1
+        for tablet in request.tablets:
+            assert_says_whose_rows(tablet)
     for one, other in ((a, b) for i, a in enumerate(by_lane) for b in by_lane[:i]):
         assert not devices_of(one) & devices_of(other)
     assert len(by_lane) <= workers
@@ -100,6 +104,25 @@ def test_any_chunks_workers_and_leaders_store_the_same(
     assert sum(r.n_points for r in requests) >= sum(
         v is not None for row in stored(requests).values() for v in row.values()
     )
+
+
+def assert_says_whose_rows(tablet: Tablet) -> None:
+    """A table's tablet says the device of each of its rows, by the first of them."""
+    if tablet.categories is None:
+        assert tablet.devices == [tablet.target]
+        return
+    tags = tag_cells(tablet)
+    keys = [tuple(cells[row] for cells in tags) for row in range(tablet.n_rows)]
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(keys), 1) if a != b)]
+    assert {row: device[1:] for device, row in tablet.led} == {row: keys[row] for row in starts}
+
+
+def tag_cells(tablet: Tablet) -> list[list[Any]]:
+    """The cells of each tag of a table's tablet."""
+    columns = read_values(bytes(tablet.values), tablet.types, tablet.n_rows)
+    kinds = tablet.categories or ()
+    tags = [column for column, kind in zip(columns, kinds, strict=True) if kind == 0]
+    return [[None if cell is None else cell.decode() for cell in column] for column in tags]
 
 
 def assert_ascends(requests: list[Request]) -> None:
