@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from iotdb_frames.cli.finding import Finding
@@ -17,9 +17,10 @@ from iotdb_frames.writes.regions import (
     RUNNING,
     Node,
     Region,
+    Settings,
     look_at_nodes,
     look_at_regions,
-    replication_factors,
+    look_at_settings,
 )
 
 _MODELS: tuple[Model, ...] = ("tree", "table")
@@ -34,16 +35,17 @@ def look_at_cluster(connection: Connection) -> Iterator[Finding]:
         regions = [
             region for model in _MODELS for region in look_at_regions(connection, model=model)
         ]
-        factors = replication_factors(connection)
+        settings = look_at_settings(connection)
     except (PermissionDenied, QueryError) as exc:
-        nodes, regions, factors = [], [], {}
+        nodes, regions, settings = [], [], None
         if len(hosts) > 1:
             yield Finding.from_error("cluster", exc, "absent")
     if len(hosts) > 1:
         yield from (_host_line(connection, host, hosts, regions) for host in hosts)
-    if len(nodes) > 1:
+    if settings is not None and len(nodes) > 1:
         yield from _node_lines(nodes, hosts)
-        yield from _region_lines(regions, factors)
+        yield from _region_lines(regions, settings.replicas)
+        yield from _setting_lines(settings)
 
 
 def _host_line(
@@ -83,7 +85,7 @@ def _node_lines(nodes: list[Node], hosts: tuple[Host, ...]) -> Iterator[Finding]
             yield Finding(what, f"{node.address} is not in the URL", "absent", remedy)
 
 
-def _region_lines(regions: list[Region], factors: dict[str, int]) -> Iterator[Finding]:
+def _region_lines(regions: list[Region], factors: Mapping[str, int]) -> Iterator[Finding]:
     lines: list[Finding] = []
     for region in regions:
         what = f"region {region.number}"
@@ -98,7 +100,13 @@ def _region_lines(regions: list[Region], factors: dict[str, int]) -> Iterator[Fi
     yield from lines[:_MOST_LINES]
     if len(lines) > _MOST_LINES:
         yield Finding("regions", f"{len(lines) - _MOST_LINES} more like these", "broken")
-    if alone := sorted(kind for kind, factor in factors.items() if factor == 1):
+
+
+def _setting_lines(settings: Settings) -> Iterator[Finding]:
+    if alone := sorted(kind for kind, n in settings.replicas.items() if n == 1):
         found = f"replication factor 1 of {' and '.join(alone)}s: what a node holds is lost with it"
         remedy = "data_replication_factor, schema_replication_factor of a new cluster"
         yield Finding("replicas", found, "absent", remedy)
+    if not settings.reads_from_leaders:
+        found = "from any replica, so that they may miss what was acknowledged a moment ago"
+        yield Finding("reads", found, "absent", "read_consistency_level=strong")

@@ -6,7 +6,6 @@ A host is called by its address, ``host:port``, as `Session.address` says it.
 from __future__ import annotations
 
 import itertools
-import math
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ class Hosts:
         self._clock = clock
         self._lock = threading.Lock()
         self._suspect_until: dict[str, float] = {}
-        self._last_failure = -math.inf
+        self._last_failure = clock.now()  # for nothing is known of what was before
         self._turns = itertools.count()
         self._named: dict[Host, str | None] = {}
 
@@ -48,7 +47,7 @@ class Hosts:
 
     @property
     def quiet_s(self) -> float:
-        """How long ago one failed last, in seconds; infinite where none did."""
+        """For how many seconds none was seen to fail."""
         return self._clock.now() - self._last_failure
 
     def is_suspect(self, address: str) -> bool:

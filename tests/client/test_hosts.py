@@ -48,6 +48,19 @@ def test_a_host_that_failed_is_asked_last_for_half_a_minute() -> None:
     assert not hosts.is_suspect("a:1")
 
 
+def test_nothing_is_known_of_what_was_before() -> None:
+    """How long nothing failed counts from when somebody began to look, and from each failure."""
+    clock = FakeClock()
+    hosts = Hosts(clock=clock)
+    assert hosts.quiet_s == 0
+    clock.advance(70)
+    assert hosts.quiet_s == 70
+    hosts.fails("a:1")
+    clock.advance(5)
+    hosts.answers("a:1")
+    assert hosts.quiet_s == 5
+
+
 def test_a_server_may_call_a_host_otherwise_than_the_url() -> None:
     """An endpoint is the host that is named so, or whose name means its address; nobody else's."""
     hosts = Hosts(clock=FakeClock())
