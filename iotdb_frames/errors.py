@@ -43,11 +43,12 @@ _PASSING = {
     # replicas cannot be reached, and the rest are no majority
     301: ("Fail to send plan node", "Ratis request failed", "Raft Server cannot serve"),
     # a stopping server, for a write not yet logged (with ``wal_mode=SYNC``) and for a query; a
-    # ConfigNode that is away
+    # node that is away, as another one says it
     305: (
         "WALFlushListener",
         "no detailed failure reason in QueryStateMachine",
         "Fail to connect to any config node",
+        "java.net.ConnectException",
     ),
     507: ("Rollback create table failed",),
 }

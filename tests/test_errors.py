@@ -42,6 +42,7 @@ STOPPING = (
         (305, (), STOPPING, True),
         (302, (200, 305), STOPPING, True),
         (302, (507, 305), STOPPING, False),
+        (305, (), "Error in calling method x, because: java.net.ConnectException", True),
         (305, (), "Fail to connect to any config node. Please check status of ConfigNodes", True),
         (301, (), "Fail to send plan node, exception message: Connection refused", True),
         (301, (), "Ratis request failed", True),
