@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from iotdb_frames.codec.times import TICKS_PER_S, to_naive_utc
+from iotdb_frames.codec.times import TICKS_PER_S, to_naive_utc, to_seconds
 from iotdb_frames.errors import OptionsError
+from iotdb_frames.options import check_choice, is_whole
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -74,8 +75,7 @@ class SampleClock:
         ------
         OptionsError : a rate that is not positive and finite, or finer than the unit.
         """
-        if unit not in ("ms", "us", "ns"):
-            raise OptionsError(f"time_unit={unit!r} is unknown", hint='"ms", "us" or "ns"')
+        check_choice("time_unit", unit, ("ms", "us", "ns"))
         try:
             rate = float(rate_hz)
         except (TypeError, ValueError):
@@ -134,6 +134,23 @@ class SampleClock:
     def first_tick_from(self, seconds: float) -> int:
         """The first tick not before `seconds` after tick 0; so, the ticks that a span holds."""
         return first_step_from(seconds, per_s=self._per_s)
+
+    def ticks_in(self, window: Any, *, name: str) -> int:
+        """How many ticks a window has: a number of rows (int), or a span.
+
+        Raises
+        ------
+        OptionsError : none, or a float, which may be either.
+        """
+        if is_whole(window):
+            n = int(window)
+        elif isinstance(window, float):
+            raise OptionsError(f"{name}={window!r}: rows (an int) or seconds?", hint='e.g. "2.5s"')
+        else:
+            n = self.first_tick_from(to_seconds(window, name=name))
+        if n < 1:
+            raise OptionsError(f"{name}={window!r} holds no row", hint="rows, or a span: 100, '5s'")
+        return n
 
     def first_tick_at(self, time: pd.Timestamp) -> int:
         """The first tick whose time is not before `time`."""

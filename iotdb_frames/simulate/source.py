@@ -23,7 +23,7 @@ import pandas as pd
 from iotdb_frames.codec.times import to_naive_utc, to_seconds
 from iotdb_frames.display.words import plural
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.options import TSDataType, as_whole, is_whole
+from iotdb_frames.options import TSDataType, as_whole
 from iotdb_frames.play.streamable import Streamable
 from iotdb_frames.simulate.assembly import (
     DeviceRows,
@@ -436,14 +436,7 @@ class SensorSource(Streamable):
         return max(0, low), max(0, low, high)
 
     def _window_ticks(self, window: Span, name: str) -> int:
-        if is_whole(window):
-            n = int(window)
-        elif isinstance(window, float):
-            raise OptionsError(f"{name}={window!r}: rows (an int) or seconds?", hint='e.g. "2.5s"')
-        else:
-            n = self.clock.first_tick_from(to_seconds(window, name=name))
-        if n < 1:
-            raise OptionsError(f"{name}={window!r} holds no row", hint="rows, or a span: 100, '5s'")
+        n = self.clock.ticks_in(window, name=name)
         if self.n_ticks is not None and n > self.n_ticks:
             raise OptionsError(
                 f"{name}={window!r} ({plural(n, 'row')}) is longer than the source's duration "

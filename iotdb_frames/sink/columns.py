@@ -24,8 +24,17 @@ from iotdb_frames.sink.rows import NO_CODES, TIME, Device, Rows, to_arrow
 from iotdb_frames.sink.serializer import DeviceColumns, join_rows
 from iotdb_frames.writes.plan.layout import rows_layout
 
+_TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
 _PLAIN = frozenset({float, int, str, bool, bytes})
 _SHARES_LAZILY = int(pd.__version__.split(".")[0]) >= 3
+
+
+def is_one_row(made: DeviceColumns) -> bool:
+    """Whether it is a single row, which waits as it is."""
+    if type(made.columns) is not dict and isinstance(made.columns, _TABLES):
+        return False
+    time_ = made.time
+    return type(time_) is int or isinstance(time_, str) or not hasattr(time_, "__len__")
 
 
 def to_rows(made: DeviceColumns, devices: tuple[Device, ...], codes: np.ndarray) -> Rows:

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.views import load_view
 from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import as_whole, check_choice, hide_url, parse_bytes
-from iotdb_frames.sink.columns import to_rows, to_time
+from iotdb_frames.sink.columns import is_one_row, to_rows, to_time
 from iotdb_frames.sink.devices import devices_of
 from iotdb_frames.sink.known import KnownSeries
 from iotdb_frames.sink.lanes import OnRefused, Outbox
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 CLOSE_LIMIT_S = 60.0
 FAILED_LIMIT_S = 5.0
 """How long `close` waits after an exception has left the ``with`` block."""
-_TABLES = (pd.DataFrame, pa.Table, pa.RecordBatch)
 
 
 class IoTDBSink:
@@ -366,7 +364,7 @@ class IoTDBSink:
         return entries
 
     def _entries(self, ticket: Ticket, made: DeviceColumns) -> list[Entry]:
-        if _is_one_row(made):
+        if is_one_row(made):
             columns: Any = made.columns
             if not columns:
                 return []
@@ -449,10 +447,3 @@ class IoTDBSink:
     def panel(self, *, capacity: int = 10_000) -> Any:
         """A live panel of these counters (extra ``[notebook]``); it keeps `capacity` samples."""
         return load_view("panel")(self, capacity=capacity)
-
-
-def _is_one_row(made: DeviceColumns) -> bool:
-    if type(made.columns) is not dict and isinstance(made.columns, _TABLES):
-        return False
-    time_ = made.time
-    return type(time_) is int or isinstance(time_, str) or not hasattr(time_, "__len__")
