@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from iotdb_frames.files.csv.dialect import CsvDialect
     from iotdb_frames.play.runner import Runner
     from iotdb_frames.play.watch import watch
+    from iotdb_frames.reads.follow import Follower, follow
     from iotdb_frames.reads.read import read
     from iotdb_frames.reads.result import QueryResult
     from iotdb_frames.reads.show import show
@@ -91,6 +92,7 @@ _HOME = {
     "DeviceColumns": "sink.serializer",
     "Endpoint": "client.endpoint",
     "Fault": "simulate.faults",
+    "Follower": "reads.follow",
     "IoTDBOptions": "sink.options",
     "IoTDBSink": "sink.sink",
     "IoTSerializationSchema": "sink.serializer",
@@ -109,6 +111,7 @@ _HOME = {
     "delete": "writes.undo",
     "drop": "writes.undo",
     "execute": "reads.sql",
+    "follow": "reads.follow",
     "plan": "writes.writer",
     "plan_backfill": "backfills.job",
     "query": "reads.sql",
@@ -144,6 +147,7 @@ __all__ = [
     "DeviceColumns",
     "Endpoint",
     "Fault",
+    "Follower",
     "FrameError",
     "IoTDBAccessor",
     "IoTDBFrame",
@@ -185,6 +189,7 @@ __all__ = [
     "delete",
     "drop",
     "execute",
+    "follow",
     "plan",
     "plan_backfill",
     "query",

@@ -83,7 +83,8 @@ class Connection:
         self._is_closed = False
         self._closed = threading.Event()
         self._told_closed = weakref.WeakSet([self._closed])
-        weakref.finalize(self, _close_pools, self._pools)  # at the end of the process, too
+        # At the end of the process; it refers to the pools, and they to this connection.
+        self._at_exit = weakref.finalize(self, _close_pools, self._pools)
 
     def __repr__(self) -> str:
         pools = ", ".join(f"{model}: {pool!r}" for model, pool in self._pools.items())
@@ -125,6 +126,11 @@ class Connection:
         for event in self._told_closed:
             event.set()
         _close_pools(self._pools)
+        self._at_exit.detach()
+
+    def another(self) -> Connection:
+        """A connection of its own to the same place; to close one does not close the other."""
+        return Connection(self._resolve, label=self._label, retry=self._retry, clock=self.clock)
 
     def tell_closed(self, event: threading.Event) -> None:
         """Have `close` set an event, for a wait elsewhere that needs the server."""

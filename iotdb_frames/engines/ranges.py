@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
 from iotdb_frames.reads.ask import Ask, check_ask
-from iotdb_frames.reads.select import table_range_sql, tree_range_sql
+from iotdb_frames.reads.ends import ends_of
 from iotdb_frames.reads.sql import run_query
-from iotdb_frames.writes.schema.look import look_at_table
 
 _MOST = 10_000
 """Parts of a read; an engine keeps some of each in memory."""
-_AT_ONCE = 200
-"""Columns a query asks for; for the range of thousands a small server has no memory."""
 
 
 def time_ranges(
@@ -44,7 +38,7 @@ def time_ranges(
     list : ascending, each begins where the one before ends; empty where there are no rows
     """
     ask = _ask(connection, target, start=start, end=end, where=where)
-    lows, tops = _ends(connection, ask, list(said["types"]), by_device="device" in said)
+    lows, tops = ends_of(connection, ask, list(said["types"]), by_device="device" in said)
     if not lows or not tops:
         return []
     first, end_tick = min(lows), max(tops) + 1
@@ -110,38 +104,3 @@ def _ask(
         wide=False,
         chunk_rows=None,
     )
-
-
-def _ends(
-    connection: Connection, ask: Ask, columns: Sequence[str], *, by_device: bool
-) -> tuple[list[int], list[int]]:
-    """First ticks and last ticks, of columns and devices."""
-    if ask.target.model == "table":
-        time = look_at_table(connection, ask.target).time
-        found = [
-            table_range_sql(
-                ask.target, time=time, start=ask.start, end=ask.end, where=ask.conditions
-            )
-        ]
-    else:
-        paths = ask.paths if by_device else ask.target.path
-        ask = ask.of_devices() if by_device else ask
-        found = [
-            tree_range_sql(
-                paths,
-                columns=columns[i : i + _AT_ONCE],
-                start=ask.start,
-                end=ask.end,
-                where=ask.conditions,
-                by_device=by_device,
-            )
-            for i in range(0, len(columns), _AT_ONCE)
-        ]
-    lows, tops = [], []
-    for sql in found:
-        ticks = run_query(connection, sql, model=ask.target.model).to_arrow().columns
-        ticks = [column.cast(pa.int64()) for column in ticks[int(by_device) :]]
-        half = len(ticks) // 2
-        lows += [low for c in ticks[:half] if (low := pc.min(c).as_py()) is not None]
-        tops += [top for c in ticks[half:] if (top := pc.max(c).as_py()) is not None]
-    return lows, tops

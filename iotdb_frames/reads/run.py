@@ -27,6 +27,10 @@ from iotdb_frames.writes.schema.nearby import measurements_at, nearest_path, no_
 
 _NO_TABLE = (500, 550)
 """Codes of a database and a table that are not there."""
+_NO_SERIES = 508
+"""The code of a path that is not there; a SELECT of one has no columns instead."""
+NOT_THERE = frozenset({_NO_SERIES, *_NO_TABLE})
+"""Codes of the errors of `open_reading` for a target that does not exist."""
 _NUMBERS = frozenset({"INT32", "INT64", "FLOAT", "DOUBLE"})
 
 
@@ -68,7 +72,9 @@ def _no_series(connection: Connection, ask: Ask) -> QueryError:
         elif not there:
             hint = nearest_path(connection, ask.target)
     return QueryError(
-        f"there is no series{of} at {at}", hint=hint or Hint("look at what is there: ", LOOK)
+        f"there is no series{of} at {at}",
+        code=_NO_SERIES,
+        hint=hint or Hint("look at what is there: ", LOOK),
     )
 
 
