@@ -29,12 +29,14 @@ from iotdb_frames.codec.times import TICKS_PER_S, to_seconds
 from iotdb_frames.errors import IoTDBFramesError, OptionsError, QueryError
 from iotdb_frames.options import hide_url
 from iotdb_frames.reads.ask import Ask, check_ask
+from iotdb_frames.reads.cursor import NO_MEMORY
 from iotdb_frames.reads.ends import ends_of
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DtypeBackend
 from iotdb_frames.reads.news import new_rows
 from iotdb_frames.reads.run import NOT_THERE, open_reading
 from iotdb_frames.reads.shape import Reading
+from iotdb_frames.reads.slices import can_slice, read_slices
 
 PIECE_BYTES = 64 << 20
 """Rows that were there before are handed over in pieces of about half to all of this."""
@@ -323,7 +325,12 @@ class Follower:
         """
 
         def once() -> tuple[Reading, Any] | None:
-            reading = self._reading(ask)
+            try:
+                reading = self._reading(ask)
+            except QueryError as exc:
+                if exc.code != NO_MEMORY or not can_slice(ask):
+                    raise
+                return read_slices(self._own, ask, exc)
             if reading is None:
                 return None
             batches: list[pa.RecordBatch] = []

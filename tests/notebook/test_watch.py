@@ -79,7 +79,7 @@ def test_late_rows_and_changed_cells_are_seen(
     follow = iotf.watch(target, every=0.5, connection=connection)
     wait_until(lambda: follow.n_rows == 9)
     write(_frame("2026-01-01 00:00:07", 2) * 0 + 70, target)
-    wait_until(lambda: follow.n_rows == 10)
+    wait_until(lambda: follow.n_rows == 11)  # one new, one changed
     follow.stop()
     rows = follow.feed.replay().rows
     assert rows is not None

@@ -9,27 +9,24 @@ from typing import Any
 import ipywidgets as w
 import pandas as pd
 
-from iotdb_frames.client.connection import Connection, resolve_connection
-from iotdb_frames.codec.names import parse_target
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.times import to_seconds
-from iotdb_frames.errors import FrameError, OptionsError, QueryError
+from iotdb_frames.errors import OptionsError
 from iotdb_frames.notebook.panel.counters import Rates, number
 from iotdb_frames.notebook.panel.feed import Feed
 from iotdb_frames.notebook.panel.shown import LivePanel
 from iotdb_frames.options import hide_url
-from iotdb_frames.reads.ask import split_pattern
-from iotdb_frames.reads.read import read
-from iotdb_frames.reads.sql import read_sql
+from iotdb_frames.reads.follow import follow
 
 _UNWATCHED = 10
 """Factor by which queries are less frequent once no view is open any more."""
 _LATE = 10
-"""Number of past intervals that are queried again, for late rows and cells."""
+"""How many intervals late a row may be."""
 _OVER = ("stopping", "stopped")
 
 
 class Watch(LivePanel):
-    """A chart of the results of repeated queries of the newest rows; see `iotdb_frames.watch`."""
+    """A chart of what `follow` gives; see `iotdb_frames.watch`."""
 
     def __init__(
         self,
@@ -46,13 +43,16 @@ class Watch(LivePanel):
         self._last_s = to_seconds(last, name="last")
         if not self._every_s > 0 or not self._last_s > 0:
             raise OptionsError("every= and last= must be above 0")
-        self._connection = resolve_connection(connection)
-        self._target = parse_target(
-            split_pattern(target)[0], database=self._connection.options.database
+        self._name = target
+        self._follower = follow(
+            target,
+            every=self._every_s,
+            start=pd.Timedelta(seconds=self._last_s),
+            lateness=_LATE * self._every_s,
+            columns=columns,
+            connection=connection,
         )
-        self._name, self._columns = target, columns
         self._newest: pd.Timestamp | None = None
-        self._before: pd.DataFrame | None = None
         self._rows = 0
         self._query_s: float | None = None
         self._rates = Rates()
@@ -77,7 +77,7 @@ class Watch(LivePanel):
 
     @property
     def n_rows(self) -> int:
-        """Rows seen so far."""
+        """Rows seen so far, those that changed counted again."""
         return self._rows
 
     def pause(self) -> None:
@@ -96,11 +96,13 @@ class Watch(LivePanel):
         self._thread.join(timeout=10.0)
         self._ask()  # what came since the last query
         self._become("stopped")
+        self._follower.close()
         self.view.wait(timeout_s=2.0)  # it draws the last rows
 
     def close(self) -> None:
         """Stop, end its threads, and remove its widgets."""
         self._become("stopped")
+        self._follower.close()
         self._thread.join(timeout=10.0)
         super().close()
 
@@ -138,55 +140,27 @@ class Watch(LivePanel):
     def _ask(self) -> None:
         began = time.monotonic()
         try:
-            start = self._start()
-            if start is not None:
-                rows = read(
-                    self._name, columns=self._columns, start=start, connection=self._connection
-                )
-                self._take(rows, start)
-        except (QueryError, FrameError) as exc:
-            # Before the first row, it may not have been created yet.
-            self._message = exc.message if self._newest is not None else ""
+            while True:
+                frame = self._follower.look()
+                if frame is not None:
+                    self._take(frame)
+                if not self._follower.is_behind:
+                    break
         except Exception as exc:
-            self.say(exc)
+            if self._word != "stopped":
+                self.say(exc)
         else:
             self._message = ""
         self._query_s = time.monotonic() - began
 
-    def _start(self) -> pd.Timestamp | None:
-        """Start of the rows to query; None if there are no rows yet."""
-        if self._newest is not None:
-            return self._newest - pd.Timedelta(seconds=_LATE * self._every_s)
-        newest = self._find_newest()
-        return None if newest is None else newest - pd.Timedelta(seconds=self._last_s)
-
-    def _find_newest(self) -> pd.Timestamp | None:
-        target = self._target
-        if target.model == "table":
-            sql = f"SELECT max(time) FROM {target.sql}"
-            times = read_sql(sql, model="table", connection=self._connection).iloc[:, 0]
-        else:
-            sql = f"SELECT LAST ** FROM {target.path}"
-            times = read_sql(sql, model="tree", connection=self._connection).index.to_series()
-        newest = times.max()
-        return None if pd.isna(newest) else newest
-
-    def _take(self, frame: pd.DataFrame, start: pd.Timestamp) -> None:
-        if not len(frame):
-            return
+    def _take(self, frame: pd.DataFrame) -> None:
         said = frame.attrs["iotdb"]
         keys = tuple(said.get("tags") or ()) or ((said["device"],) if "device" in said else ())
         self.feed.describe(units=None, keys=keys)
-        new, n_new = frame, len(frame)
-        if self._before is not None and self._newest is not None:
-            known = self._before[self._before.index >= start]
-            if frame[frame.index <= self._newest].equals(known):  # else: late rows, other cells
-                new = frame[frame.index > self._newest]
-            n_new -= len(known)
-        if len(new):
-            self.feed.put(new)
-        self._rows += n_new
-        self._before, self._newest = frame, frame.index.max()
+        self.feed.put(frame)
+        self._rows += len(frame)
+        newest = frame.index.max()
+        self._newest = newest if self._newest is None else max(newest, self._newest)
 
     def _state(self) -> dict[str, Any]:
         rates = self._rates.add(time.monotonic(), self._rows, 0)
