@@ -68,6 +68,7 @@ MEMBERS = {
     "DefaultIoTSerializationSchema": "serialize",
     "Endpoint": "of, connection",
     "Fault": "parse",
+    "Follower": "look, close, aclose, is_behind",
     "IoTDBAccessor": "write, plan",
     "engines.dask.IoTDBAccessor": "write",
     "engines.flink.IoTDBSink": "run, insert",

@@ -79,7 +79,7 @@ class Follower:
         start: Any,
         late: timedelta,
         clock: Clock,
-        connection: Connection,
+        given: Connection,
     ) -> None:
         self._target = target
         self._asked = asked
@@ -88,13 +88,13 @@ class Follower:
         self._start = start
         self._late = late
         self._clock = clock
-        self._given = connection
-        self._own = connection.another()  # `close` ends what it waits for
+        self._given = given
+        self._own = given.another()  # `close` ends what it waits for
         weakref.finalize(self, self._own.close)
         self._lock = threading.Lock()
         self._is_closed = False
         self._woken = threading.Event()
-        connection.tell_closed(self._woken)
+        given.tell_closed(self._woken)
         self._ask: Ask | None = None
         self._seen = _Seen()
         self._due = clock.now()
@@ -423,5 +423,5 @@ def follow(
         start=start,
         late=timedelta(seconds=seconds["lateness"]),
         clock=clock,
-        connection=resolve_connection(connection),
+        given=resolve_connection(connection),
     )
