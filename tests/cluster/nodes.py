@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,7 @@ class Cluster:
     heap_mib, direct_mib : bounds of a DataNode's memory; with less direct memory than that, parts
         of the replication fail silently
     properties : more of ``iotdb-system.properties``
+    client : options of every connection to it
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class Cluster:
         heap_mib: int = 512,
         direct_mib: int = 1536,
         properties: Mapping[str, str] | None = None,
+        client: Mapping[str, Any] | None = None,
     ) -> None:
+        self.is_replicated = data_replicas > 1
+        self._client = dict(client or {})
         self.data_nodes = [f"dn{i + 1}" for i in range(n_data_nodes)]
         self._durable = durable
         self._memory = {_CONFIG_NODE: (192, 128)} | dict.fromkeys(
@@ -123,7 +127,7 @@ class Cluster:
     def options(self, names: Sequence[str] | None = None, **options: Any) -> ConnectionOptions:
         """Options of a connection that names these DataNodes, in this order; None: all."""
         hosts = tuple(("127.0.0.1", self.port(name)) for name in names or self.data_nodes)
-        return ConnectionOptions(hosts=hosts, **options)
+        return ConnectionOptions(hosts=hosts, **{**self._client, **options})
 
     def connection(
         self,
@@ -191,11 +195,21 @@ class Cluster:
         self.kill(name)
         self.start(name)
 
-    def wipe(self, name: str) -> None:
-        """Kill a node, where it runs, and take its disk away."""
-        if name in self._running:
-            self.kill(name)
-        shutil.rmtree(self.place(name) / "data")
+    def replace(self, name: str) -> None:
+        """Kill a DataNode, take its disk away, and let an empty one take its place.
+
+        The cluster takes nobody who comes back to the old one's ports without its disk, so the new
+        one has ports of its own; it gets the replicas of the old one when that is removed.
+        """
+        old = next(r for r in self.ask("SHOW DATANODES") if r["RpcPort"] == self.port(name))
+        self.kill(name)
+        shutil.rmtree(self.place(name))
+        self._ports[name] = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        self.start(name)
+        self._wait_for_nodes(lambda rows: self.port(name) in _running(rows))
+        self.tell(f"REMOVE DATANODE {old['NodeID']}")
+        self._wait_for_nodes(lambda rows: old["RpcPort"] not in {r["RpcPort"] for r in rows})
+        self.wait_until_healthy()
 
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
@@ -226,10 +240,17 @@ class Cluster:
         """
         from iotdb_frames.reads.sql import run_query
 
-        names = [through] if through else [n for n in self.data_nodes if self._is_awake(n)]
-        options = {"connect_timeout_s": 5.0, "timeout_s": 30.0}
-        with self.connection(names, retry=_ONE_TRY, **options) as connection:
+        with self._asked(through) as connection:
             return list(run_query(connection, sql, model="tree").to_arrow().to_pylist())
+
+    def tell(self, sql: str) -> None:
+        """Run a statement of the tree model that has no result. Errors are those of `ask`."""
+        with self._asked(None) as connection:
+            connection.run(lambda session: session.execute(sql), model="tree")
+
+    def _asked(self, through: str | None) -> Connection:
+        names = [through] if through else [n for n in self.data_nodes if self._is_awake(n)]
+        return self.connection(names, retry=_ONE_TRY, connect_timeout_s=5.0, timeout_s=30.0)
 
     def _is_awake(self, name: str) -> bool:
         return name in self._running and name not in self._paused
@@ -264,13 +285,13 @@ class Cluster:
             assert time.monotonic() < deadline, f"within {limit_s:g} s: {said}"
             time.sleep(0.2)
 
-    def wait_until_noticed(self, name: str, *, limit_s: float = _START_S) -> None:
+    def wait_until_noticed(self, name: str) -> None:
         """Return when the cluster knows that a node is away."""
-        deadline = time.monotonic() + limit_s
-        while True:
-            rows = self.ask("SHOW DATANODES")
-            if any(r["RpcPort"] == self.port(name) and r["Status"] == "Unknown" for r in rows):
-                return
+        self._wait_for_nodes(lambda rows: self.port(name) not in _running(rows))
+
+    def _wait_for_nodes(self, is_so: Callable[[list[dict[str, Any]]], bool]) -> None:
+        deadline = time.monotonic() + _START_S
+        while not is_so(rows := self.ask("SHOW DATANODES")):
             assert time.monotonic() < deadline, rows
             time.sleep(0.2)
 
@@ -291,3 +312,8 @@ class Cluster:
         with suppress(OSError):
             return logs.read_tail(self.place(name), n_lines=30)
         return ""
+
+
+def _running(rows: list[dict[str, Any]]) -> set[int]:
+    """The ports of the DataNodes that run."""
+    return {row["RpcPort"] for row in rows if row["Status"] == "Running"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import iotdb_frames as iotf
+from clock import wait_until
 from iotdb_frames.cli import app
 from iotdb_frames.errors import ServerError
 from nodes import Cluster
@@ -57,6 +60,80 @@ def test_doctor_looks_at_each_node(cluster: Cluster, database: str) -> None:
     assert any(f"lacks its replica on 127.0.0.1:{cluster.port('dn3')}" in line for line in lines)
 
 
+@pytest.mark.on_clusters("3/3", "2/1")
+def test_doctor_says_who_leads_how_much(cluster: Cluster, database: str) -> None:
+    """The data regions that hosts are said to lead are those that there are, each once."""
+    frame = pd.DataFrame({"device": [f"d{i}" for i in range(99)], "a": 1.0})
+    frame.index = pd.to_datetime(range(99), unit="s")
+    with cluster.connection() as connection:
+        frame.iotdb.write(f"root.{database}", device="device", connection=connection)
+    wanted = Counter(cluster.leaders(f"root.{database}").values())
+    lines = doctor(cluster.options().url)
+    for name in cluster.data_nodes:
+        line = line_of(lines, f"✓ 127.0.0.1:{cluster.port(name)} ", "leads")
+        found = re.search(r"leads (\d+) data and \d+ schema regions", line)
+        assert found is not None
+        assert int(found[1]) == wanted[name]
+    assert len(wanted) == len(cluster.data_nodes)
+
+
+@pytest.mark.on_clusters("2/1")
+def test_doctor_warns_of_how_a_cluster_is_set_up(cluster: Cluster, database: str) -> None:
+    """A data replication factor of 1 and reads from any replica have a line each, and where a node
+    is away there are the regions that only it has."""
+    frame = pd.DataFrame({"device": [f"d{i}" for i in range(99)], "a": 1.0})
+    frame.index = pd.to_datetime(range(99), unit="s")
+    with cluster.connection() as connection:
+        frame.iotdb.write(f"root.{database}", device="device", connection=connection)
+    lines = doctor(cluster.options().url)
+    line_of(lines, "replication factor 1 of DataRegions", "lost with it")
+    line_of(lines, "reads", "from any replica")
+    cluster.kill("dn2")
+    cluster.wait_until_noticed("dn2")
+    lines = doctor(cluster.options().url)
+    assert any(
+        f"DataRegion of root.{database} " in line and ("has no leader" in line or "lacks" in line)
+        for line in lines
+    ), lines
+
+
+@pytest.mark.slow
+def test_doctor_tells_a_region_with_too_few_replicas(cluster: Cluster, database: str) -> None:
+    """A region from which a replica was removed is told with a remedy; carried out, it is gone."""
+    frame = pd.DataFrame({"a": [1.0]}, index=pd.to_datetime([1], unit="s"))
+    with cluster.connection() as connection:
+        frame.iotdb.write(f"root.{database}.d", connection=connection)
+    regions = cluster.ask(f"SHOW REGIONS OF DATABASE root.{database}")
+    at = next(r for r in regions if r["Type"] == "DataRegion" and r["Role"] == "Follower")
+
+    def missing() -> list[str]:
+        lines = doctor(cluster.options().url)
+        return [x for x in lines if "has 2 of 3 replicas" in x and f"region {at['RegionId']} " in x]
+
+    cluster.tell(f"REMOVE REGION {at['RegionId']} FROM {at['DataNodeId']}")
+    wait_until(missing)
+    cluster.tell(f"EXTEND REGION {at['RegionId']} TO {at['DataNodeId']}")
+    wait_until(lambda: not missing())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_node_is_replaced(cluster: Cluster, database: str) -> None:
+    """A node that lost its disk is replaced by an empty one: rows are there through the new one,
+    also for who names the old one, and `doctor` says that it is not named."""
+    target = f"root.{database}.d"
+    frame = pd.DataFrame({"a": [float(i) for i in range(50)]})
+    frame.index = pd.date_range("2026", periods=50, freq="1s")
+    with cluster.connection() as connection:
+        url = cluster.options().url
+        frame.iotdb.write(target, connection=connection)
+        cluster.replace("dn2")
+        frame.iotdb.write(target, connection=connection)
+    with cluster.connection(["dn2"]) as connection:
+        assert iotf.read(target, connection=connection)["a"].tolist() == frame["a"].tolist()
+    line_of(doctor(url), f"127.0.0.1:{cluster.port('dn2')} is not in the URL")
+
+
 def test_nothing_is_deleted_while_a_replica_is_away(cluster: Cluster, database: str) -> None:
     """`replace=True` waits for all replicas, refuses when its time is over, and leaves what was
     there; when they are back it replaces."""
@@ -71,8 +148,8 @@ def test_nothing_is_deleted_while_a_replica_is_away(cluster: Cluster, database: 
         with pytest.raises(ServerError, match=r"lacks its replica on .* so that a read may") as err:
             new.iotdb.write(target, replace=True, retry=quick, connection=connection)
         assert "show" in (err.value.hint or "")
-        assert iotf.read(target, connection=connection)["a"].tolist() == [1, 2]
-        cluster.start("dn2")
+        cluster.start("dn2")  # which may have been the only one that had these rows
+        wait_until(lambda: iotf.read(target, connection=connection)["a"].tolist() == [1, 2])
         new.iotdb.write(target, replace=True, connection=connection)
         assert iotf.read(target, connection=connection)["a"].tolist() == [5]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
@@ -43,46 +43,43 @@ def frame_of(n_devices: int, at: int) -> pd.DataFrame:
     )
 
 
-class Writing:
-    """A thread that writes frames one after the other, and what became of them.
+class Repeating:
+    """A thread that does something again and again while nodes come and go.
+
+    Parameters
+    ----------
+    once : does it the n-th time; whatever it raises ends the test
 
     Attributes
     ----------
-    acknowledged : how many were
+    n_done : how often it was done
     longest_s : how long the longest took
     """
 
-    def __init__(self, connection: Connection, target: str, n_devices: int, model: Model) -> None:
-        self.acknowledged = 0
+    def __init__(self, once: Callable[[int], object]) -> None:
+        self.n_done = 0
         self.longest_s = 0.0
-        self._connection, self._target = connection, target
-        self._n_devices, self._options = n_devices, {"device": "device"}
-        if model == "table":
-            self._options = {"tags": ["device"]}
+        self._once = once
         self._is_over = threading.Event()
 
     def _run(self) -> None:
         while not self._is_over.is_set():
-            frame = frame_of(self._n_devices, self.acknowledged)
             started = time.monotonic()
-            report = iotf.write(
-                frame, self._target, connection=self._connection, progress=False, **self._options
-            )
+            self._once(self.n_done)
             self.longest_s = max(self.longest_s, time.monotonic() - started)
-            assert (report.rows_written, report.failures) == (len(frame), [])
-            self.acknowledged += 1
+            self.n_done += 1
 
     def wait_for(self, n_more: int) -> None:
-        """Return when so many more frames are acknowledged."""
-        wanted = self.acknowledged + n_more
-        while self.acknowledged < wanted and not self._future.done():
+        """Return when it was done so many times more."""
+        wanted = self.n_done + n_more
+        while self.n_done < wanted and not self._future.done():
             time.sleep(0.05)
         if self._future.done():
             self._future.result()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """It writes for the length of a block; what it raises is raised at the end."""
+        """It goes on for the length of a block; what it raises is raised at the end."""
         with ThreadPoolExecutor(1) as pool:
             self._future = pool.submit(self._run)
             try:
@@ -92,28 +89,74 @@ class Writing:
                 self._is_over.set()
             self._future.result()
 
+    def through(self, hit: str, name: str, *, cluster: Cluster) -> None:
+        """Hit a node, and return when things went on after it, and again after it is back."""
+        getattr(cluster, hit)(name)
+        if hit == "pause":
+            time.sleep(20)
+            cluster.resume(name)
+        elif hit == "kill" and cluster.is_replicated:
+            self.wait_for(3)
+            cluster.start(name)
+        elif hit == "kill":  # what it held alone is waited for
+            time.sleep(10)
+            cluster.start(name)
+        self.wait_for(3)
 
-def is_all_there(connection: Connection, wanted: pd.DataFrame, target: str) -> bool:
-    """Whether a read gives what was acknowledged, value for value."""
+
+def writing(connection: Connection, target: str, n_devices: int) -> Repeating:
+    """Writes frames one after the other, none of which may fail."""
+    is_tree = target.startswith("root.")
+    options: dict[str, Any] = {"device": "device"} if is_tree else {"tags": ["device"]}
+
+    def once(at: int) -> None:
+        frame = frame_of(n_devices, at)
+        report = iotf.write(frame, target, connection=connection, progress=False, **options)
+        assert (report.rows_written, report.failures) == (len(frame), [])
+
+    return Repeating(once)
+
+
+def whose(cluster: Cluster, connection: Connection, whom: str, target: str, *, model: Model) -> str:
+    """A node: the one a connection is with, another one, or the leader of a target's region."""
+    if whom == "leader":
+        return next(iter(cluster.leaders(target, model=model).values()))
+    with connection.pool(model).session() as session:
+        name = cluster.name_of(int(session.address.rpartition(":")[2]))
+    if whom == "connected":
+        return name
+    return next(other for other in cluster.data_nodes if other != name)
+
+
+def read(connection: Connection, target: str) -> pd.DataFrame:
+    """All rows of a target, by device and time."""
     is_tree = target.startswith("root.")
     options = {"device": "device"} if is_tree else {}
     found = iotf.read(target, connection=connection, **options).reset_index()
     if is_tree:
         found["device"] = found["device"].str.rpartition(".")[2]
-    found = found.sort_values(["device", "time"], ignore_index=True)
+    return found.sort_values(["device", "time"], ignore_index=True)
+
+
+def written(n_devices: int, n_frames: int) -> pd.DataFrame:
+    """All rows of the first frames, by device and time."""
+    rows = pd.concat(frame_of(n_devices, i) for i in range(n_frames)).reset_index()
+    return rows.sort_values(["device", "time"], ignore_index=True)
+
+
+def is_all_there(found: pd.DataFrame, wanted: pd.DataFrame) -> bool:
+    """Whether a read gave what was acknowledged, value for value."""
     return len(found) == len(wanted) and all(
         (found[name].to_numpy(kind) == wanted[name].to_numpy(kind)).all()
         for name, kind in (("device", object), ("time", "M8[ms]"), ("value", float))
     )
 
 
-def assert_all_there(cluster: Cluster, writing: Writing, target: str, n_devices: int) -> None:
+def assert_all_there(cluster: Cluster, target: str, wanted: pd.DataFrame) -> None:
     """What was acknowledged is there through each node, as soon as replicas have caught up."""
-    wanted = pd.concat(frame_of(n_devices, i) for i in range(writing.acknowledged))
-    wanted = wanted.reset_index().sort_values(["device", "time"], ignore_index=True)
     for name in cluster.data_nodes:
         with cluster.connection([name]) as connection:
-            wait_until(lambda: is_all_there(connection, wanted, target), limit_s=CATCH_UP_S)
+            wait_until(lambda: is_all_there(read(connection, target), wanted), limit_s=CATCH_UP_S)
 
 
 def cases() -> list[Any]:
@@ -132,6 +175,7 @@ def cases() -> list[Any]:
     return [pytest.param(*case, marks=() if case in core else pytest.mark.slow) for case in every]
 
 
+@pytest.mark.on_clusters("3/3", "2/1")
 @pytest.mark.parametrize(("model", "n_devices", "whom", "hit"), cases())
 def test_writes_go_on_without_any_one_node(
     cluster: Cluster, database: str, model: Model, n_devices: int, whom: str, hit: str
@@ -140,25 +184,49 @@ def test_writes_go_on_without_any_one_node(
     its budget, and all that was acknowledged is there."""
     target = f"root.{database}" if model == "tree" else f"{database}.sensors"
     with cluster.connection() as connection:
-        writing = Writing(connection, target, n_devices, model)
-        with writing.running():
-            with connection.pool(model).session() as session:
-                name = cluster.name_of(int(session.address.rpartition(":")[2]))
-            if whom == "leader":
-                name = next(iter(cluster.leaders(target, model=model).values()))
-            elif whom == "other":
-                name = next(other for other in cluster.data_nodes if other != name)
-            getattr(cluster, hit)(name)
-            if hit == "pause":
-                time.sleep(20)
-                cluster.resume(name)
-            writing.wait_for(3)
-            if hit == "kill":
-                cluster.start(name)
-            writing.wait_for(3)
+        writes = writing(connection, target, n_devices)
+        with writes.running():
+            name = whose(cluster, connection, whom, target, model=model)
+            writes.through(hit, name, cluster=cluster)
     cluster.restore()
-    assert writing.longest_s < LONGEST_S
-    assert_all_there(cluster, writing, target, n_devices)
+    assert writes.longest_s < (LONGEST_S if cluster.is_replicated else iotf.RetryPolicy().total_s)
+    assert_all_there(cluster, target, written(n_devices, writes.n_done))
+
+
+def read_cases() -> list[Any]:
+    """Which target is read, whom it hits and how."""
+    every = product(("tree", "table"), ("connected", "leader"), ("kill", "pause", "restart"))
+    core = ("tree", "connected", "kill")
+    return [pytest.param(*case, marks=() if case == core else pytest.mark.slow) for case in every]
+
+
+@pytest.mark.on_clusters("3/3", "2/1")
+@pytest.mark.parametrize(("model", "whom", "hit"), read_cases())
+def test_reads_go_on_without_any_one_node(
+    cluster: Cluster, database: str, model: Model, whom: str, hit: str
+) -> None:
+    """With a node killed, frozen for 20 s or restarted, no read fails or takes longer than its
+    budget; it may come short for a while, and what it gives was written."""
+    target = f"root.{database}" if model == "tree" else f"{database}.sensors"
+    with cluster.connection() as connection:
+        writes = writing(connection, target, 100)
+        with writes.running():
+            pass
+        wanted = written(100, writes.n_done)
+        values = wanted.set_index(["device", "time"])["value"]
+
+        def once(_: int) -> None:
+            found = read(connection, target)
+            keys = pd.MultiIndex.from_frame(found[["device", "time"]])
+            assert found["value"].tolist() == values.reindex(keys).tolist()
+
+        reads = Repeating(once)
+        with reads.running():
+            name = whose(cluster, connection, whom, target, model=model)
+            reads.through(hit, name, cluster=cluster)
+    cluster.restore()
+    assert reads.longest_s < (LONGEST_S if cluster.is_replicated else iotf.RetryPolicy().total_s)
+    assert_all_there(cluster, target, wanted)
 
 
 def test_rows_outlast_the_loss_of_the_majority(cluster: Cluster, database: str) -> None:
