@@ -21,6 +21,7 @@ class Proxy:
         so many more the next, until none are left
     answer_cuts : as many answers in turn are swallowed, and their connection cut: requests that
         the server carried out and the client hears nothing of
+    loses : whether the answer to a piece of a request is swallowed so
     rewrite : what becomes of a piece of an answer
     drip_s : where not 0, bytes from the server go on one by one, so many seconds apart
     is_held : while set, nothing from the server goes through
@@ -35,6 +36,7 @@ class Proxy:
         self.cut_after: int | None = None
         self.cuts: deque[int] = deque()
         self.answer_cuts = 0
+        self.loses: Callable[[bytes], bool] = lambda data: False
         self.rewrite: Callable[[bytes], bytes] = lambda data: data
         self.drip_s = 0.0
         self.is_held = threading.Event()
@@ -94,6 +96,7 @@ class Proxy:
     def _sent(self, _: socket.socket, data: bytes) -> tuple[bytes, bool]:
         with self._lock:
             self.n_sent += len(data)
+            self.answer_cuts += self.loses(data)
             if not self.cuts:
                 return data, False
             self.cuts[0] -= len(data)

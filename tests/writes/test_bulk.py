@@ -18,7 +18,12 @@ from full_disk import full_disk
 from iotdb_frames.backfills.job import backfill
 from iotdb_frames.client.connection import Connection, connect
 from iotdb_frames.codec.names import parse_target
-from iotdb_frames.errors import IoTDBFramesError, OptionsError, ServerError
+from iotdb_frames.errors import (
+    IoTDBFramesError,
+    OptionsError,
+    PartialWriteError,
+    ServerError,
+)
 from iotdb_frames.options import RetryPolicy, TimeseriesOption, write_options
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, read_sql
@@ -44,6 +49,11 @@ def numbers(n_rows: int = 20_000) -> pd.DataFrame:
     """Two columns, one with missing values."""
     values = np.arange(float(n_rows))
     return pd.DataFrame({"x": values, "y": np.where(values % 3, values, np.nan)}, INDEX[:n_rows])
+
+
+def is_load(request: bytes) -> bool:
+    """Whether it asks for rows to be loaded."""
+    return b"LOAD '" in request and b"/probe'" not in request
 
 
 def by_files(data: Any, target: str, folder: Path, connection: Connection, **options: Any) -> Any:
@@ -260,35 +270,51 @@ def test_a_full_disk_is_told(connection: Connection, database: str, folder: Path
 
 
 def test_a_lost_answer_is_in_doubt(server: LocalServer, database: str, folder: Path) -> None:
-    """A LOAD that the server carried out and nobody heard of is counted as in doubt."""
-    with proxy_to(server.port) as road:
-        there = server.options
-        url = f"iotdb://root@127.0.0.1:{road.port}?pool_size=1"
-        os.environ["IOTDB_PASSWORD"] = str(there.password)
-        try:
-            with connect(url) as through:
-                target = f"root.{database}.d"
-                options = write_options(
-                    {
-                        "method": "tsfile",
-                        "tsfile_dir": folder,
-                        "retry": RetryPolicy(attempts=1),
-                        "progress": False,
-                    }
-                )
-                writer = FrameWriter(through, parse_target(target), options)
-                planned = writer.plan(numbers())
-                writer._bulk.takes(planned, [])
-                writer._create(planned)
-                (request,) = writer._bulk.requests(planned, is_whole=True)
-                road.answer_cuts = 1
-                _, error = writer._sender._insert(parse_target(target), request)
-                assert error is not None
-                assert error.was_sent  # type: ignore[attr-defined]
-                request.release()
-                writer.close()
-        finally:
-            del os.environ["IOTDB_PASSWORD"]
+    """A LOAD that the server carried out and nobody heard of is told, and counted, as in doubt."""
+    target = f"root.{database}.d"
+    with (
+        proxy_to(server.port) as road,
+        connect(
+            f"iotdb://root@127.0.0.1:{road.port}?pool_size=1",
+            password=str(server.options.password),
+        ) as through,
+    ):
+        write(numbers(5), target, connection=through)
+        road.loses = is_load
+        with pytest.raises(PartialWriteError) as caught:
+            write(
+                numbers(),
+                target,
+                connection=through,
+                method="tsfile",
+                tsfile_dir=folder,
+                retry=RetryPolicy(attempts=1),
+            )
+    report = caught.value.report
+    assert [f.state for f in report.failures] == ["in doubt"]
+    assert report.failures[0].rows == 20_000
+    assert (report.rows_in, report.rows_written) == (20_000, 0)
+    assert not list(folder.iterdir())
+
+
+def test_a_lost_answer_is_asked_for_again(server: LocalServer, database: str, folder: Path) -> None:
+    """By default a LOAD whose answer is lost is sent again: the same rows are stored once."""
+    target = f"root.{database}.d"
+    with (
+        proxy_to(server.port) as road,
+        connect(
+            f"iotdb://root@127.0.0.1:{road.port}?pool_size=1",
+            password=str(server.options.password),
+        ) as through,
+    ):
+        write(numbers(5), target, connection=through)
+        lost = iter([True])
+        road.loses = lambda data: is_load(data) and next(lost, False)
+        report = write(numbers(), target, connection=through, method="tsfile", tsfile_dir=folder)
+        count = read_sql(f"SELECT count(x) FROM {target}", connection=through).iloc[0, 0]
+    assert next(lost, None) is None
+    assert report.retries == 1
+    assert (report.rows_written, count) == (20_000, 20_000)
     assert not list(folder.iterdir())
 
 
@@ -298,38 +324,59 @@ import pandas as pd
 import numpy as np
 import iotdb_frames as iotf
 from iotdb_frames.tsfile.writer import TsFileWriter
-close = TsFileWriter.close
-def slow(self, **tables):
-    print("encoded", flush=True)
-    sys.stdin.read()
-TsFileWriter.close = slow
+from iotdb_frames.writes.plan.chunks import LoadRequest
+from iotdb_frames.writes.sender import Sender
+target, url, folder, moment = sys.argv[1:]
+kind, name = {
+    "encoding": (TsFileWriter, "close"),
+    "loading": (Sender, "_insert"),
+    "removing": (LoadRequest, "release"),
+}[moment]
+real = getattr(kind, name)
+def told(self, *args, **options):
+    print("now", flush=True)
+    if moment != "loading":
+        sys.stdin.read()
+    return real(self, *args, **options)
+setattr(kind, name, told)
 index = pd.date_range("2024-03-01", periods=9000, freq="s", name="time")
 frame = pd.DataFrame({"x": np.arange(9000.0)}, index)
-iotf.write(frame, sys.argv[1], connection=sys.argv[2], method="tsfile", tsfile_dir=sys.argv[3])
+iotf.write(frame, target, connection=url, method="tsfile", tsfile_dir=folder)
+sys.stdin.read()
 """
 
 
+@pytest.mark.parametrize(
+    ("moment", "n_stored"), [("encoding", {0}), ("loading", {0, 9000}), ("removing", {9000})]
+)
 def test_a_killed_client_leaves_no_litter(
-    server: LocalServer, connection: Connection, database: str, folder: Path
+    server: LocalServer,
+    connection: Connection,
+    database: str,
+    folder: Path,
+    moment: str,
+    n_stored: set[int],
 ) -> None:
-    """A half-written file is never loaded, and the next write removes it."""
+    """A file is loaded whole or not at all, and the next write removes what was left."""
     target = f"root.{database}.d"
     environment = {**os.environ, "IOTDB_PASSWORD": str(server.options.password)}
     url = f"iotdb://root@127.0.0.1:{server.port}"
-    command = [sys.executable, "-c", KILLED, target, url, str(folder)]
+    command = [sys.executable, "-c", KILLED, target, url, str(folder), moment]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == "encoded"
-        assert list(folder.rglob("*.tsfile"))
+        assert process.stdout.readline().strip() == "now"
+        assert list(folder.rglob("*.tsfile")) or moment == "loading"
         other = folder / "iotdb-frames-other"
         other.mkdir()
         process.send_signal(signal.SIGKILL)
-    assert list(folder.glob("iotdb-frames-load-*"))
-    write(numbers(9), target, connection=connection, method="tsfile", tsfile_dir=folder)
+    assert list(folder.glob("iotdb-frames-load-*")) or moment == "loading"
+    later = pd.DataFrame({"y": [1.0]}, INDEX[-1:])
+    write(later, target, connection=connection, method="tsfile", tsfile_dir=folder)
     assert list(folder.iterdir()) == [other]
-    assert read_sql(f"SELECT count(x) FROM {target}", connection=connection).iloc[0, 0] == 9
+    rows = read(target, connection=connection)
+    assert (rows["x"].count() if "x" in rows else 0) in n_stored
 
 
 def test_a_backfill_knows_what_was_loaded(
