@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,9 @@ from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
 from iotdb_frames.options import TimeseriesOption
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, read_sql
+from iotdb_frames.server import LocalServer
+from iotdb_frames.server.install import find_installation
+from iotdb_frames.server.java import find_java
 from iotdb_frames.writes import tsfile
 from iotdb_frames.writes.tsfile import write_tsfile
 from iotdb_frames.writes.writer import write
@@ -269,3 +274,44 @@ def test_what_no_file_holds_is_refused_and_none_is_left(tmp_path: Path) -> None:
         write_tsfile(frame, path, target="root.a.d")
     assert path.read_bytes() == before
     assert write_tsfile(frame, path, target="root.a.d", overwrite=True).bytes == len(before)
+
+
+def tool(name: str, *arguments: str, folder: Path) -> str:
+    """What a tool of the IoTDB distribution prints, which works in `folder`."""
+    command = [str(find_java().command), "-cp", str(find_installation().lib / "*"), name]
+    run = subprocess.run(
+        [*command, *arguments], cwd=folder, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_the_tools_of_the_server_accept_every_kind_of_file(
+    server: LocalServer, connection: Connection, database: str, tmp_path: Path
+) -> None:
+    """validate-tsfile.sh finds nothing wrong in loaded files, and print-tsfile.sh prints them."""
+    for i, (kind, (make, target, options)) in enumerate(FRAMES.items()):
+        model: Literal["tree", "table"] = "tree" if target.startswith("root") else "table"
+        name = f"{database}.t{i}" if model == "table" else target.format(f"{database}.k{i}")
+        path = tmp_path / f"{i}.tsfile"
+        report = write_tsfile(make(), path, target=name, **options)
+        if kind in ("tags", "columns of devices"):  # a Java for each file takes its time
+            sketch = "org.apache.iotdb.db.tools.TsFileSketchTool"
+            printed = tool(sketch, str(path), str(tmp_path / "sketch.txt"), folder=tmp_path)
+            assert "END of TsFile" in printed
+            assert printed.count("[Chunk Group] of") == 2 * report.devices
+        load(connection, path, model, database)
+    names = {database, f"root.{database}"}
+    loaded = [p for p in server.data_dir.rglob("*.tsfile") if names & {*p.parts}]
+    assert len(loaded) >= len(FRAMES)
+    bad = tmp_path / loaded[0].name
+    for ending in ("", ".resource"):
+        shutil.copy(f"{loaded[0]}{ending}", f"{bad}{ending}")
+    raw = bytearray(bad.read_bytes())
+    raw[40:80] = bytes(40)
+    bad.write_bytes(raw)
+    validate = "org.apache.iotdb.db.tools.validate.TsFileValidationTool"
+    files = [str(path) for path in (*loaded, bad)]
+    told = tool(validate, *files, folder=tmp_path).splitlines()
+    assert [line for line in told if line in files] == [str(bad)]
+    assert not any(str(path) in line and "ERROR" in line for line in told for path in loaded)
