@@ -9,6 +9,7 @@ from functools import cache
 
 _SENTENCES = {
     721: "the schema could not be fetched, because nodes of the cluster cannot be reached",
+    722: "a node that takes part in the query was restarted",
     901: "the cluster could not create a region",
     906: "no region of the cluster is available for it now",
     907: "the cluster has no partition for it yet",
