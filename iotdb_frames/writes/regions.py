@@ -5,10 +5,10 @@ and one of them leads. After the loss of a leader another one takes over that ma
 one had not handed on, until that one is back; and who comes back leads again before it has caught
 up: for 5 to 20 s reads came short, with 200, while all replicas were Running. What a leader took
 and had not handed on when it was killed, it hands on then, 3 to 9 s after all were Running, also
-over newer values. No statement tells how far one is behind (`syncLag` of the nodes' metrics does,
-where they are on). So where something failed a moment ago, or may have before the connection was
-made, all must run, and leaders stay, for a while. Source: IoTDB 2.0.10, one ConfigNode and three
-DataNodes.
+over newer values, and again whenever it was killed since. No statement tells how far one is behind
+(`syncLag` of the nodes' metrics does, where they are on). So where something failed a moment ago,
+or may have before the connection was made, all must run, and leaders stay, for a while. Source:
+IoTDB 2.0.10, one ConfigNode and three DataNodes.
 """
 
 from __future__ import annotations
