@@ -166,7 +166,8 @@ class IoTDBFramesError(Exception):
         """What it says, and what to do, on one line."""
         if not self.hint:
             return Hint(self.message)
-        return Hint(self.message, " Hint: ", *as_hint(self.hint).parts)
+        end = "" if self.message[-1:] in ".!?…" else "."
+        return Hint(self.message, f"{end} Hint: ", *as_hint(self.hint).parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, dict(self.__dict__))

@@ -124,7 +124,8 @@ def check_target(source: Source, target: TSDataType) -> None:
             hint=REFUSED.get(kind, "convert it to a type of the docs' type table"),
         )
     if target not in TABLE[kind].targets:
-        names = ", ".join(t.name for t in TABLE[kind].targets)
+        *others, last = [t.name for t in TABLE[kind].targets]
+        names = f"{', '.join(others)} or {last}" if others else last
         how = "convert the column in pandas"
         if kind in ("int", "float") and target == TSDataType.TIMESTAMP:
             how = f'pd.to_datetime(df[{source.label!r}], unit="ms") says what the numbers count'

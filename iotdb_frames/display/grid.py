@@ -22,9 +22,9 @@ from iotdb_frames.display.words import count, shorten
 
 MAX_ROWS = 20
 _INDENT = _GAP = "  "
-_NAME, _SHORT, _LEAST = 40, 20, 8
-"""Where cutting texts to `_SHORT` is not enough, columns are left out, until texts of `_NAME` fit;
-the rest is cut to `_LEAST`."""
+_NAME, _SHORT, _LEAST, _FEW = 40, 20, 8, 5
+"""Where cutting texts to `_SHORT` (half of it in tables of `_FEW` columns) is not enough, columns
+are left out, until texts of `_NAME` fit; the rest is cut to `_LEAST`."""
 
 
 def terminal_width(stream: Any = None) -> int | None:
@@ -138,20 +138,19 @@ def _fit(
 ) -> tuple[list[int | None], list[int]]:
     """Which columns are shown (None: the mark of those left out), and how wide.
 
-    Columns with the fewest cells are left out first, of those alike the one in the middle; the
+    Columns with the fewest cells are left out first, of those alike the last; the
     first never is.
     """
     n = len(widths)
-    narrow = _narrow(widths, is_number, room=room, least=_SHORT)
+    narrow = _narrow(widths, is_number, room=room, least=_SHORT if n > _FEW else _SHORT // 2)
     if _total(narrow, range(n)) <= room:
         return [*range(n)], narrow
     widths = _narrow(widths, is_number, room=room, least=_NAME)
     kept, out = [*range(n)], []
     while _total(widths, _marked(kept, n)) > room and len(kept) > 1:
-        middle = kept[len(kept) // 2]
-        out.append(min(kept[1:], key=lambda i: (n_filled[i], abs(i - middle))))
+        out.append(min(kept[1:], key=lambda i: (n_filled[i], -i)))
         kept.remove(out[-1])
-    for i in reversed(out):  # a narrow one may fit beside the rest
+    for i in (i for i in reversed(out) if n_filled[i]):  # a narrow one may fit beside the rest
         more = sorted([*kept, i])
         kept = more if _total(widths, _marked(more, n)) <= room else kept
     places = _marked(kept, n)

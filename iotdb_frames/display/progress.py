@@ -15,6 +15,9 @@ from iotdb_frames.display.words import count, plural
 QUICK_ROWS = 200_000
 """Up to so many rows are written before a progress display can be read; "auto" shows none."""
 
+APPEARS_S = 0.3
+"""A bar that goes away at the end does not appear for less, which would only flicker."""
+
 Phase = Literal["writing", "verifying"]
 
 
@@ -134,28 +137,41 @@ class _Bar(View):
 
     def __init__(self, label: str, *, stays: bool) -> None:
         self._label, self._stays = label, stays
+        self._begun = Standing()
         self._bar: Any = None
 
     def begin(self, standing: Standing) -> None:
-        from tqdm import tqdm
-
-        if standing.n_files:
-            self._stays, label = True, f"{self._label} {standing.phase}"
-            unit: dict[str, Any] = {"unit": "B", "unit_divisor": 1024}
-        else:
-            label, unit = self._label, {"unit": " rows"}
         if self._bar is not None:
             self._bar.close()
-        done, whole = standing.counted
+        self._begun, self._bar = standing, None
+        self._stays = self._stays or bool(standing.n_files)
+        if self._stays:
+            self._open()
+
+    def _open(self, *, after_s: float = 0.0) -> None:
+        from tqdm import tqdm
+
+        label = self._label
+        unit: dict[str, Any] = {"unit": " rows"}
+        if self._begun.n_files:
+            label, unit = f"{label} {self._begun.phase}", {"unit": "B", "unit_divisor": 1024}
+        done, whole = self._begun.counted
         self._bar = tqdm(desc=label, total=whole or None, initial=done, unit_scale=True, **unit)
+        self._bar.start_t -= after_s
 
     def show(self, standing: Standing) -> None:
+        if self._bar is None:
+            if standing.seconds < APPEARS_S:
+                return
+            self._open(after_s=standing.seconds)
         self._bar.n = standing.counted[0]
         if standing.n_files:
             self._bar.set_postfix_str(standing.text, refresh=False)
         self._bar.refresh()
 
     def close(self, standing: Standing, *, is_complete: bool) -> None:
+        if self._bar is None and not is_complete:
+            self._open(after_s=standing.seconds)
         if self._bar is not None:
             self.show(standing)
             self._bar.leave = self._stays or not is_complete

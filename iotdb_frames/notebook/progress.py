@@ -57,7 +57,7 @@ class NotebookProgress(View):
             words = [f"{written.text} in {passed}"]
             words += [size(written.n_bytes)] if written.n_bytes else []
             if standing.phase == "verifying":
-                words.append("verified" if standing.is_whole else "not all of it verified")
+                words.append("verified" if standing.is_whole else "see the report")
             status = "ok" if standing.is_whole else "warn"
             card = Card(" · ".join(words), self._label, status, bar=1.0)
         else:

@@ -77,3 +77,14 @@ def test_a_card_fits_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = card.text().splitlines()
     assert max(map(len, lines)) <= 60
     assert any("…" in line for line in lines)
+
+
+def test_a_report_keeps_what_the_server_says() -> None:
+    """In a table of few columns texts are cut rather than one of them left out."""
+    row = ["root.plant.line.press1", 5_000, "partly stored", "507", "cannot write: " + "w" * 60]
+    grid = Grid(["chunk of", "rows", "state", "code", "the server says"], [row])
+    header, line = grid.text(width=60)
+    assert "the server" in header
+    assert "cannot" in line
+    assert "partly" in line
+    assert len(line) <= 60

@@ -232,9 +232,22 @@ def test_the_end_is_marked_as_the_report_is(monkeypatch: pytest.MonkeyPatch) -> 
     drawn: list[Any] = []
     monkeypatch.setattr(shown, "display", lambda card, **_: drawn.append(card))
     monkeypatch.setattr(shown, "update_display", lambda card, **_: drawn.append(card))
-    for is_whole, mark, word in ((True, "ok", "verified"), (False, "warn", "not all of it")):
+    for is_whole, mark, word in ((True, "ok", "verified"), (False, "warn", "see the report")):
         meter = Meter(NotebookProgress("x"))
         meter.begin(Standing("verifying", n_rows=10))
         meter.close(is_complete=True, is_whole=is_whole)
         assert drawn[-1].status == mark
         assert word in drawn[-1].title
+
+
+def test_a_quick_write_in_a_terminal_shows_no_bar(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar that would go at once does not come; one that stops early stays, however early."""
+    for is_complete in (True, False):
+        terminal = look(monkeypatch)
+        meter = measure_rows("auto", 1_000, label="root.d")
+        clock.now += 0.2
+        meter.add(rows=400)
+        meter.close(is_complete=is_complete)
+        assert bool(terminal.getvalue()) is not is_complete
