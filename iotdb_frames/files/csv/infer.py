@@ -216,6 +216,9 @@ def _has_newlines(text: str, quote: str) -> bool:
     """Whether a quoted field holds a line break: fields then close in a later line."""
     if not quote or quote not in text:
         return False
+    # In many files only the header has quotes.
+    text = text[text.rfind("\n", 0, text.find(quote)) + 1 :]
+    text = text[: text.find("\n", text.rfind(quote)) + 1] or text
     q = re.escape(quote)
     pattern = (
         rf"(?:^|[,;\t|\n]){q}(?:[^{q}\n]|{q}{q})*\n(?:[^{q}]|{q}{q}){{0,2000}}{q}(?:[,;\t|\r\n]|$)"

@@ -25,6 +25,8 @@ _CANDIDATES: tuple[float, ...] = (
 )
 _FAR, _NEAR = 0.2, 0.05
 """How far a stand-in is from all values, as a part of their range; near: another column has it."""
+_HEAD = 256
+"""Texts that tell mostly as much as all."""
 _PLAIN_INT = r"^[+-]?(?:0|[1-9]\d{0,17})$"
 
 
@@ -50,12 +52,9 @@ def infer_columns(
         dialect = replace(dialect, null_values=nulls, nulls_in_texts=is_in_texts)
     found = {n: trim(c, (*nulls, *KNOWN_NULLS)) for n, c in columns.items()}
     dialect = infer_time(name, dialect, found, options)
-    types: dict[str, str] = {}
-    for label, values in found.items():
-        kind = type_of_texts(values, dialect)
-        if kind is not None and label not in (dialect.time_columns or ()):
-            types[label] = kind
     times = dialect.time_columns or ()
+    kinds = {n: type_of_texts(values, dialect) for n, values in found.items() if n not in times}
+    types = {n: kind for n, kind in kinds.items() if kind is not None}
     if len(times) == 1:
         types[times[0]] = "timestamp" if dialect.time_format else count_type(found[times[0]])
     types.update(dialect.types or {})
@@ -145,6 +144,8 @@ def _null_spellings(columns: Mapping[str, pa.Array], dialect: CsvDialect) -> tup
     for column in columns.values():
         texts = pc.utf8_trim_whitespace(column)
         is_null = pc.is_in(texts, value_set=pa.array(KNOWN_NULLS))
+        if not pc.any(is_null).as_py():
+            continue
         rest = texts.filter(pc.invert(is_null))
         looks = share(plain_numbers(rest, dialect), FLOAT) >= MOSTLY or share(rest, r"^\d.*\d") >= 1
         if looks or not len(rest):
@@ -162,11 +163,10 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
         return None
     numbers = plain_numbers(texts, dialect)
     if share(numbers, FLOAT) >= MOSTLY and not is_address(texts):
-        if share(numbers, _PLAIN_INT) == share(numbers, FLOAT):
+        if _are_plain_ints(numbers.slice(0, _HEAD)) and _are_plain_ints(numbers):
             return "int64"
         # 007 is a name, and 18 digits and more are, too: as numbers they would change.
-        is_name = share(numbers, r"^[+-]?0\d") > 0 or share(numbers, r"^[+-]?\d{19,}$") > 0
-        return "string" if is_name else "double"
+        return "string" if share(numbers, r"^[+-]?(?:0\d|\d{19,}$)") > 0 else "double"
     if share(pc.utf8_lower(texts), r"^(?:true|false)$") == 1:
         return "bool"
     if share(texts, r"^\d{4}-\d\d-\d\d$") == 1 and not parse_times(texts, "iso8601").is_bad.any():
@@ -174,6 +174,11 @@ def type_of_texts(texts: pa.Array, dialect: CsvDialect) -> str | None:
     if share(texts, r"^\d{4}-\d\d-\d\d[T ]") == 1:
         return "string" if parse_times(texts, "iso8601").is_bad.any() else "timestamp"
     return "string"
+
+
+def _are_plain_ints(numbers: pa.Array) -> bool:
+    """Whether what is a number is a whole one."""
+    return share(numbers, _PLAIN_INT) == share(numbers, FLOAT)
 
 
 def find_sentinels(
