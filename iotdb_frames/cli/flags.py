@@ -58,8 +58,9 @@ def _quoted(text: str) -> str:
 def _csv_flag(name: str, value: Any) -> str:
     if name == "day_first":
         return "--day-first" if value else "--month-first"
-    if name in _OF_CSV and value is not ...:
-        return f"--{name.replace('_', '-')} {_quoted(str(value))}"
+    if name in _OF_CSV:
+        flag = f"--{name.replace('_', '-')}"
+        return flag if value is ... else f"{flag} {_quoted(str(value))}"
     if value is ... or value == [...]:
         return f"--csv {name}=…"
     return f"--csv {_quoted(f'{name}={json.dumps(value)}')}"

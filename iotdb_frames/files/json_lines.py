@@ -23,10 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from iotdb_frames.errors import Choice, FrameError, Hint
-from iotdb_frames.files.csv.cells import MOST_EXACT, Parsed, parse, trim
+from iotdb_frames.files.csv.cells import MOST_EXACT, parse, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_times import infer_time
 from iotdb_frames.files.csv.reader import JOINED, times_of
+from iotdb_frames.files.csv.times import Parsed
 from iotdb_frames.files.json_objects import (
     Cut,
     Objects,

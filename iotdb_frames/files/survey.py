@@ -18,6 +18,8 @@ from iotdb_frames.codec.types import default_type
 from iotdb_frames.errors import FrameError
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.forms import Forms
+from iotdb_frames.files.csv.infer import check_order
+from iotdb_frames.files.csv.infer_times import day_or_month
 from iotdb_frames.files.csv.reader import CsvReader
 from iotdb_frames.files.json_lines import JsonReader
 from iotdb_frames.files.options import FileOptions, write_options_for
@@ -145,6 +147,7 @@ def survey(
             if not exc.message.startswith(file.name):
                 exc.message = f"{file.name}: {exc.message}"
             found.files.append(Surveyed(file, None, {}, error=exc))
+    _check_orders(found, options)
     _agree(found, write, plans.values())
     seen: dict[str, TSDataType] = {}
     for one in reversed(found.files):
@@ -158,6 +161,22 @@ def survey(
             one.plan = _plan(sample, one.plan.options.time, write, connection, target)
         one.dialect = settled
     return found
+
+
+def _check_orders(found: Survey, options: FileOptions) -> None:
+    """Dates with dots have the day first, but not where another file has the month there."""
+    orders = {
+        one.file.name: day_or_month(one.dialect.time_format or "")
+        for one in found.files
+        if one.dialect is not None and one.file.format == "csv"
+    }
+    others = [name for name, order in orders.items() if order == ("m", ".")]
+    for one in found.files if others else ():
+        if one.file.name in orders and one.dialect is not None:
+            try:
+                check_order(one.file, options, one.dialect, other_file=others[0])
+            except FrameError as exc:
+                one.error = exc
 
 
 def _look(

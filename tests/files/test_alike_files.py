@@ -141,6 +141,30 @@ def test_a_file_that_has_two_readings_asks(name: str, tmp_path: Path) -> None:
         Looked(tmp_path, first, other)
 
 
+DOTS = "time;a\n{}.{}.2024 08:00;1,5\n{}.{}.2024 08:00;0,25\n"
+MONTH_FIRST, OPEN = DOTS.format("02", 13, "02", 14), DOTS.format("02", "03", "02", "04")
+
+
+@pytest.mark.parametrize("contents", [(MONTH_FIRST, OPEN), (OPEN, MONTH_FIRST)])
+def test_beside_a_month_before_a_dot_dates_with_dots_are_asked_about(
+    contents: tuple[str, str], tmp_path: Path
+) -> None:
+    """Dates with dots have the day first, but are asked about where other files' have the month."""
+    for i, content in enumerate(contents):
+        write(tmp_path, content, f"f{i}.csv")
+    files, _ = find_files(str(tmp_path))
+    place = parse_target("root.forms.d")
+    errors = [one.error for one in survey(files, FileOptions(), WriteOptions(), None, place).files]
+    at = contents.index(OPEN)
+    assert errors[1 - at] is None
+    assert f"f{at}.csv: times like '02.03.2024 08:00' may have the day" in str(errors[at])
+    said = FileOptions(csv={"day_first": False})
+    for one in survey(files, said, WriteOptions(), None, place).files:
+        assert one.error is None
+        assert one.dialect is not None
+        assert one.dialect.time_format == "%m.%d.%Y %H:%M"
+
+
 def test_a_stand_in_is_each_files_own(tmp_path: Path) -> None:
     """-999 is missing in the file where it stands out, and a value in the one where it does not."""
     rows = [f"2024-03-01 08:{i:02},{i},0.5,x" for i in range(40)]

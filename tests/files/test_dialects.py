@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from csvs import read_csv
 
@@ -71,6 +73,46 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], list[tuple[Any, ...]]]] = {
         "stamp;a\nFriday, March 1, 2024 8:00 AM;1\nFriday, March 1, 2024 8:01 AM;2\n",
         {"time_format": "%a, %b %d, %Y %I:%M %p"},
         [(EIGHT, 1), (EIGHT + MINUTE, 2)],
+    ),
+    "ISO weeks": (
+        "time,a\n2024-W09-5T08:00,1\n2020-W53-5T08:00,3\n",
+        {"time_format": "%G-W%V-%uT%H:%M"},
+        [(EIGHT, 1), (datetime(2021, 1, 1, 8), 3)],
+    ),
+    "days of the year": (
+        "time,a\n2024-061 08:00,1\n2024-366 08:00,2\n",
+        {"time_format": "%Y-%j %H:%M"},
+        [(EIGHT, 1), (datetime(2024, 12, 31, 8), 2)],
+    ),
+    "months in German": (
+        "Zeit;a\n1. März 2024 08:00;1,5\n5. Mai 2024 08:00;2,5\n",
+        {"time_format": "%d. %b %Y %H:%M", "delimiter": ";"},
+        [(EIGHT, 1.5), (datetime(2024, 5, 5, 8), 2.5)],
+    ),
+    "months in French": (
+        "temps;a\n1 mars 2024 08:00;1\n2 juin 2024 08:00;2\n2 juil. 2024 08:00;3\n",
+        {"time_format": "%d %b %Y %H:%M"},
+        [(EIGHT, 1), (datetime(2024, 6, 2, 8), 2), (datetime(2024, 7, 2, 8), 3)],
+    ),
+    "days of the week in German": (
+        "Zeit;a\nFr 01.03.2024 08:00;1\nFr 01.03.2024 08:01;2\n",
+        {"time_format": "%a %d.%m.%Y %H:%M"},
+        [(EIGHT, 1), (EIGHT + MINUTE, 2)],
+    ),
+    "a zone in brackets": (
+        "time;a\n2024-03-01 09:00 (UTC+01:00);1.5\n2024-03-01 09:01 (UTC+01:00);2.5\n",
+        {"delimiter": ";", "time_format": "%Y-%m-%d %H:%M %z", "has_offset": True},
+        [(EIGHT.replace(tzinfo=UTC), 1.5), ((EIGHT + MINUTE).replace(tzinfo=UTC), 2.5)],
+    ),
+    "a zone of one digit": (
+        "time;a\n2024-03-01 03:00 UTC-5;1\n2024-03-01 09:01 UTC+1;2\n",
+        {"has_offset": True},
+        [(EIGHT.replace(tzinfo=UTC), 1), ((EIGHT + MINUTE).replace(tzinfo=UTC), 2)],
+    ),
+    "times of JavaScript": (
+        "time;a\nFri Mar 01 2024 09:00:00 GMT+0100 (Central European Standard Time);1\n",
+        {"time_format": "%a %b %d %Y %H:%M:%S.%f %z", "has_offset": True},
+        [(EIGHT.replace(tzinfo=UTC), 1)],
     ),
     "errors of a spreadsheet": (
         "time,a\n2024-03-01 08:00,#DIV/0!\n"
@@ -273,6 +315,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "time,a\n2024-03-01 08:00:00 EST,1\n2024-03-01 08:01:00 EST,2\n",
         '"time_format": "%Y-%m-%d %H:%M:%S EST"} takes it',
     ),
+    "a language nobody knows": ("time,a\n5 stycznia 2024,1\n", "write others as numbers"),
+    "no date": ("time;a\n10:00:00;1\n", '"time_format": "%H:%M:%S"} counts it from 1970'),
     "a workbook": (b"PK\x03\x04...", "a ZIP archive or an Excel workbook"),
     "gzip without its ending": (gzip.compress(b"time,a\n"), "its name has to end in .gz"),
     "the same name twice": ("time,a,a\n2024-03-01 08:00,1,2\n", "more than once"),
@@ -288,6 +332,43 @@ def test_what_cannot_be_known_is_asked(name: str, tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=told) as caught:
         read_csv(write(tmp_path, content))
     assert "f.csv" in str(caught.value)
+
+
+UNKNOWN: dict[str, tuple[str, list[str]]] = {
+    "2024-W05": ("%G-W%V", ["2024-01-29"]),
+    "2024-01": ("%Y-%m", ["2024-01-01"]),
+    "01/2024": ("%m/%Y", ["2024-01-01"]),
+    "2024": ("%Y", ["2024-01-01"]),
+    "202402": ("%Y%m", ["2024-02-01"]),
+    "2024366": ("%Y%j", ["2024-12-31"]),
+    "Mai 2024": ("%b %Y", ["2024-05-01"]),
+    "Jan-24": ("%b-%y", ["2024-01-01"]),
+    "5 de marzo de 2024": ("%d de %b de %Y", ["2024-03-05"]),
+    "Mon Jan  5 10:00:00 2024": ("%a %b %d %H:%M:%S %Y", ["2024-01-05 10:00:00"]),
+    "2024年1月5日": ("%Y年%m月%d日", ["2024-01-05"]),
+    "05.01.2024, 10:00 Uhr": ("%d.%m.%Y, %H:%M Uhr", ["2024-01-05 10:00"]),
+    "05.01.2024 10:00 CET": ("%d.%m.%Y %H:%M CET", ["2024-01-05 10:00"]),
+    "2024-01-05 10:00 (UTC+01:00) Oslo": ("%Y-%m-%d %H:%M %z Oslo", ["2024-01-05 09:00"]),
+    "01/02/2024 10:00 CET": (
+        "%d/%m/%Y %H:%M CET|%m/%d/%Y %H:%M CET",
+        ["2024-02-01 10:00", "2024-01-02 10:00"],
+    ),
+}
+"""Times of no known form; the forms that the hint names, and what each makes of the time."""
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_a_form_that_the_hint_names_reads_the_time(text: str, tmp_path: Path) -> None:
+    """Where a time's form is not known, what the hint says to write reads it when it is written."""
+    file = write(tmp_path, f"time;a\n{text};1\n{text};2\n")
+    with pytest.raises(FrameError, match="the form of the times of time is not known") as caught:
+        read_csv(file)
+    found = re.findall(r'"time_format": "([^"]+)"', str(caught.value.hint))
+    forms, times = UNKNOWN[text]
+    assert found == forms.split("|")
+    for form, time in zip(found, times, strict=True):
+        read = read_csv(file, csv={"time_format": form}).rows[0][0]
+        assert pd.Timestamp(read).tz_localize(None) == pd.Timestamp(time)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.files.csv.cells import parse, parse_times
+from iotdb_frames.files.csv.cells import parse
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.records import Records, blocks
+from iotdb_frames.files.csv.times import parse_times
 from iotdb_frames.files.sources import SourceFile
 
 EPOCH = datetime(1970, 1, 1)
@@ -230,3 +231,45 @@ def test_no_whole_number_is_rounded(kind: str, text: str, value: float | None) -
     assert parsed.is_bad.tolist() == [value is None, False, False]
     lossy = parse(texts, kind, nulls=(), decimal=".", thousands="", is_lossy=True)
     assert not lossy.is_bad.any()
+
+
+def test_weeks_and_days_of_the_year_are_those_of_the_calendar() -> None:
+    """Every day of 60 years is read from its ISO week, and from its number; what is none is bad."""
+    days = [date(1990, 1, 1) + timedelta(days=i) for i in range(60 * 365)]
+    weeks = ["{}-W{:02}-{}".format(*day.isocalendar()) for day in days]
+    numbers = [f"{day:%Y-%j}" for day in days]
+    for texts, form in ((weeks, "%G-W%V-%u"), (numbers, "%Y-%j")):
+        found = parse_times(pa.array(texts), form)
+        assert not found.is_bad.any()
+        assert [time.date() for time in found.values.to_pylist()] == days
+    for text, form in (
+        ("2024-W53-1", "%G-W%V-%u"),
+        ("2024-W00-1", "%G-W%V-%u"),
+        ("2023-366", "%Y-%j"),
+        ("2023-000", "%Y-%j"),
+    ):
+        assert parse_times(pa.array([text]), form).is_bad.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+        "Jän. Feb. Mrz. Apr. Mai. Jun. Jul. Aug. Sep. Okt. Nov. Dez.",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre "
+        "dicembre",
+        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+        "januari februari maart april mei juni juli augustus september oktober november december",
+        "januar februar mars april maj juni juli august september oktober november desember",
+        "januari februari mars april maj juni juli augusti september oktober november december",
+    ],
+)
+def test_months_have_names_in_many_languages(names: str) -> None:
+    """The twelve names of a language are the months 1 to 12, in any case."""
+    texts = [f"5 {name} 2024" for name in names.split()]
+    for some in (texts, [text.upper() for text in texts]):
+        found = parse_times(pa.array(some), "%d %b %Y")
+        assert [time.month for time in found.values.to_pylist()] == list(range(1, 13))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.errors import FrameError
-from iotdb_frames.files.csv.cells import parse_times, trim
+from iotdb_frames.files.csv.cells import trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import split
 from iotdb_frames.files.csv.infer_numbers import MOSTLY, find_marks
@@ -33,6 +33,7 @@ from iotdb_frames.files.csv.infer_types import (
     type_of_texts,
 )
 from iotdb_frames.files.csv.reader import time_type
+from iotdb_frames.files.csv.times import parse_times
 from iotdb_frames.files.options import FileOptions
 
 _MOST = 8

@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import islice
 
 from iotdb_frames.errors import Choice, FrameError, Hint
-from iotdb_frames.files.csv.dialect import CsvDialect
+from iotdb_frames.files.csv.cells import trim
+from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.forms import Forms
 from iotdb_frames.files.csv.infer_lines import (
     CLEAN,
@@ -26,8 +27,15 @@ from iotdb_frames.files.csv.infer_lines import (
     said_delimiter,
     split,
 )
-from iotdb_frames.files.csv.infer_types import infer_columns
+from iotdb_frames.files.csv.infer_times import (
+    day_or_month,
+    exchanged,
+    joined_times,
+    two_orders,
+)
+from iotdb_frames.files.csv.infer_types import as_texts, infer_columns
 from iotdb_frames.files.csv.records import ByteStream, is_wide
+from iotdb_frames.files.csv.times import parse_times
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.sources import EmptyFile, SourceFile
 
@@ -75,6 +83,30 @@ def infer_dialect(
         dialect = _infer(file, options, encoding, head, spots)
         forms.keep(dialect, lines)
     return dialect
+
+
+def check_order(
+    file: SourceFile, options: FileOptions, dialect: CsvDialect, *, other_file: str
+) -> None:
+    """Refuse dates with dots that may have the month first, as those of another file have it.
+
+    Raises
+    ------
+    FrameError : the sample's dates have two readings.
+    """
+    form, columns = dialect.time_format or "", dialect.time_columns or ()
+    given, other = options.csv, exchanged(form)
+    is_said = given.day_first is not None or given.time_format is not None
+    if is_said or other is None or day_or_month(form) != ("d", "."):
+        return
+    _, head, spots = _sample(file, dialect.encoding)
+    text = "\n".join(lines_of(head)[dialect.n_top_lines :]) + "\n"
+    found = {n: trim(c, KNOWN_NULLS) for n, c in as_texts(dialect, [text, *spots]).items()}
+    texts = joined_times(columns, found)
+    if len(texts) and not parse_times(texts, other).is_bad.any():
+        raise two_orders(
+            file.name, columns, texts, why=f": {other_file} has the month before a dot"
+        )
 
 
 def _infer(
@@ -188,7 +220,7 @@ def _encoding(raw: bytes) -> str:
 
 def _delimiter(lines: Sequence[str], quote: str, wanted: AbstractSet[str]) -> str:
     """The one that gives most lines the same number of fields, and fields that look like some."""
-    best, best_score = ",", 0.0
+    best, best_score, is_in_all = ",", 0.0, False
     full = list(islice((line for line in lines if not is_blank(line)), LINES))
     text = "\n".join(full)
     for delimiter in _DELIMITERS:
@@ -205,10 +237,11 @@ def _delimiter(lines: Sequence[str], quote: str, wanted: AbstractSet[str]) -> st
         clean = sum(CLEAN.fullmatch(cell) is not None for cell in cells) / len(cells)
         facts = sum(FACT.fullmatch(cell) is not None for cell in cells) / len(cells)
         score = n_same / len(rows) * clean**2 * (0.5 + facts)
-        if delimiter == " ":
-            score *= 0.9  # a date and its time are split by a space, too
+        has_all = n_same == len(rows)
+        if delimiter == " ":  # a date, its time and its zone are split by a space, too
+            score *= 0.9 if has_all or not is_in_all else 0
         if score > best_score * 1.02:
-            best, best_score = delimiter, score
+            best, best_score, is_in_all = delimiter, score, has_all
     return best
 
 

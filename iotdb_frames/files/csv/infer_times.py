@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from iotdb_frames.errors import Choice, FrameError, Hint, nearest
-from iotdb_frames.files.csv.cells import FLOAT, parse_times
+from iotdb_frames.files.csv.cells import FLOAT
 from iotdb_frames.files.csv.dialect import CsvDialect
 from iotdb_frames.files.csv.infer_numbers import MOSTLY
+from iotdb_frames.files.csv.times import MONTH, MONTHS_IN, OFFSET, is_month, parse_times
 from iotdb_frames.files.options import FileOptions
 
 _PARTS = (
@@ -28,13 +29,22 @@ _PARTS = (
 )
 _CLOCK = r"^\d{1,2}(?::\d{2}(?::\d{2})?|\.\d{2}\.\d{2})(?:[.,]\d+)?(?:\s*[AaPp]\.?[Mm]\.?)?$"
 _DAY = r"^(?:1[6-9]|2\d)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
-_DATE = re.compile(r"(\d{1,4})([-/. ])(\d{1,2}|[A-Za-z]{3,9}\.?)\2(\d{1,4})")
-_NAMED_DATE = re.compile(r"[A-Za-z]{3,9}\.? \d{1,2}(,?) \d{4}")
+_WORD = r"[^\W\d_]{3,10}"
+_DATE = re.compile(rf"(\d{{1,4}})([-/. ])(\d{{1,2}}|{_WORD}\.?)\2(\d{{1,4}})")
+_NAMED_DATE = re.compile(rf"{_WORD}\.? \d{{1,2}}(,?) \d{{4}}")
+_DOTTED_DATE = re.compile(rf"\d{{1,2}}\. {_WORD}\.? \d{{4}}")
+_ORDER = re.compile(r"%([dm])([^%])%([dm])\2(%[Yy])")
+_WEEK = re.compile(r"\d{4}-W\d{2}-[1-7]")
+_DAY_OF_YEAR = re.compile(r"\d{4}-[0-3]\d\d")
 _COMPACT = re.compile(r"(\d{8})(T)?(?:(\d{4})(?:(\d{2})([.,]\d+)?)?([Zz]|[+-]\d{2}(?::?\d{2})?)?)?")
-_WEEKDAY = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*(\.?,?) ")
+_WEEKDAY = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Die|Mit|Don|Fre|Sam|Son)[a-z]*|Mo|Di|Mi|Do|Fr|Sa|So)"
+    r"(\.?,?) "
+)
 _TIME = re.compile(
     r"(?P<gap>T| +|:|_)(\d{1,2})(?P<s>[:.h ])(\d{2})(?:(?P=s)(\d{2})(?P<f>[.,]\d+)?)?"
-    r"(?P<p>\s*[AaPp]\.?[Mm]\.?)?(?P<z>\s*(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
+    r"(?P<p>\s*[AaPp]\.?[Mm]\.?)?"
+    rf"(?P<z>\s*\(?(?:{OFFSET})\)?(?:\s*\([A-Za-z ]+\))?)?"
 )
 
 
@@ -81,9 +91,7 @@ def infer_time(
     if form is None:
         return dialect
     if dialect.has_offset is None:
-        zoned = pc.match_substring_regex(texts, r"\d\s*(?:[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
-        clock = pc.match_substring_regex(texts, r"\d:\d\d|^\d{8}T?\d{4}")
-        dialect = replace(dialect, has_offset=_most(pc.and_(zoned, clock)))
+        dialect = replace(dialect, has_offset=_have_offset(texts, form))
     digits = pc.extract_regex(texts, r"\d{1,2}[:.]\d{2}[:.]\d{2}[.,](?P<f>\d+)")
     most = pc.max(pc.utf8_length(digits.field("f").drop_null())).as_py()
     digits_given = dialect.fraction_digits
@@ -101,8 +109,12 @@ def joined_times(columns: Sequence[str], found: Mapping[str, pa.Array]) -> pa.Ar
     return texts.drop_null()
 
 
-def _most(flags: Any) -> bool:
-    return bool((pc.mean(flags.cast(pa.float64())).as_py() or 0.0) > 0.5)
+def _have_offset(texts: pa.Array, form: str) -> bool:
+    """Whether most of the times say their offset from UTC."""
+    if form != "iso8601" and "%z" not in form:
+        return False
+    zoned, plain = (parse_times(texts, form, has_offset=z).is_bad for z in (True, False))
+    return bool(np.count_nonzero(zoned) < np.count_nonzero(plain))
 
 
 def _time_columns(name: str, found: Mapping[str, pa.Array], form: str | None) -> tuple[str, ...]:
@@ -168,9 +180,10 @@ def looks_like_times(label: str, column: pa.Array) -> bool:
     if not len(texts):
         return False
     shape = (
-        rf"^(?:{_WEEKDAY.pattern})?(?:\d{{1,4}}[-/.](?:\d{{1,2}}|[A-Za-z]{{3,9}})[-/.]\d{{1,4}}"
-        r"(?:$|[T ])|\d{8}T?\d{4,6}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}(?:$| )"
-        r"|\d{1,2} [A-Za-z]{3,9}\.? \d{4}(?:$| ))"
+        rf"^(?:{_WEEKDAY.pattern})?(?:\d{{1,4}}[-/.](?:\d{{1,2}}|{MONTH}\.?)[-/.]\d{{1,4}}"
+        rf"(?:$|[T ])|\d{{8}}T?\d{{4,6}}|{MONTH}\.? \d{{1,2}},? \d{{4}}(?:$| )"
+        rf"|\d{{1,2}}\.? {MONTH}\.? \d{{4}}(?:$| )|{_WEEK.pattern}(?:$|[T ])"
+        rf"|{_DAY_OF_YEAR.pattern}[T ]\d)"
     )
     if label.lower() in ("date", "day") and share(texts, _DAY) == 1:
         return True
@@ -195,11 +208,13 @@ def _time_format(
         return "iso8601"
     forms = Counter(filter(None, (_form_of(t) for t in texts.slice(0, 1000).to_pylist())))
     if not forms:
-        if share(texts, r"^-?\d+(?:[.,]\d+)?$") >= MOSTLY:
+        if share(texts, r"^-?\d+(?:[.,]\d+)?$") >= MOSTLY and not _is_said_in_digits(texts):
             return None
         raise _unknown_form(name, columns, texts)
     form = forms.most_common(1)[0][0]
     if "%x" not in form:
+        if not _fits(texts, form, least=0.5):  # e.g. months in an unknown language
+            raise _unknown_form(name, columns, texts)
         return form
     by_day, by_month = (
         form.replace("%x", first, 1).replace("%x", second, 1)
@@ -207,15 +222,11 @@ def _time_format(
     )
     if day_first is not None:
         return by_day if day_first else by_month
-    fitting = [f for f in (by_day, by_month) if _fits(texts, f, all_of=True)]
-    if form.startswith("%x.") and by_day in fitting:
+    fitting = [f for f in (by_day, by_month) if _fits(texts, f, least=1)]
+    if "%x.%x." in form and by_day in fitting:
         return by_day  # dates with dots have the day first, wherever they are written
     if len(fitting) == 2:
-        raise FrameError(
-            f"{name}: times like {texts[0].as_py()!r} may have the day or the month first",
-            column=columns[0],
-            hint=_day_first(),
-        )
+        raise two_orders(name, columns, texts)
     fitting = fitting or [f for f in (by_day, by_month) if _fits(texts, f)]
     if len(fitting) == 1:
         return fitting[0]
@@ -227,40 +238,128 @@ def _time_format(
     )
 
 
+def _is_said_in_digits(texts: pa.Array) -> bool:
+    """Whether whole numbers are years, with a month or the day of the year behind them or not."""
+    return share(texts, r"^(?:19|20)\d\d(?:0[1-9]|1[0-2]|[0-3]\d\d)?$") == 1
+
+
 def day_or_month(form: str) -> tuple[str, str] | None:
     """Of a form with both as numbers before the year: the first ("d" or "m"), and their mark."""
-    match = re.match(r"%([dm])(.)%[dm]\2%[Yy]", form)
+    match = _ORDER.search(form)
     return None if match is None else (match[1], match[2])
 
 
+def exchanged(form: str) -> str | None:
+    """The form with day and month exchanged; None where one of them is no number."""
+    swapped = _ORDER.sub(r"%\3\2%\1\2\4", form)
+    return None if swapped == form else swapped
+
+
 def other_order(form: str) -> str | None:
-    """The form with day and month exchanged; None where that is no choice."""
-    order = day_or_month(form)
-    if order is None or order == ("d", "."):
-        return None  # dates with dots have the day first, wherever they are written
-    first, mark = order
-    other = "m" if first == "d" else "d"
-    return f"%{other}{mark}%{first}{form[5:]}"
+    """The same; None, too, where that is no choice."""
+    # Dates with dots have the day first, wherever they are written.
+    return None if day_or_month(form) == ("d", ".") else exchanged(form)
+
+
+def two_orders(name: str, columns: Sequence[str], texts: pa.Array, *, why: str = "") -> FrameError:
+    """The error for dates with two readings."""
+    return FrameError(
+        f"{name}: times like {texts[0].as_py()!r} may have the day or the month first{why}",
+        column=columns[0],
+        hint=_day_first(),
+    )
 
 
 def _unknown_form(name: str, columns: Sequence[str], texts: pa.Array) -> FrameError:
-    """The error for times whose form is not known: of a zone's name the rest may be."""
+    """The error for times whose form is not known; its hint has forms that fit them, if any do."""
     shown = texts[0].as_py()
-    zone = re.fullmatch(r"(.*\d) *([A-Z]{2,5})", shown)
-    form = None if zone is None else _form_of(zone[1])
-    hint = Hint(Choice(csv={"time_format": "%d.%m.%Y %H:%M:%S"}))
-    if zone is not None and form is not None and "%x" not in form:
-        form = form.removesuffix(".%f") + shown[len(zone[1]) :]
-        hint = Hint(
-            f"{zone[2]} says no offset from UTC: ",
-            Choice(csv={"time_format": form}),
+    forms = [form for form in _likely_forms(shown) if _fits(texts, form)]
+    zone = re.fullmatch(r".*\d *([A-Z]{2,5})", shown)
+    parts: list[Any] = []
+    for form in forms:
+        parts += [" or ", Choice(csv={"time_format": form})]
+    if forms and zone is not None and zone[1] in forms[0]:
+        parts = [
+            f"{zone[1]} says no offset from UTC: ",
+            *parts[1:],
             " takes it as it stands, and the time_zone of the connection is what it means",
-        )
+        ]
+    elif forms:
+        read = parse_times(texts.slice(0, 1), forms[0]).values[0].as_py()
+        parts = [*parts[1:], *([f" reads it as {read}"] if len(forms) == 1 else [])]
+        if shown.isdigit():
+            parts += ["; ", Choice(time_unit=...), " says what numbers count"]
+    elif re.fullmatch(_CLOCK, shown):
+        form = "%H:%M:%S"[: 3 * shown.count(":") + 2]
+        parts = [
+            "a time of day needs a date: ",
+            Choice(csv={"time_format": form}),
+            " counts it from 1970-01-01",
+        ]
+    elif any(not is_month(word) for word in re.findall(_WORD, shown)):
+        parts = [f"names of months are known in {MONTHS_IN}; write others as numbers"]
+    else:
+        parts = [
+            Choice(csv={"time_format": ...}),
+            ' says how they are written: it is "%d.%m.%Y %H:%M:%S" of 31.12.2024 23:59:59',
+        ]
     return FrameError(
         f"{name}: the form of the times of {' + '.join(columns)} is not known, e.g. {shown!r}",
         column=columns[0],
-        hint=hint,
+        hint=Hint(*parts),
     )
+
+
+_LIKELY = re.compile(
+    r"(?P<z>\(?(?:UTC|GMT)[+-]\d{1,2}(?::?\d{2})?\)?|(?<=\d)\s*[+-]\d{2}:?\d{2}$)"
+    r"|(?P<clock>\b\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)|(?P<week>(?<=\d-)W\d\d\b)"
+    rf"|(?P<year>(?<!\d)(?:1[6-9]|2\d)\d\d(?!\d))|(?P<word>\b{_WORD}\b)"
+    r"|(?P<number>(?<![A-Za-z\d])\d{1,2}(?!\d))|(?P<space> +)|(?P<rest>.)"
+)
+
+
+def _likely_forms(text: str) -> list[str]:
+    """Forms that a time may have that no rule knows; with two where day and month are numbers."""
+    if re.fullmatch(r"(?:1[6-9]|2\d)\d\d[0-3]\d\d", text):
+        return ["%Y%j"]
+    if re.fullmatch(r"(?:1[6-9]|2\d)\d\d[01]\d", text):
+        return ["%Y%m"]
+    parts = [(str(found.lastgroup), found[0]) for found in _LIKELY.finditer(text)]
+    kinds = Counter(kind for kind, _ in parts)
+    words = [part for kind, part in parts if kind == "word"]
+    has_name = any(map(is_month, words))
+    if not kinds["year"] and has_name and kinds["number"] == 1:
+        return [_likely_form(parts, iter("y"))]
+    is_sure = has_name or kinds["number"] == 2 or not words
+    if kinds["year"] != 1 or not is_sure or kinds["number"] > (1 if has_name else 2):
+        return []
+    orders = ["d", "m"] if kinds["number"] == 2 else ["d"] if has_name else ["m"]
+    is_day_first = text.find(next(part for kind, part in parts if kind == "year")) > 0
+    if len(orders) == 2 and not is_day_first:
+        orders = ["m", "d"]
+    forms = [_likely_form(parts, iter(orders))]
+    is_open = len(orders) == 2 and is_day_first and "." not in text
+    return [*forms, _likely_form(parts, iter(orders[::-1]))] if is_open else forms
+
+
+def _likely_form(parts: Sequence[tuple[str, str]], letters: Iterator[str]) -> str:
+    out = []
+    known = {"year": "%Y", "week": "W%V", "space": " ", "z": "%z"}
+    if any(kind == "week" for kind, _ in parts):
+        known["year"] = "%G"
+    for kind, part in parts:
+        if kind == "number":
+            out.append(f"%{next(letters)}")
+        elif kind == "clock":
+            marks = part.count(":")
+            out.append("%H:%M:%S.%f" if "." in part or "," in part else "%H:%M:%S"[: 3 * marks + 2])
+        elif kind == "word" and is_month(part):
+            out.append("%b")
+        elif kind == "word" and _WEEKDAY.fullmatch(f"{part} "):
+            out.append("%a")
+        else:
+            out.append(known.get(kind, part.replace("%", "%%")))
+    return "".join(out)
 
 
 def _day_first(more: str = "") -> Hint:
@@ -268,11 +367,11 @@ def _day_first(more: str = "") -> Hint:
     return Hint(first, " or ", other, more)
 
 
-def _fits(texts: pa.Array, form: str, *, all_of: bool = False) -> bool:
-    """Whether most of the times have this form, be it with or without offsets."""
-    most = 0 if all_of else 1 - MOSTLY
+def _fits(texts: pa.Array, form: str, *, least: float = MOSTLY) -> bool:
+    """Whether so many of the times have this form, be it with or without offsets."""
     return any(
-        float(np.mean(parse_times(texts, form, has_offset=z).is_bad)) <= most for z in (False, True)
+        float(np.mean(parse_times(texts, form, has_offset=z).is_bad)) <= 1 - least
+        for z in (False, True)
     )
 
 
@@ -284,6 +383,13 @@ def _form_of(text: str) -> str | None:
     if day := _WEEKDAY.match(text):
         form = _form_of(text[day.end() :])
         return None if form is None else f"%a{day[1]} {form}"
+    for pattern, date in (
+        (_WEEK, "%G-W%V-%u"),
+        (_DAY_OF_YEAR, "%Y-%j"),
+        (_DOTTED_DATE, "%d. %b %Y"),
+    ):
+        if (found := pattern.match(text)) and (form := _with_clock(date, text[found.end() :])):
+            return form
     match = _DATE.match(text)
     if match is None and (named := _NAMED_DATE.match(text)):
         return _with_clock(f"%b %d{named[1]} %Y", text[named.end() :])

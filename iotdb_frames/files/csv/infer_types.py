@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from iotdb_frames.files.csv.cells import FLOAT, normal_numbers, parse_times, trim
+from iotdb_frames.files.csv.cells import FLOAT, normal_numbers, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_numbers import MOSTLY, find_marks, is_address
 from iotdb_frames.files.csv.infer_times import infer_time, share
 from iotdb_frames.files.csv.records import collapse_spaces
+from iotdb_frames.files.csv.times import parse_times
 from iotdb_frames.files.options import FileOptions
 
 _CANDIDATES: tuple[float, ...] = (

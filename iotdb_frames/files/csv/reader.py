@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from iotdb_frames.errors import Choice, FrameError, Hint
 from iotdb_frames.files.csv.arrow import read_around, read_table
-from iotdb_frames.files.csv.cells import DECIMAL_TYPE, Parsed, has_far, parse, parse_times, trim
+from iotdb_frames.files.csv.cells import DECIMAL_TYPE, has_far, parse, trim
 from iotdb_frames.files.csv.dialect import KNOWN_NULLS, CsvDialect
 from iotdb_frames.files.csv.infer_lines import as_names
 from iotdb_frames.files.csv.infer_types import type_of_texts
@@ -30,6 +30,7 @@ from iotdb_frames.files.csv.records import (
     has_hexadecimal,
 )
 from iotdb_frames.files.csv.rows import BlockRows, CsvPiece, refusal_of
+from iotdb_frames.files.csv.times import Parsed, parse_times
 from iotdb_frames.files.options import FileOptions
 from iotdb_frames.files.pieces import (
     SAMPLE_ROWS,
