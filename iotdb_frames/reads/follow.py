@@ -33,7 +33,7 @@ from iotdb_frames.reads.cursor import NO_MEMORY
 from iotdb_frames.reads.ends import ends_of
 from iotdb_frames.reads.form import Form
 from iotdb_frames.reads.frames import DtypeBackend
-from iotdb_frames.reads.news import new_rows
+from iotdb_frames.reads.news import compare, together
 from iotdb_frames.reads.run import NOT_THERE, open_reading
 from iotdb_frames.reads.shape import Reading
 from iotdb_frames.reads.slices import can_slice, read_slices
@@ -278,21 +278,21 @@ class Follower:
         now = self._now()
         found = self._read(replace(ask, start=seen.start))
         if found is None:
-            return None, replace(seen, held=None)
+            return None, seen
         reading, rows = found
-        fresh = rows
+        fresh = held = rows
         if seen.held is not None:
-            fresh = new_rows(rows, seen.held, n_keys=reading.n_keys)
+            fresh, gone = compare(rows, seen.held, n_keys=reading.n_keys)
+            held = together(rows, gone)  # of which a node may only lack what others have
         start, newest = seen.start, seen.newest
         if newest is not None:
-            start = max(
-                newest - self._lateness, newest - self._lateness if start is None else start
-            )
-        times = rows.column(0).cast(pa.int64())
+            least = newest - self._lateness
+            start = least if start is None else max(least, start)
         if len(rows):
-            last = min(pc.max(times).as_py(), now)
+            last = min(pc.max(rows.column(0).cast(pa.int64())).as_py(), now)
             newest = last if newest is None else max(last, newest)
-        held = rows if start is None else rows.filter(pc.greater_equal(times, start))
+        if start is not None:
+            held = held.filter(pc.greater_equal(held.column(0).cast(pa.int64()), start))
         seen = _Seen(start=start, newest=newest, held=held)
         return (reading.finish(fresh, self._form) if len(fresh) else None), seen
 

@@ -1,4 +1,4 @@
-"""What of the rows just read was not handed over before: new rows, and those that changed."""
+"""What of the rows just read was not handed over before, and what of those is not there now."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def new_rows(rows: pa.Table, held: pa.Table, *, n_keys: int) -> pa.Table:
-    """The rows that are not in `held`, or are there with other values.
+def compare(rows: pa.Table, held: pa.Table, *, n_keys: int) -> tuple[pa.Table, pa.Table]:
+    """The rows that are not in `held`, or are there with other values; and what only `held` has.
 
     Parameters
     ----------
     rows, held : time, `n_keys` columns that name a device, then values; a time and a device occur
         once. A value column that one of them lacks is all null there
-    n_keys : where `held` had other keys, all rows are new
+    n_keys : where `held` had other keys, all rows are new, and nothing is comparable
+
+    Returns
+    -------
+    new, gone : rows; and rows of `held`, as columns of `rows` and others
     """
     keys = rows.column_names[: 1 + n_keys]
     if held.column_names[: 1 + n_keys] != keys:
-        return rows
+        return rows, held.slice(0, 0)
     places = _places(rows, held, 1 + n_keys)
     known = np.flatnonzero(places >= 0)
     before, after = held.take(pa.array(places[known])), rows.take(pa.array(known))
@@ -29,7 +33,19 @@ def new_rows(rows: pa.Table, held: pa.Table, *, n_keys: int) -> pa.Table:
         differs |= _differs(before, after, name)
     is_new = places < 0
     is_new[known[differs]] = True
-    return rows.filter(pa.array(is_new))
+    is_gone = np.ones(len(held), bool)
+    is_gone[places[known]] = False
+    return rows.filter(pa.array(is_new)), held.filter(pa.array(is_gone))
+
+
+def together(rows: pa.Table, gone: pa.Table) -> pa.Table:
+    """Rows, and those that are gone, in one table; without the latter where a type differs."""
+    if not len(gone) or any(
+        name in gone.column_names and gone.schema.field(name).type != kind
+        for name, kind in zip(rows.column_names, rows.schema.types, strict=True)
+    ):
+        return rows
+    return pa.concat_tables([rows, gone], promote_options="default")
 
 
 def _places(rows: pa.Table, held: pa.Table, n_columns: int) -> npt.NDArray[np.int64]:

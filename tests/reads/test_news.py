@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotdb_frames.reads.news import new_rows
+from iotdb_frames.reads.news import compare, together
 
 NAN = float("nan")
 SCHEMA = {
@@ -69,16 +69,20 @@ def test_new_rows_are_those_that_are_not_there_just_so(rows: Rows, held: Rows, c
     """A row is left out only if its time, its device and every bit of its cells are held."""
     known = dict(bits(held))
     wanted = {key: rows[key] for key, row in bits(rows) if known.get(key) != row}
-    found = new_rows(table_of(rows, cuts=cuts), table_of(held, cuts=cuts), n_keys=KEYS)
-    assert repr(found.to_pylist()) == repr(table_of(wanted).to_pylist())
+    new, gone = compare(table_of(rows, cuts=cuts), table_of(held, cuts=cuts), n_keys=KEYS)
+    assert repr(new.to_pylist()) == repr(table_of(wanted).to_pylist())
+    left = {key: values for key, values in held.items() if key not in rows}
+    assert repr(gone.to_pylist()) == repr(table_of(left).to_pylist())
+    assert together(table_of(rows), gone).num_rows == len({*rows, *held})
 
 
 @given(rows=ROWS)
 def test_nothing_is_new_twice(rows: Rows) -> None:
     """Rows that are held as they are, in another order, are not new; without any, all are."""
     backwards = dict(reversed(rows.items()))
-    assert new_rows(table_of(rows), table_of(backwards), n_keys=KEYS).num_rows == 0
-    assert new_rows(table_of(rows), table_of({}), n_keys=KEYS).num_rows == len(rows)
+    new, gone = compare(table_of(rows), table_of(backwards), n_keys=KEYS)
+    assert (new.num_rows, gone.num_rows) == (0, 0)
+    assert compare(table_of(rows), table_of({}), n_keys=KEYS)[0].num_rows == len(rows)
 
 
 def times(**columns: Any) -> pa.Table:
@@ -97,10 +101,19 @@ def times(**columns: Any) -> pa.Table:
 )
 def test_columns_that_come_and_go(rows: pa.Table, held: pa.Table, n_new: int) -> None:
     """A column that only one has is null in the other; of another type, all of it changed."""
-    assert new_rows(rows, held, n_keys=0).num_rows == n_new
+    assert compare(rows, held, n_keys=0)[0].num_rows == n_new
 
 
 def test_other_keys_make_all_rows_new() -> None:
     """Where rows were of one device and are now of several, nothing can be compared."""
     rows = times(device=["x", "y"], a=[1, 2])
-    assert new_rows(rows, times(a=[1, 2]), n_keys=1).num_rows == 2
+    new, gone = compare(rows, times(a=[1, 2]), n_keys=1)
+    assert (new.num_rows, gone.num_rows) == (2, 0)
+
+
+def test_rows_that_are_gone_stay_known() -> None:
+    """Columns that rows lack are null beside those that have them; of other types none is kept."""
+    gone = times(a=[1, 2], b=["x", "y"])
+    assert together(times(a=[3, 4]), gone).to_pydict()["b"] == [None, None, "x", "y"]
+    assert together(times(a=[3.0, 4.0]), gone).num_rows == 2
+    assert together(times(c=[3, 4]), gone.slice(0, 0)).column_names == ["time", "c"]
