@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from certificates import make_key_store, tls_properties
 from nodes import Cluster
 
 _numbers = itertools.count()
-
 
 KINDS: dict[str, dict[str, Any]] = {
     "3/3": {},
@@ -32,12 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     named = metafunc.definition.get_closest_marker("on_clusters")
     kinds = named.args if named else ("3/3",)
-    params = [pytest.param(kind, marks=_marks(kind)) for kind in kinds]
+    params = [pytest.param(k, marks=() if k == "3/3" else pytest.mark.slow) for k in kinds]
     metafunc.parametrize("running_cluster", params, indirect=True, scope="session")
-
-
-def _marks(kind: str) -> Sequence[pytest.MarkDecorator]:
-    return () if kind == "3/3" else (pytest.mark.slow,)
 
 
 @pytest.fixture(scope="session")
