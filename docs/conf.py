@@ -50,15 +50,17 @@ add_module_names = False
 
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {"GL07", "GL08", "PR01", "SS01"}
-numpydoc_validation_exclude = {
+MADE_HERE = {
     r"Error$|\.(ConnectionLost|PermissionDenied|Pool\w+|Query\w+|SinkFull|WriteRejected)$",
-    r"Report$|Plan$|Accessor$|\.(Endpoint|Follower|Runner|Submitted|Ticket|IoTDBDataSource)$",
-    r"\.AsyncResult",
+    r"(Report|Plan|Accessor|Result)$",
+    r"\.(Connection|Endpoint|Follower|Runner|Submitted|Ticket|IoTDBDataSource)$",
+}
+"""Classes that only this package makes: their own parameters are nobody else's business."""
+numpydoc_validation_exclude = MADE_HERE | {
     r"\.(TSDataType|TSEncoding|CompressionType)$",
     r"\.IoTSerializationSchema$|engines\.flink\.IoTDBSink$",  # whose options are told as a whole
-    r"IoTDBSink\.with_\w+$|\.panel$|\.run$",  # told in their one sentence
+    r"\.AsyncResult\.\w+$|IoTDBSink\.with_\w+$|\.panel$|\.run$",  # told in their one sentence
 }
-"""The first four: classes that only this package makes, and constants."""
 
 MEMBERS = {
     "aio.AsyncResult": "schema, batches, to_pandas, to_arrow, to_polars, cancel, close",
@@ -158,12 +160,15 @@ def _pictures(found: re.Match[str]) -> str:
 
 def _explain(*given: Any) -> None:
     """Make ``name : meaning``, as our docstrings have it, numpydoc's name with its text below."""
-    lines: list[str] = given[-1]
-    is_section = False
+    _, what, name, *_, lines = given
+    is_section = is_left_out = False
     made: list[str] = []
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
         if below and set(below) == {"-"}:
             is_section = bool(_SECTION.match(line))
+            is_left_out = line == "Parameters" and _is_made_here(what, name)
+        if is_left_out:
+            continue
         entry = _ENTRY.match(line) if is_section else None
         if entry and not _TYPE.fullmatch(entry[2]):
             made += [entry[1], f"    {entry[2]}"]
@@ -186,7 +191,18 @@ def _as_directive(table: re.Match[str]) -> str:
     return "\n".join([*made, "", ""])
 
 
+def _is_made_here(what: str, name: str) -> bool:
+    return what in ("class", "exception") and any(re.search(p, name) for p in MADE_HERE)
+
+
+def _without_parameters(*given: Any) -> tuple[str, None] | None:
+    """Leave out how a class is made that only this package makes."""
+    _, what, name, *_ = given
+    return ("", None) if _is_made_here(what, name) else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _read)
+    app.connect("autodoc-process-signature", _without_parameters)
     app.connect("autodoc-process-docstring", _explain, priority=100)  # before numpydoc's
