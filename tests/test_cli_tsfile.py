@@ -1,4 +1,4 @@
-"""``iotdb-frames tsfile`` and ``read FILE.tsfile``, which need no server."""
+"""``tsfile`` and ``read FILE.tsfile``, which need no server, and ``--method`` of what writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.reads.read import read
+from iotdb_frames.server import LocalServer
 from iotdb_frames.writes.tsfile import write_tsfile
 
 
@@ -49,3 +53,39 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         assert "is not a whole TsFile" in done.stderr
         assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["f.tsfile"]
+
+
+@pytest.mark.parametrize("command", ["write", "backfill"])
+def test_files_are_loaded_from_the_shell(
+    server: LocalServer,
+    connection: Connection,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    """``--method tsfile`` loads by way of ``--tsfile-dir``, says so, and leaves nothing there."""
+    monkeypatch.setenv("IOTDB_URL", server.url)
+    monkeypatch.setenv("IOTDB_PASSWORD", str(server.options.password))
+    monkeypatch.chdir(tmp_path)
+    index = pd.date_range("2024-01-01", periods=20_000, freq="h", name="time")
+    frame = pd.DataFrame({"x": np.arange(20_000.0), "s": "é"}, index=index)
+    frame.to_parquet("f.parquet")
+    (tmp_path / "see").mkdir()
+    target = f"root.{database}.d"
+    by_files = ("--method", "tsfile", "--tsfile-dir", tmp_path / "see")
+    manifest = ("-m", "m.sqlite", "--verify", "values") if command == "backfill" else ()
+    done = run(command, "f.parquet", "-t", target, *by_files, *manifest)
+    assert done.returncode == 0, done.stderr
+    assert "loaded as TsFiles" in done.stdout + done.stderr
+    assert not list((tmp_path / "see").iterdir())
+    pd.testing.assert_frame_equal(
+        read(target, connection=connection)[["x", "s"]],
+        frame,
+        check_dtype=False,
+        check_index_type=False,
+        check_freq=False,
+    )
+    wrong = run(command, "f.parquet", "-t", target, "--method", "file", *manifest)
+    assert wrong.returncode != 0
+    assert "tablets" in wrong.stderr + wrong.stdout

@@ -15,7 +15,7 @@ from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, query
 from iotdb_frames.tsfile.layout import tree_path
 from iotdb_frames.tsfile.reader import TsFileReader
-from iotdb_frames.writes.bulk import load_statement
+from iotdb_frames.writes.load_files import load_statement
 
 
 def read_loaded(

@@ -10,10 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import ip_address
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,12 @@ from iotdb_frames.errors import (
 from iotdb_frames.locks import Locked, hold
 from iotdb_frames.options import TSDataType, WriteOptions
 from iotdb_frames.tsfile.encode import ENCODINGS
-from iotdb_frames.tsfile.layout import Device
-from iotdb_frames.tsfile.writer import TsFileWriter
+from iotdb_frames.writes.load_files import LoadFiles, by_partition, load_of, n_runs
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request, lanes
-from iotdb_frames.writes.plan.filed import FileRows, file_rows
+from iotdb_frames.writes.plan.filed import file_rows
 from iotdb_frames.writes.plan.plan import CHECK_ROWS, WritePlan
 from iotdb_frames.writes.schema.look import query_table
-from iotdb_frames.writes.tsfile import PIECE_BYTES, tables_of
+from iotdb_frames.writes.tsfile import PIECE_BYTES
 
 LOAD_BYTES = 128 << 20
 """Cells of the files that one LOAD takes; the next are encoded meanwhile."""
@@ -50,12 +48,14 @@ FEW_BYTES = 16 << 20
 tablets by TsFiles, 5 DOUBLE of one device: 20,000 rows 1.8, 100,000 2.0, 400,000 3.5, 1M 4.4;
 below some 4 MiB tablets are answered sooner. Source: IoTDB 2.0.10, a warm region."""
 ROWS_PER_DEVICE = 1_000
-"""With fewer rows per device, too: a LOAD costs the server some 0.2 ms per device. The same ratio
-with 3 DOUBLE: 3,000 devices × 100 rows 0.7, × 300 1.1; 1,000 × 300 1.2, × 1,000 1.9."""
+"""With fewer rows per device and time partition, too: a LOAD costs the server some 0.2 ms for each
+device of a file. The same ratio with 3 DOUBLE: 3,000 devices × 100 rows 0.7, × 300 1.1; 1,000 × 300
+1.2, × 1,000 1.9."""
 _FOLDERS_AT_ONCE = 4
 """One is written, two wait, and one is loaded."""
-_MOST_PARTITIONS = 64
-"""Rows that go over more time partitions share a file, which the server cuts itself."""
+_FILES_AT_ONCE = 64
+"""Files of a LOAD, one for each time partition: of some 20 ms each, so that it ends in time. The
+server does not cut a file itself that goes over many (seen from 119; 1100)."""
 _PREFIX = "iotdb-frames-load-"
 
 
@@ -105,11 +105,9 @@ class BulkRoad:
 
     def _pays(self, plan: WritePlan) -> bool:
         """Whether files cost less than tablets, and may be seen by the server at all."""
-        return (
-            plan.n_bytes >= FEW_BYTES
-            and len(plan.order) >= ROWS_PER_DEVICE * max(1, len(plan.order.bounds) - 1)
-            and (self._options.tsfile_dir is not None or self._is_here)
-        )
+        if plan.n_bytes < FEW_BYTES or (self._options.tsfile_dir is None and not self._is_here):
+            return False
+        return len(plan.order) >= ROWS_PER_DEVICE * n_runs(plan.order, self._partition_ticks)
 
     @cached_property
     def _is_here(self) -> bool:
@@ -137,7 +135,7 @@ class BulkRoad:
             raise _unwritable(self._root, exc) from exc
         self._base = base
         try:
-            probe = _load_statement(base / "probe", plan)  # of a folder that has no file in it
+            probe = load_of(base / "probe", plan)  # of a folder that has no file in it
             self._connection.run(
                 lambda session: session.execute(probe, is_qualified=True), model=plan.target.model
             )
@@ -202,14 +200,15 @@ class BulkRoad:
         IoTDBFramesError : they cannot be written.
         """
         assert self._base is not None
-        batch = _Batch(self._base / str(self._n_folders), plan)
+        batch = LoadFiles(self._base / str(self._n_folders), plan)
         try:
-            for some in _by_partition(plan, self._partition_ticks):
+            for some in by_partition(plan, self._partition_ticks):
                 for rows in file_rows(some, n_bytes=PIECE_BYTES):
-                    if batch.n_cell_bytes >= LOAD_BYTES:
+                    is_full = batch.n_files >= _FILES_AT_ONCE and batch.writer is None
+                    if batch.n_cell_bytes >= LOAD_BYTES or is_full:
                         yield batch.finish(is_whole=is_whole)
                         self._n_folders += 1
-                        batch = _Batch(self._base / str(self._n_folders), plan)
+                        batch = LoadFiles(self._base / str(self._n_folders), plan)
                     batch.add(rows)
                 batch.close_file()
             if batch.n_rows:
@@ -244,25 +243,6 @@ def _unwritable(directory: Path, exc: OSError) -> IoTDBFramesError:
             Choice(method="tablets"),
         ),
     )
-
-
-def load_statement(path: Path, *, database: str | None = None) -> str:
-    """The LOAD of a file or folder, which stays; other types than the series' are refused.
-
-    Parameters
-    ----------
-    database : of a table; None: the tree model
-    """
-    options = {"on-success": "none", "convert-on-type-mismatch": "false"}
-    if database is not None:
-        options["database-name"] = database
-    told = ", ".join(f"'{name}'={quote_string(value)}" for name, value in options.items())
-    return f"LOAD {quote_string(str(path))} WITH ({told})"
-
-
-def _load_statement(folder: Path, plan: WritePlan) -> str:
-    goal = plan.target
-    return load_statement(folder, database=goal.database if goal.model == "table" else None)
 
 
 def tablets_instead(plan: WritePlan, request: Request) -> list[Request]:
@@ -339,100 +319,3 @@ def _has_nan(planned: Any) -> bool:
         if np.count_nonzero(is_missing(data)) > n_null:
             return True
     return False
-
-
-def _by_partition(plan: WritePlan, n_ticks: int) -> Iterator[WritePlan]:
-    """The plan, split by the server's time partitions."""
-    order = plan.order
-    first, last = int(order.ticks.min()) // n_ticks, int(order.ticks.max()) // n_ticks
-    if first == last or last - first >= _MOST_PARTITIONS:
-        yield plan
-        return
-    edges = np.arange(first + 1, last + 1) * n_ticks
-    devices = list(pairwise(order.bounds.tolist()))
-    cuts = np.stack([a + np.searchsorted(order.ticks[a:b], edges) for a, b in devices], axis=1)
-    for starts, stops in pairwise([order.bounds[:-1], *cuts, order.bounds[1:]]):
-        if len(groups := np.flatnonzero(stops > starts)):
-            yield replace(plan, order=order.ranges(groups, starts[groups], stops[groups]))
-
-
-@dataclass
-class _Batch:
-    """The files of one LOAD, as they are written."""
-
-    folder: Path
-    plan: WritePlan
-    n_cell_bytes: int = 0
-    n_rows: int = 0
-    n_points: int = 0
-    n_bytes: int = 0
-    n_files: int = 0
-    start: int = (1 << 63) - 1
-    end: int = -(1 << 63)
-    rows: list[slice | np.ndarray] = field(default_factory=list)
-    devices: list[Device] = field(default_factory=list)
-    stream: Any = None
-    writer: TsFileWriter | None = None
-
-    def add(self, some: FileRows) -> None:
-        """Append rows to the file that is open, or to a new one."""
-        if self.writer is None:
-            self.folder.mkdir(exist_ok=True)
-            self.folder.chmod(0o755)
-            self.stream = (self.folder / f"{self.n_files}.tsfile").open("xb")
-            self.writer = TsFileWriter(self.stream, n_threads=2)
-        self.writer.write(some.devices, some.ticks, some.columns)
-        self.n_cell_bytes += len(some.ticks) * self.plan.row_bytes
-        self.rows.append(some.rows)
-        self.devices += [d for d, _, _ in some.devices[: 5 - len(self.devices)]]
-        self.start = min(self.start, int(some.ticks.min()))
-        self.end = max(self.end, int(some.ticks.max()))
-
-    def close_file(self) -> None:
-        """Finish the file that is open."""
-        if self.writer is None:
-            return
-        self.writer.close(tables=tables_of(self.plan))
-        self.stream.close()
-        self.n_rows += self.writer.n_rows
-        self.n_points += self.writer.n_points
-        self.n_bytes += self.writer.n_bytes
-        self.n_files += 1
-        self.writer = None
-
-    def finish(self, *, is_whole: bool) -> LoadRequest:
-        """The request of all files."""
-        self.close_file()
-        written = [c.column.name for part in self.plan.parts for c in part.written]
-        return LoadRequest(
-            tablets=(),
-            rows=self._frame_rows(),
-            n_points=self.n_points,
-            start=self.start,
-            end=self.end,
-            is_whole=is_whole,
-            folder=self.folder,
-            statement=_load_statement(self.folder, self.plan),
-            n_file_rows=self.n_rows,
-            n_file_bytes=self.n_bytes,
-            n_files=self.n_files,
-            devices=tuple(".".join(s or "" for s in d) for d in self.devices),
-            names=tuple(written[:50]),
-        )
-
-    def _frame_rows(self) -> slice | np.ndarray:
-        """Positions in the frame of all rows, each once."""
-        slices = [some for some in self.rows if isinstance(some, slice)]
-        if len(slices) == len(self.rows) and all(a.stop == b.start for a, b in pairwise(slices)):
-            return slice(slices[0].start, slices[-1].stop)
-        is_there = np.zeros(self.plan.layout.n_rows, bool)  # parts have rows in common
-        for some in self.rows:
-            is_there[some] = True
-        return np.flatnonzero(is_there)
-
-    def abandon(self) -> None:
-        """Remove what was written."""
-        if self.writer is not None:
-            self.writer.abandon()
-            self.stream.close()
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -117,6 +117,26 @@ def test_loads_of_a_bounded_size(
     )
 
 
+def test_many_time_partitions(connection: Connection, database: str, folder: Path) -> None:
+    """Years, also before 1970, go as a file for each partition with rows, so many to a LOAD."""
+    index = pd.date_range("2015-01-01", periods=900, freq="D", name="time")
+    old = pd.date_range("1965-01-01", periods=10, freq="h", name="time")
+    both = pd.DataFrame({"x": np.arange(910.0)}, old.append(index))
+    frame = pd.concat([both.assign(d="a"), both.iloc[5:].assign(d="b")])
+    frame["y"] = "é"
+    report = by_files(frame, f"root.{database}", folder, connection, device="d")
+    assert report.rows_written == len(frame)
+    assert report.chunks == 1 + 130 // bulk._FILES_AT_ONCE
+    for device, n_rows in (("a", 910), ("b", 905)):
+        pd.testing.assert_frame_equal(
+            read(f"root.{database}.{device}", connection=connection)[["x", "y"]],
+            both.assign(y="é").iloc[-n_rows:],
+            check_dtype=False,
+            check_index_type=False,
+            check_freq=False,
+        )
+
+
 def test_what_a_file_cannot_hold_goes_by_tablets(
     connection: Connection, database: str, folder: Path
 ) -> None:
