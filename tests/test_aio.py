@@ -22,6 +22,7 @@ from pandas.testing import assert_frame_equal
 import iotdb_frames as iotf
 from clock import PATIENCE_S, wait_until
 from iotdb_frames import aio
+from iotdb_frames.client import coroutines
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.coroutines import in_thread
 from iotdb_frames.errors import ConnectionLost, OptionsError, QueryError
@@ -482,6 +483,8 @@ def test_several_loops_share_a_connection(own: Connection, device: str) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+    asyncio.run(run())
+    assert len(coroutines._gates) == 1, "loops that ended are kept"
 
 
 def test_a_server_that_is_not_there(server: LocalServer) -> None:

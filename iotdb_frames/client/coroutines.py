@@ -42,16 +42,23 @@ class _Gate:
         return self._places
 
 
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Connection, _Gate]] = (
-    WeakKeyDictionary()
-)
+_gates: dict[asyncio.AbstractEventLoop, WeakKeyDictionary[Connection, _Gate]] = {}
+
+
+def _gate_of(connection: Connection) -> _Gate:
+    """That of the running loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _gates:
+        for other in list(_gates):  # not weakly: a gate refers to its loop
+            if other.is_closed():
+                _gates.pop(other, None)
+        _gates[loop] = WeakKeyDictionary()
+    return _gates[loop].setdefault(connection, _Gate())
 
 
 async def on_session(connection: Connection, call: Callable[[], T]) -> T:
     """As `in_thread`, once the connection has a session for the call."""
-    gates = _gates.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    gate = gates.setdefault(connection, _Gate())
-    async with await gate.places(connection):
+    async with await _gate_of(connection).places(connection):
         return await in_thread(call)
 
 

@@ -20,6 +20,7 @@ Source: `IClientRPCService` of apache-iotdb 2.0; observed on IoTDB 2.0.10.
 from __future__ import annotations
 
 import math
+import os
 import select
 import socket
 import struct
@@ -56,6 +57,17 @@ _waiting: dict[int, Transport] = {}
 _waits = threading.Lock()
 """Held while that changes, so that a transport is closed from outside only while it is used."""
 _ended: WeakSet[threading.Thread] = WeakSet()
+
+
+def _forget_waits() -> None:
+    """In a forked child, where no thread waits and none gives the lock back."""
+    global _waits
+    _waits = threading.Lock()
+    _waiting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_waits)
 
 
 def end_wait(thread: threading.Thread) -> None:

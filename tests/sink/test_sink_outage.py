@@ -222,6 +222,38 @@ def test_overflow_block(server: LocalServer, road: Road, cut_off: CutOff, databa
     assert stored(server, f"{database}.d1")[f"{database}.d1.v"] == {T0 + i: i for i in range(1000)}
 
 
+def test_cancelled_in_coroutines(road: Road, options: IoTDBOptions) -> None:
+    """A `flush` or a `send` that is cancelled ends at once, and the rows taken go on."""
+
+    async def feed() -> None:
+        async with IoTDBSink(options, batch_size=10, max_pending="50kB") as face:
+            await (await face.send(row(0)))
+            road.block()
+            n_sent = 1
+
+            async def send_all() -> None:
+                nonlocal n_sent
+                while True:
+                    await face.send(row(n_sent))
+                    n_sent += 1
+
+            sending = asyncio.create_task(send_all())
+            while face.stats.queued_bytes < 48_000:
+                await asyncio.sleep(0.001)
+            flushing = asyncio.create_task(face.flush())
+            await asyncio.sleep(0)
+            for task in (sending, flushing):
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert face.stats.queued
+            road.clear()
+            await face.flush(60)
+            assert face.stats.acknowledged == n_sent
+
+    asyncio.run(feed())
+
+
 def test_overflow_block_in_coroutines(road: Road, options: IoTDBOptions) -> None:
     """A full sink holds up the coroutine that sends, and no other."""
 
