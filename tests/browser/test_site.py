@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
-PAGES = ("index", "guide", "write", "sink", "types", "engines", "api", "api/iotdb_frames.write")
+PAGES = (
+    *("index", "guide", "write", "sink", "types", "engines", "api"),
+    *("api/iotdb_frames.connect", "api/iotdb_frames.write", "api/iotdb_frames.Fault"),
+)
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.ipynb"))
 NO_WIDER = "() => document.documentElement.scrollWidth <= innerWidth"
+CUT_OFF = """() => {
+  const article = document.querySelector('article');
+  const edge = article.getBoundingClientRect().right + 1;
+  return [...article.querySelectorAll('p, li, dt, dd')]
+    .filter(e => !e.closest('table, .cell_output') && e.getBoundingClientRect().right > edge)
+    .map(e => e.innerText);
+}"""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -59,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def test_pages_fit_and_are_quiet(
     site: Lab, browser: Browser, width: int, theme: Literal["light", "dark"]
 ) -> None:
-    """No page scrolls sideways, complains in the console or asks another host for anything."""
+    """No page scrolls sideways, cuts words off, complains or asks another host for anything."""
     from lab import look
 
     with look(browser, site, width=width, theme=theme) as seen:
@@ -67,6 +77,7 @@ def test_pages_fit_and_are_quiet(
             seen.page.goto(f"{site.url}/{page}.html")
             assert seen.page.locator("html").get_attribute("data-theme") == theme
             assert seen.page.evaluate(NO_WIDER), page
+            assert not seen.page.evaluate(CUT_OFF), page
         assert not seen.errors
         assert not seen.strangers
 
