@@ -123,6 +123,10 @@ def test_a_terminal_is_fitted_and_a_pipe_gets_all(
     assert "measurement_7" in piped.stdout
     assert all(line == line.rstrip() for line in piped.stdout.splitlines())
     assert piped.stdout.endswith("\n")
+    helped = subprocess.run([*SCRIPT, "stop", "-h"], capture_output=True, check=True, text=True)
+    assert "--data-dir" in helped.stdout
+    assert helped.stdout.endswith("\n")
+    assert all(line == line.rstrip() for line in helped.stdout.splitlines())
     for width in (60, 80):
         told = _in_terminal(words, environment, width)
         assert max(map(len, told.splitlines())) <= width

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from iotdb_frames.cli import screen, streams
 from iotdb_frames.cli.backfill import backfill
@@ -20,8 +24,36 @@ from iotdb_frames.cli.tsfile import tsfile
 from iotdb_frames.cli.write import write
 
 
+class _Help(io.StringIO):
+    """What help is printed into, with the encoding of where it goes then."""
+
+    encoding = "utf-8"
+
+
+def _print_help(show: Callable[[], None]) -> None:
+    """Show help; where it is piped, without the spaces that fill its lines."""
+    if sys.stdout.isatty():
+        show()
+        return
+    told = _Help()
+    told.encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with redirect_stdout(told):
+        show()
+    typer.echo("\n".join(line.rstrip() for line in told.getvalue().strip("\n").splitlines()))
+
+
+class _Command(TyperCommand):
+    """A command whose help is as `_print_help` has it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _print_help(partial(super().format_help, ctx, formatter))
+
+
 class _Commands(TyperGroup):
     """Commands whose errors are shown, not raised."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _print_help(partial(super().format_help, ctx, formatter))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -73,7 +105,7 @@ def options(
 
 
 for command in (demo, serve, stop, write, read, backfill, simulate, doctor, tsfile):
-    app.command()(command)
+    app.command(cls=_Command)(command)
 
 
 def main() -> None:

@@ -170,7 +170,7 @@ class _Bar(View):
         self._bar.refresh()
 
     def close(self, standing: Standing, *, is_complete: bool) -> None:
-        if self._bar is None and not is_complete:
+        if self._bar is None and not is_complete and standing.counted > self._begun.counted:
             self._open(after_s=standing.seconds)
         if self._bar is not None:
             self.show(standing)

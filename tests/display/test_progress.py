@@ -251,3 +251,6 @@ def test_a_quick_write_in_a_terminal_shows_no_bar(
         meter.add(rows=400)
         meter.close(is_complete=is_complete)
         assert bool(terminal.getvalue()) is not is_complete
+    terminal = look(monkeypatch)
+    measure_rows("auto", 1_000, label="root.d").close(is_complete=False)  # refused, nothing sent
+    assert not terminal.getvalue()
