@@ -6,6 +6,7 @@ next removes the folders of processes that were killed: each holds a lock on its
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,7 +29,6 @@ from iotdb_frames.errors import (
     Hint,
     IoTDBFramesError,
     OptionsError,
-    PermissionDenied,
     ServerError,
 )
 from iotdb_frames.locks import Locked, hold
@@ -114,28 +114,30 @@ class BulkRoad:
         """Whether the server may be on this machine."""
         return all(_is_loopback(host) for host, _ in self._connection.options.hosts)
 
-    @property
+    @cached_property
     def _root(self) -> Path:
-        return Path(self._options.tsfile_dir or tempfile.gettempdir()).absolute()
+        try:
+            return Path(self._options.tsfile_dir or tempfile.gettempdir()).absolute()
+        except FileNotFoundError:  # no directory that can be written, which is told on use
+            return Path(os.devnull)
 
     def _open(self, plan: WritePlan) -> str | None:
         """Make a directory of our own; why not, where the server does not see it."""
         if self._base is not None:
             return None
-        clear_litter(self._root)
-        wanted = min(plan.n_bytes, _FOLDERS_AT_ONCE * LOAD_BYTES)
-        if self._options.method == "auto" and _free_bytes(self._root) < wanted:
-            return f"{self._root} has not enough room"
         try:
-            base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))
-            base.chmod(0o755)  # the server may run as another user
-            (base / "probe").mkdir()
-            self._lock = hold(base / "lock")
+            clear_litter(self._root)
+            wanted = min(plan.n_bytes, _FOLDERS_AT_ONCE * LOAD_BYTES)
+            if self._options.method == "auto" and shutil.disk_usage(self._root).free < wanted:
+                return f"{self._root} has not enough room"
+            self._base, self._lock = own_folder(self._root)
         except OSError as exc:
-            raise _unwritable(self._root, exc) from exc
-        self._base = base
+            error = _unwritable(self._root, exc)
+            if self._options.method == "auto":
+                return error.message
+            raise error from exc
         try:
-            probe = load_of(base / "probe", plan)  # of a folder that has no file in it
+            probe = load_of(self._base / "probe", plan)  # of a folder that has no file in it
             self._connection.run(
                 lambda session: session.execute(probe, is_qualified=True), model=plan.target.model
             )
@@ -186,9 +188,13 @@ class BulkRoad:
     def _partition_ticks(self) -> int:
         """Length of a time partition of the server, in ticks."""
         values: dict[str, str] = {}
-        with suppress(PermissionDenied):  # of a wrong length the server cuts the files itself
+        try:
             found = query_table(self._connection, "SHOW VARIABLES", model="tree")
             values = dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+        except ConnectionLost:
+            raise
+        except ServerError:
+            pass  # of a user who may not look; files of another length the server cuts, or refuses
         per_ms = TICKS_PER_S[self._connection.server.precision] // 1000
         return int(values.get("TimePartitionInterval", 604_800_000)) * per_ms
 
@@ -265,25 +271,40 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _free_bytes(directory: Path) -> int:
-    try:
-        return shutil.disk_usage(directory).free
-    except OSError:
-        return 0
-
-
 def is_partly_loaded(request: Request, error: ServerError) -> bool:
     """Whether a refused LOAD may have stored some of its files: the schema of all comes first."""
     is_many = isinstance(request, LoadRequest) and request.n_files > 1
     return is_many and "verify schema error" not in error.message
 
 
+def own_folder(root: Path) -> tuple[Path, Any]:
+    """A new folder, in which is one called ``probe``, and the lock that tells others to leave it.
+
+    Raises
+    ------
+    OSError : none can be made.
+    """
+    while True:
+        base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        with suppress(Locked, FileNotFoundError):  # another took it for litter: it had no lock yet
+            lock = hold(base / "lock")
+            try:
+                base.chmod(0o755)  # the server may run as another user
+                (base / "probe").mkdir()
+            except BaseException:
+                lock.release()
+                raise
+            return base, lock
+
+
 def clear_litter(root: Path) -> None:
     """Remove the folders of processes that were killed."""
     for folder in root.glob(f"{_PREFIX}*"):
         with suppress(Locked, OSError):
-            hold(folder / "lock").release()
-            shutil.rmtree(folder, ignore_errors=True)
+            with hold(folder / "lock"):
+                shutil.rmtree(folder, ignore_errors=True)
+            if os.name == "nt":  # which keeps a file that is open
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _why_tablets(plan: WritePlan) -> str | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,38 @@ frame = pd.DataFrame({"x": np.arange(9000.0)}, index)
 iotf.write(frame, target, connection=url, method="tsfile", tsfile_dir=folder)
 sys.stdin.read()
 """
+
+
+def test_a_folder_of_a_live_client_is_no_litter(folder: Path) -> None:
+    """Many that begin at once, and clear what others left, keep their own folders."""
+    dead = folder / "iotdb-frames-load-dead"
+    (dead / "0").mkdir(parents=True)
+
+    def begin(_: int) -> bool:
+        bulk.clear_litter(folder)
+        mine, lock = bulk.own_folder(folder)
+        bulk.clear_litter(folder)
+        is_there = (mine / "probe").is_dir()
+        lock.release()
+        return is_there
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(begin, range(200)))
+    bulk.clear_litter(folder)
+    assert not list(folder.iterdir())
+
+
+def test_no_room_is_a_reason_for_tablets(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under "auto" a directory without room is told, and the rows arrive."""
+    monkeypatch.setattr(bulk, "FEW_BYTES", 1)
+    options = {"connection": connection, "tsfile_dir": "/proc"}
+    report = write(numbers(), f"root.{database}.d", **options)
+    assert any("sent as tablets: /proc has not enough room" in note for note in report.notes)
+    assert report.rows_written == 20_000
+    with pytest.raises(IoTDBFramesError, match="cannot be written to /proc"):
+        write(numbers(), f"root.{database}.d", method="tsfile", **options)
 
 
 @pytest.mark.parametrize(
