@@ -291,7 +291,7 @@ def test_overflow_raise(server: LocalServer, road: Road, cut_off: CutOff, databa
             sink.send(row(i))
             n_taken += 1
 
-    with pytest.raises(SinkFull, match="bytes wait for the server, of 50,000"):
+    with pytest.raises(SinkFull, match=r"KiB wait for the server, of 48\.8 KiB"):
         feed()
     assert n_taken > 10
     road.clear()
