@@ -34,11 +34,11 @@ from iotdb_frames.spelling import painted, printable
 
 RETRYABLE_CODES = frozenset(
     {306, 600, 602, 605, 606, 610, 611, 708, 713, 717, 721, 722}
-    | {901, 904, 906, 907, 1003, 1103, 2206, 2207}
+    | {901, 904, 906, 907, 1003, 1012, 1103, 2206, 2207}
 )
 """Server codes after which the same request may succeed. Source: the Java client of 2.0.10; 722 (a
-node that a query needs restarts), 2206 and 2207 (a schema region not yet back after a restart) were
-observed on a server."""
+node that a query needs restarts), 1012 (all replicas of a region are away), 2206 and 2207 (a schema
+region not yet back after a restart) were observed on a server."""
 
 _PASSING = {
     # replicas cannot be reached, and the rest are no majority

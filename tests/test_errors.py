@@ -51,7 +51,7 @@ STOPPING = (
         (507, (), "Rollback create table failed", True),
         (902, (), "DELETE_REGION_ERROR", False),
         (1001, (), "REMOVE_CONFIGNODE_ERROR", False),
-        *((code, (), "", True) for code in (901, 906, 907, 1003, 2206, 2207, 721, 722)),
+        *((code, (), "", True) for code in (901, 906, 907, 1003, 1012, 2206, 2207, 721, 722)),
     ],
 )
 def test_what_may_be_tried_again(

@@ -14,6 +14,7 @@ _SENTENCES = {
     906: "no region of the cluster is available for it now",
     907: "the cluster has no partition for it yet",
     1003: "too few DataNodes are running",
+    1012: "no replica of a region that it needs is running",
     2206: "a restarted node has not brought this region back yet",
     2207: "too few replicas of this region are running to read it",
 }
