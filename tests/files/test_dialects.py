@@ -316,6 +316,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         '"time_format": "%Y-%m-%d %H:%M:%S EST"} takes it',
     ),
     "a language nobody knows": ("time,a\n5 stycznia 2024,1\n", "write others as numbers"),
+    "years with fractions": ("time,a\n1973,1\n1973.08333333333,2\n", "no exact time"),
     "no date": ("time;a\n10:00:00;1\n", '"time_format": "%H:%M:%S"} counts it from 1970'),
     "a workbook": (b"PK\x03\x04...", "a ZIP archive or an Excel workbook"),
     "gzip without its ending": (gzip.compress(b"time,a\n"), "its name has to end in .gz"),

@@ -239,8 +239,8 @@ def _time_format(
 
 
 def _is_said_in_digits(texts: pa.Array) -> bool:
-    """Whether whole numbers are years, with a month or the day of the year behind them or not."""
-    return share(texts, r"^(?:19|20)\d\d(?:0[1-9]|1[0-2]|[0-3]\d\d)?$") == 1
+    """Whether numbers are years, with a month, a day or a fraction behind them or not."""
+    return share(texts, r"^(?:1[6-9]|20)\d\d(?:0[1-9]|1[0-2]|[0-3]\d\d|\.\d+)?$") == 1
 
 
 def day_or_month(form: str) -> tuple[str, str] | None:
@@ -289,6 +289,8 @@ def _unknown_form(name: str, columns: Sequence[str], texts: pa.Array) -> FrameEr
         parts = [*parts[1:], *([f" reads it as {read}"] if len(forms) == 1 else [])]
         if shown.isdigit():
             parts += ["; ", Choice(time_unit=...), " says what numbers count"]
+    elif share(texts, r"^\d{4}\.\d+$") > 0:
+        parts = ["a year with a fraction is no exact time: write dates in its place"]
     elif re.fullmatch(_CLOCK, shown):
         form = "%H:%M:%S"[: 3 * shown.count(":") + 2]
         parts = [
