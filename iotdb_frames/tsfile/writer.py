@@ -25,6 +25,8 @@ from iotdb_frames.tsfile.layout import (
     CHUNK,
     GROUP,
     MAGIC,
+    NO_END,
+    NO_START,
     ONE_PAGE_CHUNK,
     TIME,
     VALUE,
@@ -78,6 +80,7 @@ class TsFileWriter:
     Attributes
     ----------
     n_bytes, n_points, n_rows : written so far
+    start, end : first and last tick so far
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class TsFileWriter:
         self._page_rows = page_rows
         self._devices: dict[Device, dict[str, Series]] = {}
         self.n_bytes = self.n_points = self.n_rows = 0
+        self.start, self.end = NO_START, NO_END
         self._put(MAGIC + bytes((VERSION,)))
 
     @property
@@ -151,6 +155,8 @@ class TsFileWriter:
             self._stream.writelines(group)
             self.n_bytes = at
         self.n_rows += len(ticks)
+        self.start = min(self.start, int(ticks.min()))
+        self.end = max(self.end, int(ticks.max()))
         self.n_points += sum(c.cells.n_values for c in columns)
 
     def _check(

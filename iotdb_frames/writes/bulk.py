@@ -54,8 +54,7 @@ device of a file. The same ratio with 3 DOUBLE: 3,000 devices Ã— 100 rows 0.7, Ã
 _FOLDERS_AT_ONCE = 4
 """One is written, two wait, and one is loaded."""
 _FILES_AT_ONCE = 64
-"""Files of a LOAD, one for each time partition: of some 20 ms each, so that it ends in time. The
-server does not cut a file itself that goes over many (seen from 119; 1100)."""
+"""Files of a LOAD, one for each time partition: of some 20 ms each, so that it ends in time."""
 _PREFIX = "iotdb-frames-load-"
 
 

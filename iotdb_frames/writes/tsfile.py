@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import parse_target
+from iotdb_frames.codec.times import TICKS_PER_S
 from iotdb_frames.display.card import Card, Shown
 from iotdb_frames.display.words import count, duration, rate, repeated, size
 from iotdb_frames.errors import Choice, FrameError, Hint, OptionsError
@@ -30,6 +31,10 @@ from iotdb_frames.writes.whole_file import whole_file
 
 PIECE_BYTES = 64 << 20
 """Cells that are encoded at once."""
+WEEK_S = 604_800
+MOST_WEEKS = 10
+"""The server's default time partition, from 1970 on, and how many of them a file may go over: a
+LOAD of more is refused with 1100 ("Time partition slots size is greater than 10", in its log)."""
 
 
 @dataclass(repr=False)
@@ -173,7 +178,19 @@ def write_tsfile(
         report.rows, report.points = writer.n_rows, writer.n_points
         report.devices, report.bytes = writer.n_devices, writer.n_bytes
     report.seconds = clock.perf_counter() - started
+    report.notes += _weeks_note(writer, precision)
     return report
+
+
+def _weeks_note(writer: TsFileWriter, precision: Precision) -> list[str]:
+    week = WEEK_S * TICKS_PER_S[precision]
+    n_weeks = writer.end // week - writer.start // week + 1
+    if n_weeks <= MOST_WEEKS:
+        return []
+    return [
+        f"rows go over {count(n_weeks)} weeks: a LOAD refuses files of more than {MOST_WEEKS} time "
+        'partitions, each a week by default; write(method="tsfile") makes a file for each'
+    ]
 
 
 def _compression(compression: CompressionType | str) -> CompressionType:

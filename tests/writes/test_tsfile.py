@@ -14,7 +14,7 @@ import pytest
 
 from full_disk import full_disk
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError, ServerError
 from iotdb_frames.options import TimeseriesOption
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import execute, read_sql
@@ -274,6 +274,25 @@ def test_what_no_file_holds_is_refused_and_none_is_left(tmp_path: Path) -> None:
         write_tsfile(frame, path, target="root.a.d")
     assert path.read_bytes() == before
     assert write_tsfile(frame, path, target="root.a.d", overwrite=True).bytes == len(before)
+
+
+def test_a_file_over_more_weeks_than_a_load_takes_says_so(
+    connection: Connection, database: str, tmp_path: Path
+) -> None:
+    """Ten weeks are loaded; of eleven the report says what the server will do, and it does."""
+    for n_weeks, is_loaded in ((10, True), (11, False)):
+        index = pd.date_range("2024-01-04", periods=n_weeks, freq="7D", name="time")
+        frame = pd.DataFrame({"x": np.arange(float(n_weeks))}, index)
+        path, target = tmp_path / f"{n_weeks}.tsfile", f"root.{database}.d{n_weeks}"
+        report = write_tsfile(frame, path, target=target)
+        assert bool(report.notes) is not is_loaded
+        if is_loaded:
+            load(connection, path, "tree", database)
+            assert len(read(target, connection=connection)) == n_weeks
+        else:
+            assert "over 11 weeks" in report.notes[0]
+            with pytest.raises(ServerError, match="LOAD_FILE_ERROR"):
+                load(connection, path, "tree", database)
 
 
 def tool(name: str, *arguments: str, folder: Path) -> str:
