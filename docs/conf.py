@@ -29,8 +29,6 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["images"]
 default_role = "py:obj"
-nitpicky = False
-language = "en"
 
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
@@ -41,7 +39,6 @@ nb_mime_priority_overrides = [  # a widget needs a kernel; each has a still pict
 ]
 
 autosummary_generate = True
-autosummary_imported_members = False
 autodoc_mock_imports = ["pyflink"]  # wants an environment of its own
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -114,7 +111,6 @@ html_theme_options = {
 }
 html_sidebars = {"index": []}
 html_context = {"default_mode": "auto"}
-pygments_style = "default"
 
 _log = logging.getLogger(__name__)
 _PICTURE = re.compile(
@@ -184,10 +180,7 @@ def _as_directive(table: re.Match[str]) -> str:
     made = ["", ".. list-table::", "   :header-rows: 1", ""]
     for row in (rows[0], *rows[2:]):
         cells = [cell.strip(" |") for cell in (row + [""] * width)[:width]]
-        made += [
-            f"   {'-' if i else '* -'} {cell}".replace("   - ", "     - ")
-            for i, cell in enumerate(cells)
-        ]
+        made += [f"   {'  -' if i else '* -'} {cell}" for i, cell in enumerate(cells)]
     return "\n".join([*made, "", ""])
 
 
