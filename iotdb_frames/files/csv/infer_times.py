@@ -111,7 +111,9 @@ def joined_times(columns: Sequence[str], found: Mapping[str, pa.Array]) -> pa.Ar
 
 def _have_offset(texts: pa.Array, form: str) -> bool:
     """Whether most of the times say their offset from UTC."""
-    if form != "iso8601" and "%z" not in form:
+    if form == "iso8601":
+        return share(texts, rf":\d.*\d\s*(?:{OFFSET})$") > 0.5
+    if "%z" not in form:
         return False
     zoned, plain = (parse_times(texts, form, has_offset=z).is_bad for z in (True, False))
     return bool(np.count_nonzero(zoned) < np.count_nonzero(plain))
