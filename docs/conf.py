@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
-from sphinx.util import logging
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "build" / "notebooks"
 """Where `tests/test_notebooks.py` leaves the notebooks that it has run."""
+PAGES = ROOT / "docs" / "notebooks"
+PAGES.mkdir(exist_ok=True)
+for notebook in (ROOT / "notebooks").glob("*.ipynb"):  # Sphinx takes pages from its own folder only
+    executed = EXECUTED / notebook.name
+    shutil.copy(executed if executed.exists() else notebook, PAGES)
 
 project = "iotdb_frames"
 author = "The iotdb_frames developers"
@@ -112,7 +117,6 @@ html_theme_options = {
 html_sidebars = {"index": []}
 html_context = {"default_mode": "auto"}
 
-_log = logging.getLogger(__name__)
 _PICTURE = re.compile(
     r'<picture>\s*<source [^>]*srcset="([^"]+)">\s*<img src="([^"]+)"([^>]*)>\s*</picture>'
 )
@@ -124,14 +128,10 @@ _ENTRY = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)$")
 
 
 def _read(_: Sphinx, docname: str, source: list[str]) -> None:
-    """Pages as on GitHub become Sphinx's; a notebook gives way to the one that was run."""
+    """Pages as on GitHub become Sphinx's."""
     if docname.startswith("notebooks/"):
-        executed = EXECUTED / f"{Path(docname).name}.ipynb"
-        if executed.exists():
-            source[0] = executed.read_text(encoding="utf-8")
-        else:
-            _log.info("%s was not run: pytest --tier browser tests/test_notebooks.py", docname)
         return
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/")
     text = _INCLUDE.sub(lambda found: (ROOT / found[1]).read_text(encoding="utf-8"), source[0])
     if text != source[0]:  # from the root of the repository
         text = text.replace("](docs/", "](").replace('"docs/', '"')

@@ -13,7 +13,7 @@ import pytest
 from iotdb_frames.server import stop_local
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "docs" / "notebooks"
+FOLDER = ROOT / "notebooks"
 EXECUTED = ROOT / "build" / "notebooks"
 """Where the documentation takes them from, so that they run once for both."""
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -23,7 +23,7 @@ PAGES = (
     *("index", "guide", "write", "sink", "types", "engines", "api"),
     *("api/iotdb_frames.connect", "api/iotdb_frames.write", "api/iotdb_frames.Fault"),
 )
-NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 NO_WIDER = "() => document.documentElement.scrollWidth <= innerWidth"
 CUT_OFF = """() => {
   const article = document.querySelector('article');
