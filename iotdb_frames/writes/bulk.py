@@ -7,6 +7,7 @@ next removes the folders of processes that were killed: each holds a lock on its
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,6 @@ class BulkRoad:
         self._options = options
         self._base: Path | None = None
         self._lock: Any = None
-        self._n_folders = 0
 
     def takes(self, plan: WritePlan, notes: list[str]) -> bool:
         """Whether a plan's rows go by files; the notes say why, where the user should know.
@@ -204,21 +204,18 @@ class BulkRoad:
         ------
         IoTDBFramesError : they cannot be written.
         """
-        assert self._base is not None
-        batch = LoadFiles(self._base / str(self._n_folders), plan)
+        batch = LoadFiles(self._new_folder(), plan)
         try:
             for some in by_partition(plan, self._partition_ticks):
                 for rows in file_rows(some, n_bytes=PIECE_BYTES):
                     is_full = batch.n_files >= _FILES_AT_ONCE and batch.writer is None
                     if batch.n_cell_bytes >= LOAD_BYTES or is_full:
                         yield batch.finish(is_whole=is_whole)
-                        self._n_folders += 1
-                        batch = LoadFiles(self._base / str(self._n_folders), plan)
+                        batch = LoadFiles(self._new_folder(), plan)
                     batch.add(rows)
                 batch.close_file()
             if batch.n_rows:
                 yield batch.finish(is_whole=is_whole)
-            self._n_folders += 1
         except OSError as exc:
             batch.abandon()
             if isinstance(exc, IoTDBFramesError):
@@ -227,6 +224,11 @@ class BulkRoad:
         except BaseException:
             batch.abandon()
             raise
+
+    def _new_folder(self) -> Path:
+        """Where the files of one LOAD go: who may not list the directory cannot guess the name."""
+        assert self._base is not None
+        return self._base / secrets.token_hex(16)
 
     def close(self) -> None:
         """Remove the directory."""
@@ -288,7 +290,7 @@ def own_folder(root: Path) -> tuple[Path, Any]:
         with suppress(Locked, FileNotFoundError):  # another took it for litter: it had no lock yet
             lock = hold(base / "lock")
             try:
-                base.chmod(0o755)  # the server may run as another user
+                base.chmod(0o711)  # the server may run as another user; others may not list it
                 (base / "probe").mkdir()
             except BaseException:
                 lock.release()
@@ -299,6 +301,8 @@ def own_folder(root: Path) -> tuple[Path, Any]:
 def clear_litter(root: Path) -> None:
     """Remove the folders of processes that were killed."""
     for folder in root.glob(f"{_PREFIX}*"):
+        if folder.is_symlink():  # not one of ours
+            continue
         with suppress(Locked, OSError):
             with hold(folder / "lock"):
                 shutil.rmtree(folder, ignore_errors=True)

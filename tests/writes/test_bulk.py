@@ -31,6 +31,7 @@ from iotdb_frames.reads.sql import execute, read_sql
 from iotdb_frames.server import LocalServer
 from iotdb_frames.writes import bulk
 from iotdb_frames.writes.frame_writer import FrameWriter
+from iotdb_frames.writes.load_files import LoadFiles
 from iotdb_frames.writes.writer import write
 from proxy import proxy_to
 
@@ -384,6 +385,26 @@ def test_a_folder_of_a_live_client_is_no_litter(folder: Path) -> None:
         assert all(pool.map(begin, range(200)))
     bulk.clear_litter(folder)
     assert not list(folder.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_other_users_cannot_find_the_files(
+    connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of another user can open them by the name that LOAD says; nobody can list them."""
+    seen = []
+
+    def watched(path: Path, plan: Any) -> LoadFiles:
+        seen.append((path.name, path.parent.stat().st_mode & 0o777))
+        return LoadFiles(path, plan)
+
+    monkeypatch.setattr(bulk, "LoadFiles", watched)
+    monkeypatch.setattr(bulk, "LOAD_BYTES", 100_000)
+    by_files(numbers(), f"root.{database}.d", folder, connection)
+    names, modes = zip(*seen, strict=True)
+    assert set(modes) == {0o711}
+    assert len(set(names)) == len(names) > 1
+    assert all(len(name) == 32 for name in names)
 
 
 def test_no_room_is_a_reason_for_tablets(
