@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import logging
 import os
 import re
 import shlex
@@ -133,8 +134,9 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
 @pytest.mark.server
 @pytest.mark.parametrize("page", [pytest.param(n, marks=marks_of(TEXTS[n])) for n in PYTHON])
-def test_python_snippets_run(page: str, home: Path) -> None:
+def test_python_snippets_run(page: str, home: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A reader who types the README's first snippet and then a page's, in order, sees no error."""
+    caplog.set_level(logging.NOTSET, "iotdb_frames")  # put back afterwards: a page says DEBUG
     names: dict[str, Any] = {}
     if page != "README":
         run_block("README", 0, names)

@@ -194,8 +194,8 @@ class BulkRoad:
             raise
         except ServerError:
             pass  # of a user who may not look; files of another length the server cuts, or refuses
-        per_ms = TICKS_PER_S[self._connection.server.precision] // 1000
-        return int(values.get("TimePartitionInterval", 604_800_000)) * per_ms
+        usual = 604_800 * TICKS_PER_S[self._connection.server.precision]
+        return int(values.get("TimePartitionInterval", usual))
 
     def requests(self, plan: WritePlan, *, is_whole: bool) -> Iterator[Request]:
         """Files, written as they are asked for; a request for each LOAD.

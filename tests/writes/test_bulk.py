@@ -139,6 +139,20 @@ def test_many_time_partitions(connection: Connection, database: str, folder: Pat
         )
 
 
+def test_partitions_of_a_server_in_nanoseconds(folder: Path) -> None:
+    """Its partitions are weeks of its own ticks; rows over more than one LOAD takes are cut."""
+    frame = numbers()
+    with (
+        LocalServer(timestamp_precision="ns") as server,
+        Connection(lambda: server.options, label="ns") as own,
+    ):
+        by_files(frame, "root.p.d", folder, own)
+        found = read("root.p.d", connection=own)
+        pd.testing.assert_frame_equal(
+            found, frame, check_dtype=False, check_index_type=False, check_freq=False
+        )
+
+
 def test_what_a_file_cannot_hold_goes_by_tablets(
     connection: Connection, database: str, folder: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -68,27 +69,40 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(some)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tree", "table"])
 def test_both_roads_give_the_same_database_for_good(
-    eager: LocalServer, tmp_path_factory: pytest.TempPathFactory, model: Any
+    server: LocalServer, eager: LocalServer, tmp_path_factory: pytest.TempPathFactory, model: Any
 ) -> None:
     """Frames written over each other read alike by both roads, before a compaction and after."""
     folder = tmp_path_factory.mktemp("see")
-    with Connection(lambda: eager.options, label=eager.url) as connection:
+    with (
+        Connection(lambda: server.options, label=server.url) as plain,
+        Connection(lambda: eager.options, label=eager.url) as compacting,
+    ):
 
         @given(st.lists(frames(), min_size=2, max_size=4))
         @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         def alike(parts: list[pd.DataFrame]) -> None:
-            _compare(eager, connection, model, parts, folder)
+            name = f"h{next(_names)}"
+            database = f"root.{name}" if model == "tree" else name
+            with _written(plain, database, model, parts, folder):
+                before = _rows(plain, database, model, "tablets")
+                pd.testing.assert_frame_equal(_rows(plain, database, model, "tsfile"), before)
+            with _written(compacting, database, model, parts, folder):
+                wait_until(lambda: _is_compacted(eager, database))
+                for method in ("tablets", "tsfile"):
+                    after = _rows(compacting, database, model, method)
+                    pd.testing.assert_frame_equal(after, before)
 
         alike()
 
 
-def _compare(
-    server: LocalServer, connection: Connection, model: Any, parts: list[pd.DataFrame], folder: Path
-) -> None:
-    name = f"h{next(_names)}"
-    database = f"root.{name}" if model == "tree" else name
+@contextmanager
+def _written(
+    connection: Connection, database: str, model: Any, parts: list[pd.DataFrame], folder: Path
+) -> Iterator[None]:
+    """A database that both roads have written to, each into a device, or table, of its name."""
     keys: dict[str, Any] = {"device": "device"} if model == "tree" else {"tags": ["device"]}
     execute(f"CREATE DATABASE {database}", model=model, connection=connection)
     for part in parts:
@@ -98,6 +112,7 @@ def _compare(
                 f"{database}.{method}",
                 time="time",
                 schema={c: c.upper() for c in part.columns[2:]},
+                duplicates="last",
                 method=method,
                 tsfile_dir=folder,
                 connection=connection,
@@ -105,11 +120,7 @@ def _compare(
             )
             assert method == "tablets" or "loaded as TsFiles" in report.notes[-1]
             execute(f"FLUSH {database}", model=model, connection=connection)
-    before = _rows(connection, database, model, "tablets")
-    pd.testing.assert_frame_equal(_rows(connection, database, model, "tsfile"), before)
-    wait_until(lambda: _is_compacted(server, database))
-    for method in ("tablets", "tsfile"):
-        pd.testing.assert_frame_equal(_rows(connection, database, model, method), before)
+    yield
     drop = "DELETE DATABASE" if model == "tree" else "DROP DATABASE"
     execute(f"{drop} {database}", model=model, connection=connection)
 
