@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -57,6 +58,7 @@ _FOLDERS_AT_ONCE = 4
 _FILES_AT_ONCE = 64
 """Files of a LOAD, one for each time partition: of some 20 ms each, so that it ends in time."""
 _PREFIX = "iotdb-frames-load-"
+_HIDDEN = f".{_PREFIX}"
 
 
 class BulkRoad:
@@ -285,25 +287,31 @@ def own_folder(root: Path) -> tuple[Path, Any]:
     ------
     OSError : none can be made.
     """
-    while True:
-        base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        with suppress(Locked, FileNotFoundError):  # another took it for litter: it had no lock yet
-            lock = hold(base / "lock")
-            try:
-                base.chmod(0o711)  # the server may run as another user; others may not list it
-                (base / "probe").mkdir()
-            except BaseException:
-                lock.release()
-                raise
-            return base, lock
+    # Hidden until it is locked: a lock that others could ask for before would be no safe sign.
+    hidden = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=root))
+    lock = None
+    try:
+        hidden.chmod(0o711)  # the server may run as another user; others may not list it
+        (hidden / "probe").mkdir()
+        lock = hold(hidden / "lock")
+        if os.name == "nt":  # which renames no folder in which a file is open
+            return hidden, lock
+        return hidden.rename(root / hidden.name.replace(_HIDDEN, _PREFIX, 1)), lock
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
 
 
 def clear_litter(root: Path) -> None:
     """Remove the folders of processes that were killed."""
-    for folder in root.glob(f"{_PREFIX}*"):
-        if folder.is_symlink():  # not one of ours
-            continue
+    a_day_ago = time.time() - 86_400
+    for folder in (*root.glob(f"{_PREFIX}*"), *root.glob(f"{_HIDDEN}*")):
         with suppress(Locked, OSError):
+            is_new = folder.name.startswith(_HIDDEN) and folder.stat().st_mtime > a_day_ago
+            if is_new or folder.is_symlink():  # it may be locked in a moment; it is none of ours
+                continue
             with hold(folder / "lock"):
                 shutil.rmtree(folder, ignore_errors=True)
             if os.name == "nt":  # which keeps a file that is open

@@ -401,6 +401,17 @@ def test_a_folder_of_a_live_client_is_no_litter(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
+def test_a_client_killed_while_it_began_leaves_no_litter(folder: Path) -> None:
+    """A folder that was never locked is left alone for a day, and then removed."""
+    hidden = folder / ".iotdb-frames-load-dead"
+    (hidden / "probe").mkdir(parents=True)
+    bulk.clear_litter(folder)
+    assert hidden.is_dir()
+    os.utime(hidden, (0, 0))
+    bulk.clear_litter(folder)
+    assert not hidden.exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_other_users_cannot_find_the_files(
     connection: Connection, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
