@@ -8,7 +8,7 @@ from typing import Any
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError
-from iotdb_frames.reads.ask import Ask, check_ask
+from iotdb_frames.reads.ask import check_ask
 from iotdb_frames.reads.ends import ends_of
 from iotdb_frames.reads.sql import run_query
 
@@ -37,7 +37,7 @@ def time_ranges(
     -------
     list : ascending, each begins where the one before ends; empty where there are no rows
     """
-    ask = _ask(connection, target, start=start, end=end, where=where)
+    ask = check_ask(connection, target, start=start, end=end, where=where)
     lows, tops = ends_of(connection, ask, list(said["types"]), by_device="device" in said)
     if not lows or not tops:
         return []
@@ -68,7 +68,7 @@ def device_groups(
             f"{column!r} does not name devices of {target}",
             hint=f'split by "time"{f", or by {others}" * bool(names)}',
         )
-    ask = _ask(connection, target)
+    ask = check_ask(connection, target)
     if ask.target.model == "table":
         found = run_query(connection, f"SHOW DEVICES FROM {ask.target.sql}", model="table")
         values = set(found.to_arrow()[column].to_pylist())
@@ -79,28 +79,3 @@ def device_groups(
     ordered = sorted(values, key=lambda value: (value is not None, value))
     n = min(n, len(ordered), _MOST)
     return [ordered[len(ordered) * i // n : len(ordered) * (i + 1) // n] for i in range(n)]
-
-
-def _ask(
-    connection: Connection,
-    target: str,
-    *,
-    start: Any = None,
-    end: Any = None,
-    where: Mapping[str, Any] | None = None,
-) -> Ask:
-    return check_ask(
-        connection,
-        target,
-        columns=None,
-        start=start,
-        end=end,
-        where=where,
-        every=None,
-        agg=None,
-        fill=None,
-        limit=None,
-        device=None,
-        wide=False,
-        chunk_rows=None,
-    )

@@ -413,11 +413,9 @@ def follow(
         raise OptionsError("start=None", hint='"now", "begin", a time, or a timedelta')
     if isinstance(start, np.timedelta64):
         start = pd.Timedelta(start)
-    asked = {"columns": columns, "where": where, "device": device}
-    others = ("end", "every", "agg", "fill", "limit", "chunk_rows")
     return Follower(
         target,
-        {**asked, **dict.fromkeys(others), "wide": False},
+        {"columns": columns, "where": where, "device": device},
         form=Form(tz=tz, dtype_backend=dtype_backend),
         every_s=seconds["every"],
         start=start,

@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import split_path
 from iotdb_frames.errors import LOOK, Hint, OptionsError, QueryError, ServerError, nearest
 from iotdb_frames.reads.ask import Ask
+from iotdb_frames.reads.ends import ends_of
 from iotdb_frames.reads.result import QueryResult
 from iotdb_frames.reads.select import (
     ARITHMETIC,
     Windows,
     table_range_sql,
     table_sql,
-    tree_range_sql,
     tree_sql,
 )
 from iotdb_frames.reads.shape import Reading
@@ -102,7 +101,7 @@ def _read_paths(connection: Connection, ask: Ask, paths: str, *, by_device: bool
         words = _words(
             ask, columns, {name: probe.header.type_names[i] for name, i in found.items()}
         )
-        windows = _tree_windows(connection, ask, paths, columns, words, by_device)
+        windows = _tree_windows(connection, ask, columns, words, by_device)
     sql = tree_sql(
         paths,
         columns=columns,
@@ -199,27 +198,14 @@ def _align(ask: Ask, first: int | None, last: int | None, words: Sequence[str]) 
 def _tree_windows(
     connection: Connection,
     ask: Ask,
-    paths: str,
     columns: Sequence[str],
     words: Sequence[str],
     by_device: bool,
 ) -> Windows:
     first = last = None
     if ask.start is None or ask.end is None:
-        sql = tree_range_sql(
-            paths,
-            columns=columns,
-            start=ask.start,
-            end=ask.end,
-            where=ask.conditions,
-            by_device=by_device,
-        )
-        ticks = _run(connection, sql, ask).to_arrow().columns[int(by_device) :]
-        n = len(columns)
-        first = min(
-            (low for c in ticks[:n] if (low := pc.min(c).as_py()) is not None), default=None
-        )
-        last = max((top for c in ticks[n:] if (top := pc.max(c).as_py()) is not None), default=None)
+        lows, tops = ends_of(connection, ask, columns, by_device=by_device)
+        first, last = min(lows, default=None), max(tops, default=None)
     return _align(ask, first, last, words)
 
 
