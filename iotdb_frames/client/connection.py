@@ -252,7 +252,13 @@ class Connection:
             options = replace(options, connect_timeout_s=limit_s)
         for host in hosts:
             try:
-                session = Session(*host, options=options, model=model, on_change=self._has_changed)
+                session = Session(
+                    *host,
+                    options=options,
+                    model=model,
+                    on_change=self._has_changed,
+                    clock=self.clock,
+                )
             except ConnectionLost as exc:
                 self._has_lost(address_of(host))
                 errors.append(exc)

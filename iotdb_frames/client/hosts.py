@@ -6,6 +6,7 @@ A host is called by its address, ``host:port``, as `Session.address` says it.
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class Hosts:
         self._clock = clock
         self._lock = threading.Lock()
         self._suspect_until: dict[str, float] = {}
-        self._last_failure = clock.now()  # for nothing is known of what was before
+        self._last_failure = -math.inf
         self._turns = itertools.count()
         self._named: dict[Host, str | None] = {}
 
@@ -47,7 +48,7 @@ class Hosts:
 
     @property
     def quiet_s(self) -> float:
-        """For how many seconds none was seen to fail."""
+        """For how many seconds none was seen to fail; inf: none ever was."""
         return self._clock.now() - self._last_failure
 
     def is_suspect(self, address: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from iotdb.thrift.rpc import ttypes
 
+from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.codec.statements import may_change_schema
 from iotdb_frames.errors import (
@@ -76,6 +77,7 @@ class Session:
     Parameters
     ----------
     on_change : called after each statement that may change the schema, answered or not
+    clock : says when it opened
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Session:
         model: Model,
         context: ssl.SSLContext | None = None,
         on_change: Callable[[], None] | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
         self._on_change = on_change
         self.address = f"{host}:{port}"
@@ -102,6 +105,7 @@ class Session:
         self._is_query_held = False
         login = log_in(host, port, options=options, model=model, context=context)
         self.info = login.info
+        self.opened_at = clock.now()
         self._channel = login.channel
         self._id, self._statement_id = login.session_id, login.statement_id
         if len(options.hosts) > 1:

@@ -7,13 +7,13 @@ up: for 5 to 20 s reads came short, with 200, while all replicas were Running. W
 and had not handed on when it was killed, it hands on then, 3 to 9 s after all were Running, also
 over newer values, and again whenever it was killed since. No statement tells how far one is behind
 (`syncLag` of the nodes' metrics does, where they are on). So where something failed a moment ago,
-or may have before the connection was made, all must run, and leaders stay, for a while. Source:
-IoTDB 2.0.10, one ConfigNode and three DataNodes.
+or may have unseen, all must run, and leaders stay, for a while. That a node was not restarted is
+seen by a session with it that goes on. Source: IoTDB 2.0.10, one ConfigNode and three DataNodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.answers import Model, understood
+from iotdb_frames.wire.version import read_version
 from iotdb_frames.writes.schema.look import query_table
 
 RUNNING = "Running"
@@ -164,17 +165,22 @@ class _Watch:
     def __init__(self, connection: Connection, target: Target, devices: Collection[str]) -> None:
         self._connection, self._target, self._devices = connection, target, devices
         self._since = connection.clock.now()
-        self._must_settle = connection.hosts.quiet_s < 2 * SETTLE_S
+        self._must_settle = False
         self._leaders: list[str | None] | None = None
 
     def look(self) -> None:
         """Raise a ServerError, to be tried again, where a region is not whole for long enough."""
         regions = look_at_regions(self._connection, model=self._target.model)
-        if len({replica.address for region in regions for replica in region.replicas}) < 2:
+        nodes = {replica.address for region in regions for replica in region.replicas}
+        if len(nodes) < 2:
             return
         touched = _of_target(regions, self._target, self._devices)
         replicated = [region for region in touched if len(region.replicas) > 1]
         broken = next((region for region in touched if region.trouble), None)
+        if self._leaders is None and replicated:
+            watched_s = _watched_s(self._connection, nodes, model=self._target.model)
+            is_quiet = self._connection.hosts.quiet_s >= 2 * SETTLE_S
+            self._must_settle = watched_s < SETTLE_S or not is_quiet
         before, self._leaders = self._leaders, [region.leader for region in touched]
         now = self._connection.clock.now()
         if broken is not None or before not in (None, self._leaders):
@@ -184,6 +190,22 @@ class _Watch:
         if replicated and self._must_settle and now - self._since < SETTLE_S:
             what = "may not have caught up, if a node came back a moment ago"
             raise _not_whole(replicated[0], what)
+
+
+def _watched_s(connection: Connection, nodes: Iterable[str], *, model: Model) -> float:
+    """For how many seconds no node can have been restarted unseen: each answers in a session that
+    is as old; opens them for the next time. 0 where the URL does not name one of the nodes."""
+    ages = []
+    for node in nodes:
+        host, _, port = node.rpartition(":")
+        at = connection.hosts.named((host, int(port)), connection.options.hosts)
+        if at is None:
+            return 0.0
+        with connection.pool(model).session(at=at) as session:
+            read_version(session)  # who loses his power does not end a session
+            is_there = session.address == at
+            ages.append(connection.clock.now() - session.opened_at if is_there else 0.0)
+    return min(ages)
 
 
 def _not_whole(region: Region, what: str) -> ServerError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -144,21 +146,33 @@ def test_a_backfill_verifies_what_it_wrote(
     count_through_each(cluster, target, "a", n_rows)
 
 
-def test_what_a_restarted_node_hands_on_late_is_waited_for(cluster: Cluster, database: str) -> None:
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "old"])
+def test_what_a_restarted_node_hands_on_late_is_waited_for(
+    cluster: Cluster, database: str, caplog: pytest.LogCaptureFixture, is_new: bool
+) -> None:
     """A row that only a killed leader has, and hands on when it is back, does not come over what
-    `replace=True` wrote since, through a connection that saw no failure."""
+    `replace=True` wrote since, through a connection that knows of no failure: a new one, or one
+    that had nothing to do. Where nothing failed, it does not wait."""
     target = f"root.{database}.d"
     times = pd.date_range("2026", periods=2_001, freq="1s", name="time")
     frame = pd.DataFrame({"a": np.arange(2_001, dtype=float)}, index=times)
     new = frame[::2] + 0.5
-    with cluster.connection() as connection:
-        frame[:1].iotdb.write(target, connection=connection)
+    caplog.set_level(logging.INFO, logger="iotdb_frames.client")
+    with cluster.connection() as idle:
+        frame[:1].iotdb.write(target, connection=idle)
+        if not is_new:
+            frame[:1].iotdb.write(target, replace=True, connection=idle)
+            assert any("caught up" in said for said in caplog.messages)
+            caplog.clear()
+            frame[:1].iotdb.write(target, replace=True, connection=idle)
+            assert not any("caught up" in said for said in caplog.messages)
         leader = next(iter(cluster.leaders(f"root.{database}").values()))
         cluster.kill(leader)
-        frame.iotdb.write(target, connection=connection)
-    cluster.restore()
-    with cluster.connection() as connection:
-        new.iotdb.write(target, replace=True, connection=connection)
+        with cluster.connection() as connection:
+            frame.iotdb.write(target, connection=connection)
+        cluster.restore()
+        with cluster.connection() if is_new else nullcontext(idle) as connection:
+            new.iotdb.write(target, replace=True, connection=connection)
     time.sleep(12)  # without the wait it came 3 to 9 s after all replicas ran
     for name in cluster.data_nodes:
         with cluster.connection([name]) as connection:
