@@ -54,7 +54,10 @@ _LOOKED_AT = 256
 _LINE, _TEXT, _WHY = "\0line", "\0text", "\0why"
 """Columns beside those of the file: each row's line, and of a refused one its text, and why."""
 _HIDDEN = pa.schema([(_LINE, pa.int64()), (_TEXT, pa.string()), (_WHY, pa.string())])
-_NOT_EXACT = "has a whole number that DOUBLE does not hold exactly, in a column of fractions"
+_NOT_EXACT = (
+    "has a whole number that DOUBLE does not hold exactly, in a column of fractions or of numbers "
+    "beyond 64 bits"
+)
 _CSV_KIND = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "double"}
 _CSV_KIND |= {pa.bool_(): "bool"}
 _UNREADABLE = (pa.ArrowInvalid, UnicodeError)

@@ -114,5 +114,5 @@ def what_is_wrong(text: bytes, schema: pa.Schema) -> str | None:
         if has != wants:
             return f"column {field.name!r} is {has}, and {wants} in other rows"
         if field.type == pa.int64() and not -(1 << 63) <= one < 1 << 63:
-            return f"column {field.name!r} is not a whole number of 64 bits"
+            return f"column {field.name!r} is a number beyond 64 bits"
     return None

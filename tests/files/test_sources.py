@@ -340,6 +340,7 @@ def test_whole_numbers_of_json_lines_are_exact(tmp_path: Path) -> None:
     (refusal,) = piece.refusals
     assert refusal.lines.tolist() == [2, 4]
     assert refusal.texts.to_pylist() == [rows[1], rows[3]]
+    assert "in a column of fractions or of numbers beyond 64 bits" in refusal.reason
     (lossy,) = read(file, [(0, None, 0)], time="time", time_unit="s", is_lossy=True)
     assert len(lossy.data) == 5
 
@@ -361,6 +362,18 @@ def test_json_objects_may_span_lines_in_files_of_any_size(tmp_path: Path) -> Non
     last = pieces[-1].lines(np.array([len(pieces[-1].data) - 1]))
     assert last == refusal.lines - objects[0].count("\n") - 1
     assert refusal.texts.to_pylist() == objects[-1:]
+
+
+def test_a_number_beyond_64_bits_among_whole_ones_is_refused(tmp_path: Path) -> None:
+    """It is told by its line also where a look at some objects of a block did not meet it."""
+    file = tmp_path / "f.jsonl"
+    rows = [f'{{"time": {i}, "v": {i}}}' for i in range(1_000)]
+    rows[501], rows[600] = '{"time": 501, "v": 1e30}', "oops"
+    file.write_text("\n".join(rows) + "\n")
+    (piece,) = read(file, [(0, None, 0)], time="time", time_unit="s")
+    told = {line: r.reason for r in piece.refusals for line in r.lines.tolist()}
+    assert told.keys() == {502, 601}
+    assert told[502] == "column 'v' is a number beyond 64 bits"
 
 
 @pytest.mark.parametrize("n_digits", [300, 400, 5_000])

@@ -136,7 +136,8 @@ def _as_ints(found: pa.Array) -> Parsed:
     above = pc.greater(pc.utf8_ltrim(digits, "+-"), bound)
     fits = pc.and_(fits, pc.invert(pc.and_(is_long, above)))
     plain = pc.if_else(fits, _without_plus(digits), pa.scalar(None, digits.type))
-    return _checked(plain.cast(pa.int64()), fits, "is not a whole number of 64 bits")
+    why = "is not a whole number, or needs more than 64 bits"
+    return _checked(plain.cast(pa.int64()), fits, why)
 
 
 def _as_floats(found: pa.Array, kind: str, *, is_lossy: bool) -> Parsed:
