@@ -140,6 +140,15 @@ def test_a_terminal_is_fitted_and_a_pipe_gets_all(
     assert sql[caret.index("^") :] == "root"
 
 
+def test_a_hint_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    """A command that it names can be copied, however narrow the terminal is."""
+    file = tmp_path / "f.json"
+    file.write_text('[{"time": 1}]')
+    told = _in_terminal([*SCRIPT, "write", str(file), "-t", "root.none"], environment, 60)
+    (hint,) = (line for line in told.splitlines() if "python -c" in line)
+    assert hint.endswith("file=open('new.jsonl', 'w'))\"")
+
+
 def _in_terminal(words: list[str], environment: dict[str, str], width: int) -> str:
     """What a command shows in a terminal of that width."""
     ours, theirs = pty.openpty()

@@ -87,7 +87,7 @@ def show_error(error: BaseException) -> None:
     width = terminal_width(sys.stderr)
     say(*wrapped(first, "✗ ", "  ", width=width), *(f"  {line}" for line in more), style="red")
     if error.hint:
-        say(*wrapped(f"Hint: {in_flags(error.hint)}", "  ", "    ", width=width))
+        say(f"  Hint: {in_flags(error.hint)}")  # whole: a command in it can be copied
     if error.report is not None and error.report.rows_in:
         say(*error.report.card().text().splitlines()[1:])
     log_tail = getattr(error, "log_tail", "")

@@ -58,6 +58,10 @@ _NOT_EXACT = (
     "has a whole number that DOUBLE does not hold exactly, in a column of fractions or of numbers "
     "beyond 64 bits"
 )
+_OUT_OF_ARRAY = (  # jq 1.6 rounds long whole numbers
+    'take its objects out of the array: python -c "import json; print(*map(json.dumps, '
+    "json.load(open('old.json', 'rb'))), sep='\\n', file=open('new.jsonl', 'w'))\""
+)
 _CSV_KIND = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "double"}
 _CSV_KIND |= {pa.bool_(): "bool"}
 _UNREADABLE = (pa.ArrowInvalid, UnicodeError)
@@ -261,8 +265,9 @@ class JsonReader:
                     if rest and rest[:1] != b"{":
                         raise FrameError(
                             f"{file.name} does not begin with a JSON object",
-                            hint="objects one after the other, in UTF-8: jq -c '.[]' takes them "
-                            "out of an array",
+                            hint=_OUT_OF_ARRAY
+                            if rest[:1] == b"["
+                            else "objects one after the other, in UTF-8",
                         )
                 if cut := end_of_object(rest):
                     yield rest[:cut], line

@@ -1,7 +1,10 @@
-"""CSV files as they are read, without a server."""
+"""CSV files as they are read, without a server, and hints that are a command."""
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,3 +56,9 @@ def read_csv(file: Path, **asked: Any) -> Found:
     return Found(
         reader.dialect, pa.concat_tables(tables, promote_options="permissive"), refused, len(pieces)
     )
+
+
+def follow(hint: str | None, folder: Path) -> None:
+    """Run the Python command at a hint's end."""
+    command = str(hint).rpartition("python ")[2]
+    subprocess.run([sys.executable, *shlex.split(command)], cwd=folder, check=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from csvs import Found, read_csv
+from csvs import Found, follow, read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,11 +128,18 @@ def test_quoted_carriage_returns_are_text(tmp_path: Path) -> None:
     assert found.rows[10][2] == "a\rb"
 
 
-def test_lines_that_end_in_carriage_returns_are_refused(tmp_path: Path) -> None:
-    """A file of an old Macintosh is told, and not taken for one long header."""
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+def test_lines_that_end_in_carriage_returns_are_refused(tmp_path: Path, encoding: str) -> None:
+    """A file of an old Macintosh is told, and the command of the hint makes one that is read."""
+    word = "ä" if encoding == "cp1252" else "č"  # of which UTF-16 has 0x0D in one half
+    raw = texts([f"{at(i)},{i},{word}" for i in range(30)], "\r").encode(encoding)
+    (tmp_path / "old.csv").write_bytes(raw)
+    csv = {"encoding": encoding} if encoding.endswith(("1252", "le")) else {}
     with pytest.raises(FrameError, match="carriage returns alone") as told:
-        read(tmp_path, texts(plain(30), "\r"))
-    assert "tr " in str(told.value.hint)
+        read_csv(tmp_path / "old.csv", csv=csv)
+    follow(told.value.hint, tmp_path)
+    found = read_csv(tmp_path / "new.csv", csv=csv)
+    assert [row[1:] for row in found.rows] == [(i, word) for i in range(30)]
 
 
 @pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])

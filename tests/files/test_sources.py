@@ -15,6 +15,7 @@ import pyarrow.dataset as pads
 import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
+from csvs import follow
 
 from iotdb_frames.errors import FrameError, OptionsError
 from iotdb_frames.files.options import FileOptions
@@ -406,6 +407,23 @@ def test_what_is_not_json_lines_is_told(tmp_path: Path, data: bytes, told: str) 
     file.write_bytes(data)
     with pytest.raises(FrameError, match=f"f.jsonl {told}"):
         read(file, [(0, None, 0)], time="time", time_unit="s")
+
+
+def test_an_array_of_json_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    """The command of the hint takes its objects out, and changes no number and no text."""
+    (tmp_path / "old.json").write_text(
+        '[\n {"time": 1, "v": 9007199254740993, "w": 0.1, "t": "é\\n\\u2028"},\n'
+        ' {"time": 2, "v": -9223372036854775808, "w": 1e-300, "t": "\\ud83d\\ude00"}]',
+        encoding="utf-8",
+    )
+    options = {"time": "time", "time_unit": "s"}
+    with pytest.raises(FrameError, match="does not begin with a JSON object") as told:
+        read(tmp_path / "old.json", [(0, None, 0)], **options)
+    follow(told.value.hint, tmp_path)
+    (piece,) = read(tmp_path / "new.jsonl", [(0, None, 0)], **options)
+    assert piece.data["v"].to_pylist() == [9007199254740993, -(2**63)]
+    assert piece.data["w"].to_pylist() == [0.1, 1e-300]
+    assert piece.data["t"].to_pylist() == ["é\n\u2028", "😀"]
 
 
 def test_a_damaged_stream_is_told(tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def _infer(
     if "\n" not in head and "\r" in head:
         raise FrameError(
             f"{file.name}: its lines end in carriage returns alone",
-            hint="tr '\\r' '\\n' < old.csv > new.csv",
+            # tr would do it to bytes, and half a character of UTF-16 may look like one.
+            hint=f"python -c \"open('new.csv', 'w', encoding='{encoding}').writelines("
+            f"open('old.csv', encoding='{encoding}'))\"",
         )
     lines = lines_of(head)
     said = None if given.delimiter or given.skip_lines is not None else said_delimiter(lines)
