@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from iotdb_frames import aio
     from iotdb_frames.backfills.job import BackfillJob, backfill, plan_backfill
     from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
-    from iotdb_frames.client.connection import Connection, connect, use
+    from iotdb_frames.client.connect import connect, use
+    from iotdb_frames.client.connection import Connection
     from iotdb_frames.client.endpoint import Endpoint
     from iotdb_frames.engines.dask_read import read_dask
     from iotdb_frames.files.csv.dialect import CsvDialect
@@ -106,7 +107,7 @@ _HOME = {
     "WritePlan": "writes.plan.plan",
     "WriteReport": "writes.report",
     "backfill": "backfills.job",
-    "connect": "client.connection",
+    "connect": "client.connect",
     "create": "writes.create",
     "delete": "writes.undo",
     "drop": "writes.undo",
@@ -123,7 +124,7 @@ _HOME = {
     "show": "reads.show",
     "signals": "simulate.signals",
     "simulate_fleet": "simulate.fleet",
-    "use": "client.connection",
+    "use": "client.connect",
     "watch": "play.watch",
     "write": "writes.writer",
     "write_tsfile": "writes.tsfile",

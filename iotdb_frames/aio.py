@@ -37,7 +37,8 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.coroutines import each, in_thread, on_session
 from iotdb_frames.options import WriteArgs, hide_url, show_as
 from iotdb_frames.reads.form import Returns

@@ -28,7 +28,7 @@ from thrift.transport import TTransport
 import iotdb_frames as iotf
 from iotdb_frames import IoTDBAccessor, errors, options
 from iotdb_frames.backfills.options import PATIENCE
-from iotdb_frames.client import connection
+from iotdb_frames.client import connect
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire.answers import check
 from iotdb_frames.wire.rpc import Session
@@ -323,7 +323,7 @@ def test_a_password_in_a_url_is_in_no_variable(name: str, rest: str) -> None:
 def test_the_url_of_the_environment_is_in_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is the password of the environment's URL."""
     monkeypatch.setenv("IOTDB_URL", "iotdb://root:" + _SECRET + "@127.0.0.1:1/?no_such_option=1")
-    monkeypatch.setattr(connection, "_current", None)
+    monkeypatch.setattr(connect, "_current", None)
     with pytest.raises(errors.OptionsError) as caught:
         iotf.read("root.a")
     shown = list(_variables(caught.value))

@@ -15,7 +15,8 @@ from iotdb_frames.backfills.options import (
 from iotdb_frames.backfills.report import BackfillPlan, BackfillReport
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.backfills.work import Changed, Work
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.display.progress import measure_files
 from iotdb_frames.errors import IoTDBFramesError, OptionsError

@@ -75,7 +75,7 @@ def simulate(
     """
     import pandas as pd
 
-    from iotdb_frames.client.connection import resolve_connection
+    from iotdb_frames.client.connect import resolve_connection
     from iotdb_frames.codec.names import parse_target
     from iotdb_frames.simulate.fleet import simulate_fleet
 

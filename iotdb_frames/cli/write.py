@@ -74,7 +74,7 @@ def write(
     first.
     """
     given = locals()
-    from iotdb_frames.client.connection import resolve_connection
+    from iotdb_frames.client.connect import resolve_connection
     from iotdb_frames.codec.names import parse_target
     from iotdb_frames.files.options import FileOptions
     from iotdb_frames.files.sources import find_files

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.errors import AuthenticationError
 from iotdb_frames.options import ConnectionOptions, RetryPolicy, Secret, hide_url

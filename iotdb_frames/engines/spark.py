@@ -20,7 +20,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, connect
+from iotdb_frames.client.connect import connect
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.engines.jobs import Job, Outcome, Run, gather, may_pass
 from iotdb_frames.errors import IoTDBFramesError, OptionsError, missing_extra, nearest

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.names import Target, parse_target
 from iotdb_frames.errors import ConnectionLost, FrameError, OptionsError

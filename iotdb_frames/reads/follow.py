@@ -22,7 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.pool import closed
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.times import TICKS_PER_S, to_seconds

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import OptionsError, QueryError
 from iotdb_frames.options import hide_url
 from iotdb_frames.reads.ask import check_ask

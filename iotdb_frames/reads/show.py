@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import normal_path, parse_target
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.errors import OptionsError

@@ -9,7 +9,8 @@ from typing import Any, Literal, overload
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.params import bind
 from iotdb_frames.codec.statements import check_query, check_session
 from iotdb_frames.codec.times import moment

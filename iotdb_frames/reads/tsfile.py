@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.cells import Precision
 from iotdb_frames.codec.names import normal_path, parse_target, split_path
 from iotdb_frames.codec.times import moment

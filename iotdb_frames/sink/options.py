@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, connect
+from iotdb_frames.client.connect import connect
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target, normal_path, parse_target, split_path
 from iotdb_frames.codec.sources import from_arrow
 from iotdb_frames.errors import FrameError, OptionsError

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import FrameError, OptionsError, PermissionDenied
 from iotdb_frames.options import SchemaOption, TimeseriesOption, WriteOptions, hide_url

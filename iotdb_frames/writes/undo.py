@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import Target, is_utf8, parse_target, split_path
 from iotdb_frames.codec.quotes import quote_identifier, quote_path_node
 from iotdb_frames.codec.times import moment

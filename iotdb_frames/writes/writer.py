@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, Unpack
 
-from iotdb_frames.client.connection import Connection, resolve_connection
+from iotdb_frames.client.connect import resolve_connection
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.options import WriteArgs, hide_url, show_options, write_options
 from iotdb_frames.writes.frame_writer import FrameWriter

@@ -23,7 +23,8 @@ import pytest
 import iotdb_frames as iotf
 from certificates import make_key_store, tls_properties
 from clock import PATIENCE_S, FakeClock, wait_until
-from iotdb_frames.client.connection import Connection, connect, resolve_connection, use
+from iotdb_frames.client.connect import connect, resolve_connection, use
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.errors import (
     AuthenticationError,

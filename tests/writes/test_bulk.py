@@ -17,7 +17,8 @@ from test_tsfile import FRAMES, mixed
 
 from full_disk import full_disk
 from iotdb_frames.backfills.job import backfill
-from iotdb_frames.client.connection import Connection, connect
+from iotdb_frames.client.connect import connect
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import (
     IoTDBFramesError,

@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from iotdb_frames.client.connection import Connection, connect
+from iotdb_frames.client.connect import connect
+from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
 from iotdb_frames.codec.statements import may_change_schema
 from iotdb_frames.errors import (
