@@ -180,7 +180,7 @@ class Connection:
         """A number that changes whenever a schema looked up before may be outdated.
 
         That is after each statement through this connection that is not a query, and after a
-        session broke, for the next one may be on another server. Changes by other clients are not
+        session failed, for the next one may be on another server. Changes by other clients are not
         noticed.
         """
         for pool in list(self._pools.values()):
@@ -246,7 +246,9 @@ class Connection:
                     clock=self.clock,
                 )
             except ConnectionLost as exc:
-                self._has_lost(address_of(host))
+                # Less than its full time says nothing of a host.
+                if limit_s is None or not isinstance(exc.__cause__, TimeoutError):
+                    self._has_lost(address_of(host))
                 errors.append(exc)
                 continue
             self.hosts.answers(session.address)

@@ -21,7 +21,7 @@ OpenSession = Callable[[Mapping[str, int], str | None], Session]
 class PoolStats:
     """Counters since the pool opened.
 
-    opened, lost : sessions opened; sessions that broke
+    opened, lost : sessions opened; sessions that failed
     checkouts, waits, wait_s : sessions lent; how often and how long (s) a borrower waited
     timeouts : borrowers that gave up
     """
@@ -43,7 +43,8 @@ class SessionPool:
     size : most sessions
     timeout_s : limit of the wait for a free one, in seconds
     clock : measures that wait
-    on_lost : called with the address of a session that broke: the next one may be on another server
+    on_lost : called with the address of a session that failed: the next one may be on another
+        server. One that its borrower abandoned says nothing of its server
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class SessionPool:
             keep = not self._is_closed and not session.is_broken
             if keep:
                 self._idle.append(session)
-            elif session.is_broken:
+            elif session.has_failed:
                 self._lose(session)
                 self._drop_idle(session.address)
         if not keep:

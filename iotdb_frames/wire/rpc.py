@@ -121,6 +121,11 @@ class Session:
         """Whether a failure during a request, or `abandon`, ended it."""
         return self._channel.is_broken
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is broken by a failure, and not because it was abandoned."""
+        return self._channel.has_failed
+
     def abandon(self) -> None:
         """Close the socket without a request; the server ends the session and its queries."""
         self._channel.abandon()
@@ -155,7 +160,7 @@ class Session:
         try:
             check(status, kind)
         except ConnectionLost:
-            self.abandon()
+            self._channel.fail()
             raise
 
     def limit_all(self, seconds: float) -> None:

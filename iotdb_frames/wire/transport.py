@@ -272,11 +272,12 @@ class Channel:
     address : ``host:port``, for errors
     transport : the frames below
     is_broken : whether a failure during a request, or `abandon`, ended it
+    has_failed : whether it was a failure, of the peer or on the way there
     """
 
     def __init__(self, sock: socket.socket, address: str, *, clock: Clock = CLOCK) -> None:
         self.address = address
-        self.is_broken = False
+        self.is_broken = self.has_failed = False
         self.transport = Transport(sock, clock=clock)
         self._protocol = TBinaryProtocolAccelerated(self.transport)
         self._client = Client(self._protocol)
@@ -312,6 +313,7 @@ class Channel:
         try:
             yield
         except Exception as exc:
+            is_open = self.transport.isOpen()  # otherwise we closed it, from another thread
             self.abandon()
             check_interrupt()
             was_sent = self.transport.was_sent
@@ -327,6 +329,7 @@ class Channel:
             )
             if not is_ours and not was_sent:
                 raise  # a request that cannot be encoded; a broken answer may raise anything
+            self.has_failed = is_open
             what = "no answer in time from" if isinstance(exc, TimeoutError) else "lost"
             raise ConnectionLost(
                 f"{what} {self.address}: {exc or type(exc).__name__}",
@@ -340,8 +343,13 @@ class Channel:
 
     def broken_answer(self, what: str) -> ConnectionLost:
         """End the channel; the error for an answer that IoTDB cannot have sent."""
-        self.abandon()
+        self.fail()
         return ConnectionLost(f"the answer of {self.address} is invalid: {what}", was_sent=True)
+
+    def fail(self) -> None:
+        """End it after an answer that shows that it is of no use."""
+        self.has_failed = True
+        self.abandon()
 
     def abandon(self) -> None:
         """Close the socket without a request; the server ends the session and its queries."""

@@ -136,6 +136,32 @@ def test_a_frozen_host_is_left_for_another(
             first.is_held.clear()
 
 
+def test_what_is_given_up_is_no_failure_of_its_host(server: LocalServer) -> None:
+    """A session that its borrower abandons leaves its host's other sessions, its hints and the
+    schema alone, and so does a login that had less time than it may need; one refused does not."""
+    with proxy_to(server.port) as first, proxy_to(server.port) as second:
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        options = replace(server.options, hosts=hosts)
+        with Connection(lambda: options, label="two") as connection:
+            pool, at = connection.pool("tree"), f"127.0.0.1:{first.port}"
+            connection.learn_leaders([("d", None)], here=at)
+            with pool.session(at=at) as given_up, pool.session(at=at):
+                given_up.abandon()
+            epoch = connection.epoch
+            first.is_held.set()
+            with pytest.raises(ConnectionLost, match="did not answer in time"):
+                connection.open_session("tree", at=at, limit_s=0.1)
+            first.is_held.clear()
+            assert not connection.hosts.is_suspect(at)
+            assert connection.leaders is not None
+            assert (connection.leaders.of(["d"]), connection.epoch) == ([at], epoch)
+            assert (pool.n_sessions[at], pool.stats.lost) == (1, 0)
+            first.close()
+            with pytest.raises(ConnectionLost, match="nothing is listening"):
+                connection.open_session("tree", at=at, limit_s=0.1)
+            assert connection.hosts.is_suspect(at)
+
+
 def test_what_others_follow_is_not_sent_twice(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

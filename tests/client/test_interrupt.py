@@ -66,6 +66,7 @@ def interrupted(line: Line, call: Callable[[], object]) -> None:
     left = set(threading.enumerate()) - before
     assert not [t.name for t in left if t.name.startswith(("iotdb-frames", "ThreadPool"))]
     assert set(re.findall(r"(\d+) lent", repr(connection))) == {"0"}
+    assert not connection.hosts.is_suspect(f"127.0.0.1:{proxy.port}")
     proxy.is_held.clear()
     read_sql("SHOW VERSION", connection=connection)
     assert proxy.n_sent - n_sent < 1_000, "what was given up is sent all the same"

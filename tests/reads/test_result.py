@@ -49,10 +49,12 @@ def rows(connection: Connection) -> Iterator[pd.DataFrame]:
 
 @pytest.fixture
 def own(server: LocalServer) -> Iterator[Connection]:
-    """A connection of the test's own, with few rows a fetch."""
+    """A connection of the test's own, with few rows a fetch; what ends a query is not a failure of
+    its server."""
     options = replace(server.options, fetch_size=20_000, pool_size=2)
     with Connection(lambda: options, label="own") as opened:
         yield opened
+        assert opened.pool("tree").stats.lost == 0
 
 
 def running(connection: Connection) -> list[str]:
@@ -198,6 +200,7 @@ def test_cancelled_while_it_waits(server: LocalServer, turn: int) -> None:
                 reader.result(PATIENCE_S)
             proxy.is_held.clear()
             cancelled.result(PATIENCE_S)
+            assert own.pool("tree").stats.lost == 0
 
 
 def test_ctrl_c(own: Connection, connection: Connection) -> None:
