@@ -212,12 +212,12 @@ class IoTDBSink:
                 spool=spool,
                 clock=self._clock,
             )
-            for rows, place in spool.replay() if spool is not None else ():
-                ticket = Ticket(pending.changed, pending.told)
-                entries = self._lane_entries(ticket, rows)
-                ticket.stand_for(entries)
-                pending.put_back(entries, place)
             if spool is not None:
+                for rows, place in spool.replay():
+                    ticket = Ticket(pending.changed, pending.told)
+                    entries = self._lane_entries(ticket, rows)
+                    ticket.stand_for(entries)
+                    pending.put_back(entries, place)
                 damage = spool.damage()
                 pending.counters.damaged = spool.n_damaged
             make = KnownSeries if self._options.table is None else KnownTable
@@ -354,10 +354,8 @@ class IoTDBSink:
 
     def _serialized(self, event: Any, *, ticket: Ticket, pending: Pending) -> list[Entry]:
         made: Any = self._serializer.serialize(event)
-        if isinstance(made, DeviceColumns):
-            entries = self._entries(ticket, made)
-        else:
-            entries = [e for columns in made or () for e in self._entries(ticket, columns)]
+        parts = [made] if isinstance(made, DeviceColumns) else made or ()
+        entries = [e for columns in parts for e in self._entries(ticket, columns)]
         if pending.spool is not None:
             for entry in entries:
                 entry.packed = to_stream(entry.columns(), home=self._devices.home)

@@ -13,7 +13,7 @@ from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.sources import Source
 from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.writes.plan.chunks import CATEGORIES, Request, lanes
-from iotdb_frames.writes.plan.layout import Layout, Part
+from iotdb_frames.writes.plan.layout import Layout, Part, as_positions
 from iotdb_frames.writes.plan.plan import Existing, WritePlan
 from iotdb_frames.writes.plan.planning import plan_layout, wishes
 from iotdb_frames.writes.schema.cache import cache_of
@@ -64,7 +64,7 @@ def plan_again(connection: Connection, plan: WritePlan, request: Request) -> Wri
 
 def requests_again(plan: WritePlan, request: Request) -> list[Request]:
     """The requests of a plan of `plan_again`, in place of the refused one."""
-    rows = _positions(request)
+    rows = as_positions(request.rows)
     return [
         replace(part, rows=rows[part.rows], halve=None, is_whole=request.is_whole, is_again=True)
         for lane in lanes(plan)
@@ -72,14 +72,9 @@ def requests_again(plan: WritePlan, request: Request) -> list[Request]:
     ]
 
 
-def _positions(request: Request) -> np.ndarray:
-    rows = request.rows
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-
-
 def _layout(plan: WritePlan, request: Request) -> Layout:
     """The rows and columns of a request, as a frame of their own."""
-    found, rows = plan.layout, _positions(request)
+    found, rows = plan.layout, as_positions(request.rows)
     names = {(t.target, name) for t in request.tablets for name in t.names}
     devices = {t.target for t in request.tablets}
     is_table = found.target.model == "table"

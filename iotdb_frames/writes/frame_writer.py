@@ -31,6 +31,7 @@ from iotdb_frames.writes.dead_letter import DeadLetter, Letter
 from iotdb_frames.writes.delete import delete_replaced
 from iotdb_frames.writes.expired import Expired, is_out_of_ttl
 from iotdb_frames.writes.plan.chunks import LoadRequest, Request, lanes
+from iotdb_frames.writes.plan.layout import as_positions, row_positions
 from iotdb_frames.writes.plan.plan import Refused, WritePlan
 from iotdb_frames.writes.planner import plan_frame, tell
 from iotdb_frames.writes.regions import wait_until_whole
@@ -149,7 +150,7 @@ class FrameWriter:
         for name, n_values in planned.lossy.items():
             report.lossy[name] = report.lossy.get(name, 0) + n_values
         self._note(planned.notes)
-        self._collect_refused(frame)
+        self._refuse_problems(frame, planned)
         if len(planned.order) == 0:
             self._note(["there was nothing to write: no rows, or none that could be sent"])
             frame.pending.end(is_sent=True)
@@ -188,11 +189,15 @@ class FrameWriter:
         if on_end is not None:
             on_end(is_sent)
 
-    def _collect_refused(self, frame: SentFrame) -> None:
-        for problem in frame.planned.problems:
+    def _refuse_problems(
+        self, frame: SentFrame, planned: WritePlan, rows: np.ndarray | None = None
+    ) -> None:
+        """Note what does not fit of a plan of some rows (positions in the frame; None: all)."""
+        for problem in planned.problems:
             assert isinstance(problem, Refused)
             with self._lock:
-                self._refuse(frame, problem.rows, problem.error.reason)
+                own = problem.rows if rows is None else rows[problem.rows]
+                self._refuse(frame, own, problem.error.reason)
 
     def _refuse(
         self, frame: SentFrame, rows: np.ndarray, reason: str, code: int | None = None
@@ -256,8 +261,7 @@ class FrameWriter:
             self._sender.drain()
             if not self._sender.is_stopped:
                 rows = planned.order.frame_rows(0, len(planned.order))
-                some = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-                self._count_rows(planned, some[~frame.is_refused[some]])
+                self._count_rows(planned, row_positions(~frame.is_refused[rows], rows))
         pending.end(is_sent=not todo)
 
     def _submit_one(self, lane: int, request: Request, frame: SentFrame, *, is_now: bool) -> bool:
@@ -321,12 +325,7 @@ class FrameWriter:
             frame.misfits[id(request)] = exc
             return ()
         self._create(planned)
-        rows = request.rows
-        positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        for problem in planned.problems:
-            assert isinstance(problem, Refused)
-            with self._lock:
-                self._refuse(frame, positions[problem.rows], problem.error.reason)
+        self._refuse_problems(frame, planned, as_positions(request.rows))
         return requests_again(planned, request)
 
     def _count_rows(self, planned: WritePlan, rows: slice | np.ndarray) -> None:
@@ -365,9 +364,7 @@ class FrameWriter:
                 message=message,
             )
         )
-        rows = request.rows
-        positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        self._refuse(frame, positions, message, error.code)
+        self._refuse(frame, as_positions(request.rows), message, error.code)
 
     def close(self, error: BaseException | None = None) -> None:
         """Wait for the last answers and finish the report.

@@ -17,7 +17,7 @@ import numpy as np
 from iotdb_frames.codec.cells import Cells, to_cells
 from iotdb_frames.codec.tablet import Tablet, encode_pieces
 from iotdb_frames.writes.plan.attributes import by_attributes
-from iotdb_frames.writes.plan.layout import row_positions
+from iotdb_frames.writes.plan.layout import as_positions, row_positions
 from iotdb_frames.writes.plan.led import LeadersOf, by_leader, first_rows, in_turn, with_devices
 from iotdb_frames.writes.plan.plan import PlannedColumn, PlannedPart, WritePlan
 
@@ -236,8 +236,7 @@ def encode(
     ticks = plan.order.ticks[start:stop]
     places = _oldest_first(plan, start, stop)
     if places is not None:
-        rows = np.arange(start, stop) if isinstance(rows, slice) else rows
-        rows, ticks = rows[places], ticks[places]
+        rows, ticks = as_positions(rows)[places], ticks[places]
     if isinstance(rows, np.ndarray):
         rows = rows.astype(np.intp, copy=False)  # once, not in the look-up of each column
     cells = [cells_of(plan, c, rows) for c in columns]
@@ -410,13 +409,9 @@ def _join(requests: Sequence[Request]) -> Request:
         half = len(requests) // 2
         return [_join(requests[:half]), _join(requests[half:])]
 
-    rows = [
-        np.arange(r.rows.start, r.rows.stop) if isinstance(r.rows, slice) else r.rows
-        for r in requests
-    ]
     return Request(
         tablets=tuple(t for r in requests for t in r.tablets),
-        rows=np.unique(np.concatenate(rows)),
+        rows=np.unique(np.concatenate([as_positions(r.rows) for r in requests])),
         n_points=sum(r.n_points for r in requests),
         start=min(r.start for r in requests),
         end=max(r.end for r in requests),

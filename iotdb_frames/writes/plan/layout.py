@@ -409,6 +409,11 @@ def fold(name: str) -> str:
     )
 
 
+def as_positions(rows: slice | np.ndarray) -> np.ndarray:
+    """Rows of the frame, a slice of them or their positions, as positions."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
 def row_positions(mask: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
     """Positions in the frame of the True cells of a slice's mask."""
     at = np.flatnonzero(mask)
