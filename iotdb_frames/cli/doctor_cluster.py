@@ -10,7 +10,7 @@ from dataclasses import replace
 from iotdb_frames.cli.finding import Finding
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.hosts import Host, address_of, named_among
-from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
+from iotdb_frames.errors import PermissionDenied, ServerError
 from iotdb_frames.options import NO_RETRY
 from iotdb_frames.wire.answers import Model
 from iotdb_frames.writes.regions import (
@@ -25,31 +25,44 @@ from iotdb_frames.writes.regions import (
 
 _MODELS: tuple[Model, ...] = ("tree", "table")
 _MOST_LINES = 10
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound to it
 
 
 def look_at_cluster(connection: Connection) -> Iterator[Finding]:
     """A line for each host that is named, where there are several, then one for each trouble."""
     hosts = connection.options.hosts
     try:
-        nodes = [node for node in look_at_nodes(connection) if node.kind == "DataNode"]
+        nodes = look_at_nodes(connection)
         regions = [
             region for model in _MODELS for region in look_at_regions(connection, model=model)
         ]
         settings = look_at_settings(connection)
-    except (PermissionDenied, QueryError) as exc:
+    except ServerError as exc:
         nodes, regions, settings = [], [], None
         if len(hosts) > 1:
-            yield Finding.from_error("cluster", exc, "absent")
+            may_ask = not isinstance(exc, PermissionDenied)
+            yield Finding.from_error("cluster", exc, "broken" if may_ask else "absent")
     if len(hosts) > 1:
-        yield from (_host_line(connection, host, hosts, regions) for host in hosts)
-    if settings is not None and len(nodes) > 1:
+        led = _count_led(connection, regions)
+        yield from (_host_line(connection, host, led) for host in hosts)
+    if settings is not None and sum(node.kind == "DataNode" for node in nodes) > 1:
         yield from _node_lines(nodes, hosts)
         yield from _region_lines(regions, settings.replicas)
         yield from _setting_lines(settings)
 
 
+def _count_led(connection: Connection, regions: list[Region]) -> Counter[tuple[str | None, str]]:
+    """How many regions of each kind are led by each host, by its address in the URL."""
+    hosts = connection.options.hosts
+    return Counter(
+        (connection.hosts.named(_split(region.leader.address), hosts), region.kind)
+        for region in regions
+        if region.leader
+    )
+
+
 def _host_line(
-    connection: Connection, host: Host, hosts: tuple[Host, ...], regions: list[Region]
+    connection: Connection, host: Host, led: Mapping[tuple[str | None, str], int]
 ) -> Finding:
     what = address_of(host)
     alone = replace(connection.options, hosts=(host,))
@@ -60,13 +73,10 @@ def _host_line(
             took_ms = 1000 * (time.monotonic() - started)
     except ServerError as exc:
         return Finding.from_error(what, exc)
-    led = Counter(
-        region.kind
-        for region in regions
-        if region.leader and named_among(_split(region.leader), hosts) == what
-    )
-    leads = f", leads {led['DataRegion']} data and {led['SchemaRegion']} schema regions"
-    return Finding(what, f"IoTDB {version}, login in {took_ms:.0f} ms{leads if regions else ''}")
+    n_data, n_schema = led.get((what, "DataRegion"), 0), led.get((what, "SchemaRegion"), 0)
+    leads = f", leads {n_data} data and {n_schema} schema regions"
+    is_known = any(name is not None for name, _ in led)
+    return Finding(what, f"IoTDB {version}, login in {took_ms:.0f} ms{leads if is_known else ''}")
 
 
 def _split(address: str) -> Host:
@@ -78,8 +88,13 @@ def _node_lines(nodes: list[Node], hosts: tuple[Host, ...]) -> Iterator[Finding]
     for node in nodes:
         what = f"node {node.number}"
         if node.status != RUNNING:
-            found = f"{node.address} is {node.status}"
-            yield Finding(what, found, "broken", "start it, or see its log")
+            name = node.address if node.kind == "DataNode" else f"the {node.kind}"
+            yield Finding(what, f"{name} is {node.status}", "broken", "start it, or see its log")
+        elif node.kind != "DataNode":
+            continue
+        elif _split(node.address)[0] in _ANY_ADDRESS:
+            found = f"it calls itself {node.address}, so that rows are not sent to it as a leader"
+            yield Finding(what, found, "absent", "dn_rpc_address: a name that clients can reach")
         elif named_among(_split(node.address), hosts) is None:
             remedy = "name it too, so that the connection can go there when others are lost"
             yield Finding(what, f"{node.address} is not in the URL", "absent", remedy)

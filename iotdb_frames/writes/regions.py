@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
-from iotdb_frames.options import RetryPolicy
+from iotdb_frames.options import NO_RETRY, RetryPolicy
 from iotdb_frames.wire.answers import Model, understood
 from iotdb_frames.wire.version import read_version
 from iotdb_frames.writes.schema.look import query_table
@@ -33,8 +32,9 @@ SETTLE_S = 30.0
 
 @dataclass(frozen=True)
 class Replica:
-    """A replica of a region: on the node that takes clients at `address`."""
+    """A replica of a region: on the node of a number, which takes clients at `address`."""
 
+    node: int
     address: str
     status: str
     is_leader: bool
@@ -50,9 +50,9 @@ class Region:
     replicas: tuple[Replica, ...]
 
     @property
-    def leader(self) -> str | None:
-        """The address of the node that leads it."""
-        return next((r.address for r in self.replicas if r.is_leader), None)
+    def leader(self) -> Replica | None:
+        """The replica that leads it."""
+        return next((r for r in self.replicas if r.is_leader), None)
 
     @property
     def trouble(self) -> str | None:
@@ -83,26 +83,34 @@ class Settings:
 
 
 @understood("the regions")
-def look_at_regions(connection: Connection, *, model: Model) -> list[Region]:
+def look_at_regions(
+    connection: Connection, *, model: Model, policy: RetryPolicy | None = None
+) -> list[Region]:
     """All regions of a model's databases.
 
-    That a node is away is known of the node some seconds before it is of its replicas.
+    That a node is away is known of the node some seconds before it is of its replicas. Nodes are
+    told apart by their numbers: all may call themselves 0.0.0.0.
+
+    Parameters
+    ----------
+    policy : how questions are retried; None: as the connection does
 
     Raises
     ------
     PermissionDenied, QueryError : the user may not ask, or the server does not know the statement.
     """
-    rows = query_table(connection, "SHOW REGIONS", model=model).to_pylist()
-    away: dict[str, str] = {}
+    rows = query_table(connection, "SHOW REGIONS", model=model, policy=policy).to_pylist()
+    away: dict[int, str] = {}
     if len({row["DataNodeId"] for row in rows}) > 1:
-        nodes = query_table(connection, "SHOW DATANODES", model="tree").to_pylist()
-        away = {_address(node): node["Status"] for node in nodes if node["Status"] != RUNNING}
+        nodes = query_table(connection, "SHOW DATANODES", model="tree", policy=policy).to_pylist()
+        away = {node["NodeID"]: node["Status"] for node in nodes if node["Status"] != RUNNING}
     found: dict[tuple[str, int], list[Replica]] = {}
     databases: dict[tuple[str, int], str] = {}
     for row in rows:
-        key, address = (row["Type"], int(row["RegionId"])), _address(row)
-        status = away.get(address, row["Status"])
-        found.setdefault(key, []).append(Replica(address, status, row["Role"] == "Leader"))
+        key, node = (row["Type"], int(row["RegionId"])), row["DataNodeId"]
+        status = away.get(node, row["Status"])
+        replica = Replica(node, _address(row), status, is_leader=row["Role"] == "Leader")
+        found.setdefault(key, []).append(replica)
         databases[key] = row["Database"]
     return [Region(key[1], key[0], databases[key], tuple(some)) for key, some in found.items()]
 
@@ -148,10 +156,9 @@ def wait_until_whole(
     ServerError : a region is not whole, and was not within that time; names it.
     """
 
+    look = _Watch(connection, target, devices).look
     try:
-        call_with_retry(
-            _Watch(connection, target, devices).look, policy=policy, clock=connection.clock
-        )
+        connection.try_again(look, is_idempotent=True, policy=policy)
     except (QueryError, PermissionDenied) as exc:
         if exc.is_retryable:
             raise
@@ -166,30 +173,34 @@ class _Watch:
         self._connection, self._target, self._devices = connection, target, devices
         self._since = connection.clock.now()
         self._must_settle = False
-        self._leaders: list[str | None] | None = None
+        self._leaders: list[int | None] | None = None
 
     def look(self) -> None:
         """Raise a ServerError, to be tried again, where a region is not whole for long enough."""
-        regions = look_at_regions(self._connection, model=self._target.model)
-        nodes = {replica.address for region in regions for replica in region.replicas}
+        regions = look_at_regions(self._connection, model=self._target.model, policy=NO_RETRY)
+        nodes = {replica.node: replica.address for region in regions for replica in region.replicas}
         if len(nodes) < 2:
             return
         touched = _of_target(regions, self._target, self._devices)
         replicated = [region for region in touched if len(region.replicas) > 1]
         broken = next((region for region in touched if region.trouble), None)
         if self._leaders is None and replicated:
-            watched_s = _watched_s(self._connection, nodes, model=self._target.model)
+            watched_s = _watched_s(self._connection, nodes.values(), model=self._target.model)
             is_quiet = self._connection.hosts.quiet_s >= 2 * SETTLE_S
             self._must_settle = watched_s < SETTLE_S or not is_quiet
-        before, self._leaders = self._leaders, [region.leader for region in touched]
+        before, self._leaders = (
+            self._leaders,
+            [r.leader.node if r.leader else None for r in touched],
+        )
         now = self._connection.clock.now()
         if broken is not None or before not in (None, self._leaders):
             self._must_settle, self._since = True, now
         if broken is not None:
-            raise _not_whole(broken, str(broken.trouble))
+            raise _not_whole(broken, str(broken.trouble), _WAIT)
         if replicated and self._must_settle and now - self._since < SETTLE_S:
             what = "may not have caught up, if a node came back a moment ago"
-            raise _not_whole(replicated[0], what)
+            hint = f"a retry= whose total_s is above {SETTLE_S:g} s waits for it"
+            raise _not_whole(replicated[0], what, hint)
 
 
 def _watched_s(connection: Connection, nodes: Iterable[str], *, model: Model) -> float:
@@ -208,11 +219,14 @@ def _watched_s(connection: Connection, nodes: Iterable[str], *, model: Model) ->
     return min(ages)
 
 
-def _not_whole(region: Region, what: str) -> ServerError:
+_WAIT = 'wait until all nodes run: iotf.show("cluster"), iotdb-frames doctor'
+
+
+def _not_whole(region: Region, what: str, hint: str) -> ServerError:
     return ServerError(
         f"{region.kind} {region.number} of {region.database} {what}, so that a read may come short",
         needs_retry=True,
-        hint='wait until all nodes run: iotf.show("cluster"), iotdb-frames doctor',
+        hint=hint,
     )
 
 

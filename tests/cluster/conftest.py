@@ -21,8 +21,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "properties": {"read_consistency_level": "weak"},
     },
     "TLS": {},
+    "0.0.0.0": {"properties": {"dn_rpc_address": "0.0.0.0"}},
 }
-"""What a test can run on: replicas of schema and data regions, and whether nodes speak TLS."""
+"""What a test can run on: replicas of schema and data regions, nodes that speak TLS, or that call
+themselves by no name."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -97,6 +97,36 @@ def test_doctor_warns_of_how_a_cluster_is_set_up(cluster: Cluster, database: str
     ), lines
 
 
+@pytest.mark.on_clusters("0.0.0.0")
+def test_nodes_without_a_name_are_told_apart(cluster: Cluster, database: str) -> None:
+    """Nodes that all call themselves 0.0.0.0 get rows, `replace=True` waits for each of them, and
+    `doctor` says how to name them."""
+    frame = pd.DataFrame({"device": [f"d{i}" for i in range(99)], "a": 1.0})
+    frame.index = pd.to_datetime(range(99), unit="s")
+    with cluster.connection() as connection:
+        for _ in range(2):
+            report = frame.iotdb.write(f"root.{database}", device="device", connection=connection)
+            assert report.rows_written == 99
+        lines = doctor(cluster.options().url)
+        for name in cluster.data_nodes:
+            line_of(lines, f"it calls itself 0.0.0.0:{cluster.port(name)}, so that rows are not")
+        cluster.kill("dn3")
+        cluster.wait_until_noticed("dn3")
+        quick = iotf.RetryPolicy(total_s=3)
+        options = {"device": "device", "replace": True, "retry": quick}
+        with pytest.raises(ServerError, match=r"lacks its replica on 0\.0\.0\.0"):
+            frame.iotdb.write(f"root.{database}", connection=connection, **options)
+
+
+def test_doctor_without_its_confignode(cluster: Cluster, database: str) -> None:
+    """Where nobody can say how the cluster is, that is a line, and each host still has its own."""
+    cluster.kill("cn1")
+    lines = doctor(cluster.options().url)
+    line_of(lines, "✗ cluster ")
+    for name in cluster.data_nodes:
+        line_of(lines, f"127.0.0.1:{cluster.port(name)} ")
+
+
 @pytest.mark.slow
 def test_doctor_tells_a_region_with_too_few_replicas(cluster: Cluster, database: str) -> None:
     """A region from which a replica was removed is told with a remedy; carried out, it is gone."""

@@ -12,7 +12,7 @@ from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.codec.quotes import quote_path_node
 from iotdb_frames.codec.tsblock import decode_blocks
 from iotdb_frames.errors import PermissionDenied, QueryError
-from iotdb_frames.options import TSDataType
+from iotdb_frames.options import RetryPolicy, TSDataType
 from iotdb_frames.wire.answers import Model, understood
 from iotdb_frames.wire.rpc import Session
 from iotdb_frames.writes.plan.layout import Category
@@ -23,8 +23,15 @@ FEW_DEVICES = 16
 _UNKNOWN_DATABASE, _UNKNOWN_TABLE = 500, 550
 
 
-def query_table(connection: Connection, sql: str, *, model: Model) -> pa.Table:
-    """The whole result of a small query, whose tables are named with their database."""
+def query_table(
+    connection: Connection, sql: str, *, model: Model, policy: RetryPolicy | None = None
+) -> pa.Table:
+    """The whole result of a small query, whose tables are named with their database.
+
+    Parameters
+    ----------
+    policy : how it is retried; None: as the connection does
+    """
 
     def call(session: Session) -> pa.Table:
         header = session.execute(sql, is_qualified=True)
@@ -37,7 +44,7 @@ def query_table(connection: Connection, sql: str, *, model: Model) -> pa.Table:
         session.close_query(header.query_id)
         return decode_blocks(blocks, header, precision=session.info.precision)
 
-    return connection.run(call, model=model)
+    return connection.run(call, model=model, policy=policy)
 
 
 @understood("the columns of a table")
