@@ -21,7 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "properties": {"read_consistency_level": "weak"},
     },
     "TLS": {},
-    "0.0.0.0": {"properties": {"dn_rpc_address": "0.0.0.0"}},
+    "unnamed": {"properties": {"dn_rpc_address": "0.0.0.0"}},
 }
 """What a test can run on: replicas of schema and data regions, nodes that speak TLS, or that call
 themselves by no name."""

@@ -97,7 +97,7 @@ def test_doctor_warns_of_how_a_cluster_is_set_up(cluster: Cluster, database: str
     ), lines
 
 
-@pytest.mark.on_clusters("0.0.0.0")
+@pytest.mark.on_clusters("unnamed")
 def test_nodes_without_a_name_are_told_apart(cluster: Cluster, database: str) -> None:
     """Nodes that all call themselves 0.0.0.0 get rows, `replace=True` waits for each of them, and
     `doctor` says how to name them."""

@@ -193,6 +193,23 @@ def test_writes_go_on_without_any_one_node(
     assert_all_there(cluster, target, written(n_devices, writes.n_done))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_writes_leave_a_node_that_stays_frozen(
+    cluster: Cluster, database: str, model: Model
+) -> None:
+    """Writes go on while the node they went to takes connections and answers nothing."""
+    target = f"root.{database}" if model == "tree" else f"{database}.sensors"
+    with cluster.connection() as connection:
+        writes = writing(connection, target, 100)
+        with writes.running():
+            with cluster.paused(whose(cluster, connection, "connected", target, model=model)):
+                writes.wait_for(3)
+            writes.wait_for(3)
+    assert writes.longest_s < LONGEST_S
+    assert_all_there(cluster, target, written(100, writes.n_done))
+
+
 def read_cases() -> list[Any]:
     """Which target is read, whom it hits and how."""
     every = product(("tree", "table"), ("connected", "leader"), ("kill", "pause", "restart"))
