@@ -18,7 +18,7 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.card import Card
 from iotdb_frames.display.words import plural
-from iotdb_frames.errors import ConnectionLost, ServerError
+from iotdb_frames.errors import AuthenticationError, ConnectionLost, ServerError
 from iotdb_frames.options import ConnectionOptions, RetryPolicy
 from iotdb_frames.spelling import printable
 from iotdb_frames.wire.answers import Model, ServerInfo
@@ -224,7 +224,10 @@ class Connection:
         at: str | None = None,
         limit_s: float | None = None,
     ) -> Session:
-        """A session outside the pool, on the first host that answers, see `Hosts.in_order`.
+        """A session outside the pool, on the first host that takes it, see `Hosts.in_order`.
+
+        A host that cannot be reached, or says that it cannot now, is passed over, and suspect; what
+        it refuses for good is raised at once.
 
         Parameters
         ----------
@@ -232,42 +235,48 @@ class Connection:
         limit_s : try a single host, for so many seconds; None: see `ConnectionOptions`
         """
         options = self._resolve()
-        hosts, errors = self.hosts.in_order(options.hosts, n_sessions=n_sessions or {}, at=at), []
+        hosts = self.hosts.in_order(options.hosts, n_sessions=n_sessions or {}, at=at)
+        errors: list[ServerError] = []
         if limit_s is not None:
             del hosts[1:]
             options = replace(options, connect_timeout_s=limit_s)
         for host in hosts:
             try:
-                session = Session(
-                    *host,
-                    options=options,
-                    model=model,
-                    on_change=self._has_changed,
-                    clock=self.clock,
-                )
-            except ConnectionLost as exc:
+                session = self._open(host, options, model)
+            except ServerError as exc:
+                is_passing = isinstance(exc, ConnectionLost) or exc.is_retryable
+                if isinstance(exc, AuthenticationError) or not is_passing:
+                    raise
                 # Less than its full time says nothing of a host.
                 if limit_s is None or not isinstance(exc.__cause__, TimeoutError):
                     self._has_lost(address_of(host))
                 errors.append(exc)
                 continue
             self.hosts.answers(session.address)
-            try:
-                if self._version is None:
-                    self._version = read_version(session)
-            except BaseException:
-                session.close()
-                raise
             if limit_s is None:
                 self._options, self._server = options, session.info
             return session
-        if len(errors) == 1:
-            raise errors[0]
+        for error in errors:
+            if len(errors) == 1 or not isinstance(error, ConnectionLost):
+                raise error  # who answers is there, and is asked again
         raise ConnectionLost(
             "no host can be reached: " + "; ".join(e.message for e in errors),
             hint=errors[0].hint,
-            may_pass=any(e.may_pass for e in errors),
+            may_pass=any(e.is_retryable for e in errors),
         ) from errors[0]
+
+    def _open(self, host: Host, options: ConnectionOptions, model: Model) -> Session:
+        """A session on one host; the version of what is there is known then."""
+        session = Session(
+            *host, options=options, model=model, on_change=self._has_changed, clock=self.clock
+        )
+        try:
+            if self._version is None:
+                self._version = read_version(session)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def run(
         self,

@@ -85,6 +85,38 @@ def test_a_dead_host_is_passed_over(server: LocalServer) -> None:
         version(connection)
 
 
+def _not_ready(word: bytes, data: bytes) -> bytes:
+    """An answer with this word has the status 602, STORAGE_ENGINE_NOT_READY, instead of 200."""
+    code = b"\x08\x00\x01"
+    return data.replace(code + b"\0\0\0\xc8", code + b"\0\0\2\x5a") if word in data else data
+
+
+def test_a_host_that_is_not_ready_is_passed_over(server: LocalServer) -> None:
+    """One that answers the login, or the first request, that it cannot now is suspect; where all
+    do, they are asked again. Who is refused for good is refused at once."""
+    with proxy_to(server.port) as first, proxy_to(server.port) as second:
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        for word in (b"Login", b"Version"):
+            first.rewrite = partial(_not_ready, word)
+            with to(server, hosts=hosts) as connection:
+                assert version(connection) == server.version
+                assert connection.hosts.is_suspect(f"127.0.0.1:{first.port}")
+        assert (first.n_connections, second.n_connections) == (2, 2)
+        first.rewrite = second.rewrite = partial(_not_ready, b"")
+        clock = FakeClock(runs=True)
+        with to(server, hosts=hosts, clock=clock) as connection:
+            with pytest.raises(ServerError, match="602 STORAGE_ENGINE_NOT_READY"):
+                version(connection)
+            assert len(clock.slept_s) == 3
+        first.rewrite = lambda data: data
+        n_asked = second.n_connections
+        with to(server, hosts=hosts, password=PASSWORD) as connection:
+            with pytest.raises(AuthenticationError):
+                _ = connection.version
+            assert not connection.hosts.is_suspect(f"127.0.0.1:{first.port}")
+        assert second.n_connections == n_asked
+
+
 def test_a_host_that_dies_is_replaced_by_another(server: LocalServer) -> None:
     """Fail-over also happens in the middle of work."""
     with proxy_to(server.port) as first, proxy_to(server.port) as second:
