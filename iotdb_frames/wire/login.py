@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from dataclasses import dataclass
 
@@ -76,12 +77,21 @@ def log_in(
     return login
 
 
+_NOBODY_THERE = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN}
+"""Nobody at an address, or no way there. Not ECONNREFUSED: then a machine is there, whose system
+ends our connection itself if its process is gone; and a server that stops may refuse new ones while
+it still answers what it has."""
+
+
 def takes_logins(host: str, port: int, *, options: ConnectionOptions) -> bool:
-    """Whether a server answers a login, however: False only where nothing comes in time."""
+    """Whether a server answers a login, however: False only where nothing comes in time, or nobody
+    is there."""
     try:
         log_in(host, port, options=options, model="tree").channel.abandon()
     except ServerError as exc:
-        return not isinstance(exc.__cause__, TimeoutError)
+        cause = exc.__cause__
+        is_away = isinstance(cause, OSError) and cause.errno in _NOBODY_THERE
+        return not (is_away or isinstance(cause, TimeoutError))
     return True
 
 

@@ -17,6 +17,7 @@ from iotdb_frames.errors import ConnectionLost
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire import transport
+from iotdb_frames.wire.login import takes_logins
 from proxy import proxy_to
 
 THREE = [("a", 1), ("b", 2), ("c", 3)]
@@ -134,6 +135,21 @@ def test_a_frozen_host_is_left_for_another(
             with pool.session(at=f"127.0.0.1:{first.port}") as session:
                 assert session.address == f"127.0.0.1:{second.port}"
             first.is_held.clear()
+
+
+def test_a_machine_that_is_off_takes_no_logins(server: LocalServer) -> None:
+    """Where there is no way to a host, or nothing comes in time, it is not there; where a port is
+    closed, or the login refused, somebody is."""
+    options = replace(server.options, connect_timeout_s=0.2)
+    # No stream socket goes to a broadcast address: the system says that it is unreachable.
+    assert not takes_logins("255.255.255.255", 6667, options=options)
+    with proxy_to(server.port) as proxy:
+        proxy.is_held.set()
+        assert not takes_logins("127.0.0.1", proxy.port, options=options)
+        proxy.is_held.clear()
+    assert takes_logins("127.0.0.1", proxy.port, options=options)
+    refused = replace(server.options, user="nobody_here")
+    assert takes_logins("127.0.0.1", server.port, options=refused)
 
 
 def test_what_is_given_up_is_no_failure_of_its_host(server: LocalServer) -> None:
