@@ -42,7 +42,16 @@ region not yet back after a restart) were observed on a server."""
 
 _PASSING = {
     # replicas cannot be reached, and the rest are no majority
-    301: ("Fail to send plan node", "Ratis request failed", "Raft Server cannot serve"),
+    301: (
+        "Fail to send plan node",
+        "Ratis request failed",
+        "Raft Server cannot serve",
+        # a node that was to hand on a part of a query's result
+        "Connection refused",
+        "Connection reset",
+        "Broken pipe",
+        "Socket is closed by peer",
+    ),
     # a stopping server, for a write not yet logged (with ``wal_mode=SYNC``) and for a query; a
     # node that is away, as another one says it
     305: (
@@ -54,7 +63,7 @@ _PASSING = {
     507: ("Rollback create table failed",),
 }
 """Texts that tell passing trouble, by codes that can mean anything. Source: observed on 2.0.10,
-with servers that stop, and with one of three nodes left."""
+with servers that stop, and with nodes that are killed."""
 
 
 def _rebuild(cls: type[IoTDBFramesError], message: str, state: dict[str, Any]) -> IoTDBFramesError:

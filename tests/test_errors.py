@@ -47,6 +47,7 @@ STOPPING = (
         (301, (), "Fail to send plan node, exception message: Connection refused", True),
         (301, (), "Ratis request failed", True),
         (301, (), "Raft Server cannot serve read requests now (leader is unknown)", True),
+        (301, (), "Connection refused", True),
         (301, (), "No such thing", False),
         (507, (), "Rollback create table failed", True),
         (902, (), "DELETE_REGION_ERROR", False),
