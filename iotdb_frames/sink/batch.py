@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from iotdb_frames.codec.sources import is_missing
-from iotdb_frames.errors import FrameError, IoTDBFramesError, ServerError
+from iotdb_frames.errors import FrameError, IoTDBFramesError, PoolClosed, ServerError
 from iotdb_frames.sink.columns import rows_of_device
 from iotdb_frames.sink.known import Known
 from iotdb_frames.sink.rows import Device, Rows, gather
@@ -82,6 +82,7 @@ class Batch:
         Raises
         ------
         ServerError : one that may succeed later, if `again` gave up.
+        PoolClosed : the sink ended.
         """
         some = list(self._to_rows())
         self._gathered = gather(some, again(lambda: self._known.key_of(some)))
@@ -89,6 +90,8 @@ class Batch:
             try:
                 for request in again(partial(self._plan, rows)):
                     yield rows, request
+            except PoolClosed:
+                raise  # the sink ended, which says nothing about the rows
             except Exception as exc:
                 if isinstance(exc, ServerError) and exc.is_retryable:
                     raise

@@ -201,7 +201,8 @@ class IoTDBSink:
             if self._spool_dir is not None:
                 spool = Spool(self._spool_dir, home=self._devices.home)
                 undo.callback(spool.close)
-            connection = self._options.connect(pool_size=self._n_lanes + 1)
+            # A lane sends, and looks at the schema of what comes next, side by side.
+            connection = self._options.connect(pool_size=2 * self._n_lanes)
             undo.callback(connection.close)
             pending = Pending(
                 n_lanes=self._n_lanes,

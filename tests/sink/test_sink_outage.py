@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ import pandas as pd
 import pytest
 
 from clock import PATIENCE_S, wait_until
+from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.errors import OptionsError, PartialWriteError, PoolClosed, SinkFull
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.server import LocalServer
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.sink import IoTDBSink
+from iotdb_frames.wire.answers import Model
 from proxy import Proxy
 from sinks import T0, options_of, stored
 
@@ -46,6 +49,15 @@ class Road(Proxy):
     def clear(self) -> None:
         self.cut_after = None
         self.is_closed.clear()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server takes what is sent for the length of a block, and answers after it."""
+        self.is_held.set()
+        try:
+            yield
+        finally:
+            self.is_held.clear()
 
 
 @pytest.fixture
@@ -165,6 +177,72 @@ def test_what_was_acknowledged_survives_a_kill(mortal: LocalServer) -> None:
     assert [i for i in acked if got.get(T0 + i) != i] == []
     with pytest.raises(PoolClosed, match="closed before"):
         tickets[max(tickets)].wait(1)
+
+
+def pool_of(sink: IoTDBSink, model: Model) -> SessionPool:
+    """A sink's own pool."""
+    assert sink._box is not None
+    return sink._box._connection.pool(model)
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_no_row_lacks_a_session(
+    server: LocalServer, road: Road, connection: Connection, database: str, model: Model
+) -> None:
+    """While the server is frozen, what each lane sends and what it asks for the next rows wait side
+    by side, each in a session of its own: nothing is refused, and nothing waits for a session."""
+    name = database.removeprefix("root.")
+    target = {"table": f"{name}.t", "tags": ["device"]}
+    options = IoTDBOptions(
+        url=f"iotdb://root@127.0.0.1:{road.port}?connect_timeout_s=300&pool_timeout_s=0.1",
+        password=str(server.options.password),
+        **({"storage_group": database} if model == "tree" else target),
+    )
+    devices = [f"d{i}" for i in range(16)]  # some on each lane
+    with IoTDBSink(options, session_pool_size=2) as sink:
+        sink.send([row(0, device) for device in devices])
+        sink.flush(PATIENCE_S)
+        pool = pool_of(sink, model)
+        before = pool.stats.checkouts
+
+        def n_asked() -> int:
+            return pool.stats.checkouts - before + pool.stats.timeouts
+
+        with road.frozen():
+            sink.send([row(1, device) for device in devices])
+            wait_until(lambda: n_asked() == 2)
+            sink.send([row(2, device, new=1.5) for device in devices])
+            wait_until(lambda: n_asked() == 4)
+        sink.flush(PATIENCE_S)
+        stats = sink.stats
+    if model == "table":
+        connection.run(lambda s: s.execute(f"DROP DATABASE {name}"), model="table")
+    assert (stats.acknowledged, stats.rejected, pool.stats.timeouts) == (3 * len(devices), 0, 0)
+
+
+def test_what_close_gives_up_is_not_refused(
+    server: LocalServer, road: Road, connection: Connection, database: str, tmp_path: Path
+) -> None:
+    """Rows whose schema a frozen server is still asked for when a sink ends are not refused: nobody
+    is told so, and they stay in the spool for the next start."""
+    name = database.removeprefix("root.")
+    options = options_of(server, None, port=road.port, table=f"{name}.t", tags=["device"])
+    refused = []
+    sink = IoTDBSink(options, spool=tmp_path, on_error=lambda rows, error: refused.append(error))
+    sink.send(row(0)).wait(PATIENCE_S)
+    pool = pool_of(sink, "table")
+    before = pool.stats.checkouts
+    with road.frozen():
+        sink.send(row(1, new=1.5))
+        wait_until(lambda: pool.stats.checkouts > before)
+        with pytest.raises(PartialWriteError, match="1 row not acknowledged"):
+            sink.close(0.1)
+        wait_until(lambda: all(t.name != "iotdb-frames-sink" for t in threading.enumerate()))
+    assert (refused, sink.stats.rejected) == ([], 0)
+    with IoTDBSink(options, spool=tmp_path) as again:
+        again.flush(PATIENCE_S)
+        assert (again.stats.replayed, again.stats.acknowledged) == (1, 1)
+    connection.run(lambda s: s.execute(f"DROP DATABASE {name}"), model="table")
 
 
 CutOff = Callable[..., IoTDBSink]
