@@ -172,6 +172,7 @@ class Connection:
                     timeout_s=options.pool_timeout_s,
                     clock=self.clock,
                     on_lost=self._has_lost,
+                    is_suspect=self.hosts.is_suspect,
                 )
             return self._pools[model]
 

@@ -45,6 +45,7 @@ class SessionPool:
     clock : measures that wait
     on_lost : called with the address of a session that failed: the next one may be on another
         server. One that its borrower abandoned says nothing of its server
+    is_suspect : whether the server at an address failed a moment ago
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class SessionPool:
         timeout_s: float,
         clock: Clock = CLOCK,
         on_lost: Callable[[str], None] = lambda _: None,
+        is_suspect: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._on_lost = on_lost
+        self._is_suspect = is_suspect
         self._open_session = open_session
         self.size = size
         self._timeout_s = timeout_s
@@ -142,7 +145,7 @@ class SessionPool:
                 raise closed()
             while self._idle:
                 i = next((i for i, s in enumerate(self._idle) if s.address == at), -1)
-                if at and i < 0 and self._n_out + len(self._idle) < self.size:
+                if at and i < 0 and self._has_room(at):
                     return None
                 session = self._idle.pop(i)
                 if session.is_usable:
@@ -162,6 +165,23 @@ class SessionPool:
             waiting_since = self._clock.now()
             self._clock.wait(self._condition, left_s)
             self._stats.wait_s += self._clock.now() - waiting_since
+
+    def _has_room(self, at: str) -> bool:
+        """Whether a session may be opened at an address where none is idle; the caller holds the
+        lock.
+
+        In a full pool an idle one is dropped for it, but only at a server that is left with as many
+        as are there then: what moves evens them out, and never moves back.
+        """
+        if self._n_out + len(self._idle) < self.size:
+            return True
+        n_sessions = self._count()
+        spare = max(self._idle, key=lambda session: n_sessions[session.address])
+        if n_sessions[spare.address] < n_sessions[at] + 2 or self._is_suspect(at):
+            return False
+        self._idle.remove(spare)
+        spare.abandon()  # without a goodbye, which may take its time
+        return True
 
     def _lose(self, session: Session) -> None:
         session.abandon()

@@ -115,6 +115,36 @@ def test_a_session_is_lent_where_it_is_wanted(server: LocalServer) -> None:
         assert pool.stats.opened == 2
 
 
+def test_a_full_pool_moves_a_session_to_where_it_is_wanted(server: LocalServer) -> None:
+    """A host that is back, or was never reached, gets a session of a host that has two more; what
+    is moved even is not moved again, and a host that failed a moment ago gets none."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(proxy_to(server.port)).port for _ in range(3)]
+        a, b, c = (f"127.0.0.1:{port}" for port in ports)
+        options = replace(server.options, hosts=tuple(("127.0.0.1", p) for p in ports), pool_size=4)
+        connection = stack.enter_context(Connection(lambda: options, label="three"))
+        pool = connection.pool("tree")
+        with ExitStack() as lent:
+            for _ in range(4):
+                lent.enter_context(pool.session(at=a))
+        assert pool.n_sessions == {a: 4}
+        connection.hosts.fails(b)
+        with pool.session(at=b) as session:
+            assert session.address == a
+        connection.hosts.answers(b)
+        for at in (b, c):
+            with pool.session(at=at) as session:
+                assert session.address == at
+        assert (pool.n_sessions, pool.stats.opened) == ({a: 2, b: 1, c: 1}, 6)
+        for _ in range(3):
+            for at in (a, b, c):  # each by two borrowers at once: all but one host have one session
+                with pool.session(at=at) as session, pool.session(at=at) as other:
+                    assert session.address == at
+                    assert other.is_usable
+        assert (max(pool.n_sessions.values()), pool.stats.opened) == (2, 6)
+        assert pool.stats.lost == 0
+
+
 def test_a_frozen_host_is_left_for_another(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
