@@ -46,6 +46,7 @@ STOPPING = (
         (305, (), "Fail to connect to any config node. Please check status of ConfigNodes", True),
         (301, (), "Fail to send plan node, exception message: Connection refused", True),
         (301, (), "Ratis request failed", True),
+        (301, (), "Failed to connect to config node.", True),
         (301, (), "Raft Server cannot serve read requests now (leader is unknown)", True),
         (301, (), "Connection refused", True),
         (301, (), "No such thing", False),
