@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from iotdb_frames.cli.finding import Finding
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.hosts import Host, address_of, named_among
+from iotdb_frames.client.hosts import Host, address_of
 from iotdb_frames.errors import PermissionDenied, ServerError
 from iotdb_frames.options import NO_RETRY
 from iotdb_frames.wire.answers import Model
@@ -45,8 +45,8 @@ def look_at_cluster(connection: Connection) -> Iterator[Finding]:
     if len(hosts) > 1:
         led = _count_led(connection, regions)
         yield from (_host_line(connection, host, led) for host in hosts)
-    if settings is not None and sum(node.kind == "DataNode" for node in nodes) > 1:
-        yield from _node_lines(nodes, hosts)
+    if settings is not None and sum(node.host is not None for node in nodes) > 1:
+        yield from _node_lines(connection, nodes)
         yield from _region_lines(regions, settings.replicas)
         yield from _setting_lines(settings)
 
@@ -55,7 +55,7 @@ def _count_led(connection: Connection, regions: list[Region]) -> Counter[tuple[s
     """How many regions of each kind are led by each host, by its address in the URL."""
     hosts = connection.options.hosts
     return Counter(
-        (connection.hosts.named(_split(region.leader.address), hosts), region.kind)
+        (connection.hosts.named(region.leader.host, hosts), region.kind)
         for region in regions
         if region.leader
     )
@@ -79,25 +79,20 @@ def _host_line(
     return Finding(what, f"IoTDB {version}, login in {took_ms:.0f} ms{leads if is_known else ''}")
 
 
-def _split(address: str) -> Host:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
-def _node_lines(nodes: list[Node], hosts: tuple[Host, ...]) -> Iterator[Finding]:
+def _node_lines(connection: Connection, nodes: list[Node]) -> Iterator[Finding]:
     for node in nodes:
-        what = f"node {node.number}"
+        what, host = f"node {node.number}", node.host
+        name = f"the {node.kind}" if host is None else address_of(host)
         if node.status != RUNNING:
-            name = node.address if node.kind == "DataNode" else f"the {node.kind}"
             yield Finding(what, f"{name} is {node.status}", "broken", "start it, or see its log")
-        elif node.kind != "DataNode":
+        elif host is None:
             continue
-        elif _split(node.address)[0] in _ANY_ADDRESS:
-            found = f"it calls itself {node.address}, so that rows are not sent to it as a leader"
+        elif host[0] in _ANY_ADDRESS:
+            found = f"it calls itself {name}, so that rows are not sent to it as a leader"
             yield Finding(what, found, "absent", "dn_rpc_address: a name that clients can reach")
-        elif named_among(_split(node.address), hosts) is None:
+        elif connection.hosts.named(host, connection.options.hosts) is None:
             remedy = "name it too, so that the connection can go there when others are lost"
-            yield Finding(what, f"{node.address} is not in the URL", "absent", remedy)
+            yield Finding(what, f"{name} is not in the URL", "absent", remedy)
 
 
 def _region_lines(regions: list[Region], factors: Mapping[str, int]) -> Iterator[Finding]:

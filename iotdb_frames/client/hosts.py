@@ -83,11 +83,11 @@ class Hosts:
         A server says the address that it listens at, where a URL may say a name.
         """
         if endpoint not in self._named:
-            self._named[endpoint] = named_among(endpoint, hosts)
+            self._named[endpoint] = _named_among(endpoint, hosts)
         return self._named[endpoint]
 
 
-def named_among(endpoint: Host, hosts: Sequence[Host]) -> str | None:
+def _named_among(endpoint: Host, hosts: Sequence[Host]) -> str | None:
     """The address of the host that means an endpoint, by its name or by its IP address."""
     if endpoint in hosts:
         return address_of(endpoint)

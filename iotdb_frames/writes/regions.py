@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.client.hosts import Host, address_of
 from iotdb_frames.codec.names import Target, join_path, split_path
 from iotdb_frames.errors import PermissionDenied, QueryError, ServerError
 from iotdb_frames.options import NO_RETRY, RetryPolicy
@@ -32,10 +33,10 @@ SETTLE_S = 30.0
 
 @dataclass(frozen=True)
 class Replica:
-    """A replica of a region: on the node of a number, which takes clients at `address`."""
+    """A replica of a region: on the node of a number, which takes clients at `host`."""
 
     node: int
-    address: str
+    host: Host
     status: str
     is_leader: bool
 
@@ -59,18 +60,18 @@ class Region:
         """What is wrong with it, if anything."""
         if self.leader is None:
             return "has no leader"
-        away = [f"{r.address} ({r.status})" for r in self.replicas if r.status != RUNNING]
+        away = [f"{address_of(r.host)} ({r.status})" for r in self.replicas if r.status != RUNNING]
         return f"lacks its replica on {', '.join(away)}" if away else None
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster; `address` is where a DataNode takes clients."""
+    """A node of the cluster; `host` is where a DataNode takes clients."""
 
     number: int
     kind: str
     status: str
-    address: str
+    host: Host | None
 
 
 @dataclass(frozen=True)
@@ -109,21 +110,29 @@ def look_at_regions(
     for row in rows:
         key, node = (row["Type"], int(row["RegionId"])), row["DataNodeId"]
         status = away.get(node, row["Status"])
-        replica = Replica(node, _address(row), status, is_leader=row["Role"] == "Leader")
+        replica = Replica(node, _host(row), status, is_leader=row["Role"] == "Leader")
         found.setdefault(key, []).append(replica)
         databases[key] = row["Database"]
     return [Region(key[1], key[0], databases[key], tuple(some)) for key, some in found.items()]
 
 
-def _address(row: Mapping[str, Any]) -> str:
-    return f"{row['RpcAddress']}:{row['RpcPort']}"
+def _host(row: Mapping[str, Any]) -> Host:
+    return row["RpcAddress"], int(row["RpcPort"])
 
 
 @understood("the nodes")
 def look_at_nodes(connection: Connection) -> list[Node]:
     """All nodes of the cluster. Errors are those of `look_at_regions`."""
     rows = query_table(connection, "SHOW CLUSTER DETAILS", model="tree").to_pylist()
-    return [Node(row["NodeID"], row["NodeType"], row["Status"], _address(row)) for row in rows]
+    return [
+        Node(
+            row["NodeID"],
+            row["NodeType"],
+            row["Status"],
+            host=_host(row) if row["NodeType"] == "DataNode" else None,
+        )
+        for row in rows
+    ]
 
 
 @understood("the settings of the cluster")
@@ -178,7 +187,7 @@ class _Watch:
     def look(self) -> None:
         """Raise a ServerError, to be tried again, where a region is not whole for long enough."""
         regions = look_at_regions(self._connection, model=self._target.model, policy=NO_RETRY)
-        nodes = {replica.node: replica.address for region in regions for replica in region.replicas}
+        nodes = {replica.node: replica.host for region in regions for replica in region.replicas}
         if len(nodes) < 2:
             return
         touched = _of_target(regions, self._target, self._devices)
@@ -188,12 +197,10 @@ class _Watch:
             watched_s = _watched_s(self._connection, nodes.values(), model=self._target.model)
             is_quiet = self._connection.hosts.quiet_s >= 2 * SETTLE_S
             self._must_settle = watched_s < SETTLE_S or not is_quiet
-        before, self._leaders = (
-            self._leaders,
-            [r.leader.node if r.leader else None for r in touched],
-        )
+        leaders = [region.leader.node if region.leader else None for region in touched]
+        before, self._leaders = self._leaders, leaders
         now = self._connection.clock.now()
-        if broken is not None or before not in (None, self._leaders):
+        if broken is not None or before not in (None, leaders):
             self._must_settle, self._since = True, now
         if broken is not None:
             raise _not_whole(broken, str(broken.trouble), _WAIT)
@@ -203,13 +210,12 @@ class _Watch:
             raise _not_whole(replicated[0], what, hint)
 
 
-def _watched_s(connection: Connection, nodes: Iterable[str], *, model: Model) -> float:
+def _watched_s(connection: Connection, nodes: Iterable[Host], *, model: Model) -> float:
     """For how many seconds no node can have been restarted unseen: each answers in a session that
     is as old; opens them for the next time. 0 where the URL does not name one of the nodes."""
     ages = []
     for node in nodes:
-        host, _, port = node.rpartition(":")
-        at = connection.hosts.named((host, int(port)), connection.options.hosts)
+        at = connection.hosts.named(node, connection.options.hosts)
         if at is None:
             return 0.0
         with connection.pool(model).session(at=at) as session:

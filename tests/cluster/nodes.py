@@ -302,7 +302,7 @@ class Cluster:
         with self.connection() as connection:
             regions = look_at_regions(connection, model=model)
         return {
-            region.number: self.name_of(int(region.leader.address.rpartition(":")[2]))
+            region.number: self.name_of(region.leader.host[1])
             for region in regions
             if region.kind == "DataRegion" and region.database == name and region.leader
         }
