@@ -33,7 +33,7 @@ class Hosts:
         self._suspect_until: dict[str, float] = {}
         self._last_failure = -math.inf
         self._turns = itertools.count()
-        self._named: dict[Host, str | None] = {}
+        self._named: dict[Host, tuple[str | None, float]] = {}
 
     def fails(self, address: str) -> None:
         """A host timed out, refused or hung up."""
@@ -80,26 +80,31 @@ class Hosts:
     def named(self, endpoint: Host, hosts: Sequence[Host]) -> str | None:
         """The address of the host that the server calls `endpoint`; None where it is none of these.
 
-        A server says the address that it listens at, where a URL may say a name.
+        A server says the address that it listens at, where a URL may say a name. A name that could
+        not be looked up is looked up again, after a while.
         """
-        if endpoint not in self._named:
-            self._named[endpoint] = _named_among(endpoint, hosts)
-        return self._named[endpoint]
+        address, until = self._named.get(endpoint, (None, -math.inf))
+        if until <= self._clock.now():
+            address, is_sure = _named_among(endpoint, hosts)
+            until = math.inf if is_sure else self._clock.now() + SUSPECT_S
+            self._named[endpoint] = address, until
+        return address
 
 
-def _named_among(endpoint: Host, hosts: Sequence[Host]) -> str | None:
-    """The address of the host that means an endpoint, by its name or by its IP address."""
+def _named_among(endpoint: Host, hosts: Sequence[Host]) -> tuple[str | None, bool]:
+    """The address of the host that means an endpoint, by its name or by its IP address; and whether
+    that is sure: one whose name could not be looked up may mean it, too."""
     if endpoint in hosts:
-        return address_of(endpoint)
-    same_port = [host for host in hosts if host[1] == endpoint[1]]
-    found = (host for host in same_port if endpoint[0] in _numbers_of(host))
-    return next(map(address_of, found), None)
-
-
-def _numbers_of(host: Host) -> set[str]:
-    """The IP addresses of a host."""
-    try:
-        found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
-    except OSError:
-        return set()
-    return {str(address[0]) for *_, address in found}
+        return address_of(endpoint), True
+    is_sure = True
+    for host in hosts:
+        if host[1] != endpoint[1]:
+            continue
+        try:
+            found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):  # the latter for what cannot be a name
+            is_sure = False
+            continue
+        if endpoint[0] in {address[0] for *_, address in found}:
+            return address_of(host), True
+    return None, is_sure

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import socket
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,37 @@ def test_a_server_may_call_a_host_otherwise_than_the_url() -> None:
     assert hosts.named(("127.0.0.1", 6669), named) is None
     assert hosts.named(("0.0.0.0", 6668), named) is None
     assert hosts.named(("127.0.0.1", 6670), named) is None
+
+
+def test_a_name_that_could_not_be_looked_up_is_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a name server is away an endpoint is none of the hosts, for half a minute; the others
+    are looked at all the same, also behind what cannot be a name."""
+    clock, away, asked = FakeClock(), True, []
+    look_up = socket.getaddrinfo
+
+    def look_up_now_and_then(host: str, port: int, **options: Any) -> Any:
+        asked.append(host)
+        if away and host == "localhost":
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server")
+        return look_up(host, port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_now_and_then)
+    hosts = Hosts(clock=clock)
+    named = [("a" * 80, 1), ("localhost", 1), ("127.2", 1)]
+    assert hosts.named(("127.0.0.2", 1), named) == "127.2:1"
+    for _ in range(3):
+        assert hosts.named(("127.0.0.1", 1), named) is None
+    assert asked == [host for host, _ in named] * 2
+    away = False
+    clock.advance(SUSPECT_S - 1)
+    assert hosts.named(("127.0.0.1", 1), named) is None
+    clock.advance(1)
+    assert hosts.named(("127.0.0.1", 1), named) == "localhost:1"
+    away = True
+    clock.advance(10 * SUSPECT_S)
+    assert hosts.named(("127.0.0.1", 1), named) == "localhost:1"
 
 
 def test_leaders_are_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
