@@ -114,6 +114,8 @@ class Cursor:
                 raise QueryError("the query was cancelled")
             return call(session)
         except ConnectionLost as exc:
+            if _is_timeout(exc) and session is not None:
+                session.excuse()
             self.abandon()
             if self._is_cancelled:
                 raise QueryError("the query was cancelled") from exc
@@ -229,6 +231,8 @@ def open_cursor(
         try:
             header = session.execute(sql, timeout_s=life_ms / 1000, is_qualified=is_qualified)
         except BaseException as exc:
+            if _is_timeout(exc):
+                session.excuse()
             pool.give_back(session)
             if not isinstance(exc, Exception):
                 _kill(connection, model, life_ms, limit_s=_patience_s(exc))

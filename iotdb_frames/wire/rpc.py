@@ -126,6 +126,14 @@ class Session:
         """Whether it is broken by a failure, and not because it was abandoned."""
         return self._channel.has_failed
 
+    def excuse(self) -> None:
+        """A query that ran into its time-out is no failure, where its host took logins meanwhile.
+
+        Any other request is: it is tried again, and had best be tried elsewhere.
+        """
+        if self._channel.transport.was_there:
+            self._channel.has_failed = False
+
     def abandon(self) -> None:
         """Close the socket without a request; the server ends the session and its queries."""
         self._channel.abandon()

@@ -117,6 +117,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self.was_sent = False
         self.late_fields: list[bytes | memoryview] = []
         self.is_there: Callable[[], bool] | None = None
+        self.was_there = False
         self._in_use = threading.Lock()
         self._is_closed = False
 
@@ -139,7 +140,8 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
             except TimeoutError:
                 if self.is_there is None or limit_s == left_s:
                     raise
-                if not self.is_there():
+                self.was_there = self.is_there()
+                if not self.was_there:
                     raise _FrozenError("it does not take logins any more") from None
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name
@@ -295,7 +297,7 @@ class Channel:
 
     def send(self, method: str, *args: Any, late_fields: Sequence[bytes | memoryview] = ()) -> None:
         """Send a request; `receive` must be the next call. Errors are those of `call`."""
-        self.transport.was_sent = False
+        self.transport.was_sent = self.transport.was_there = False
         self.transport.late_fields = list(late_fields)
         with self._unbroken():
             getattr(self._client, f"send_{method}")(*args)

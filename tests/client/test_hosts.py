@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,8 +16,9 @@ from clock import FakeClock
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.hosts import SUSPECT_S, Hosts
 from iotdb_frames.client.leaders import Leaders
-from iotdb_frames.errors import ConnectionLost
+from iotdb_frames.errors import ConnectionLost, QueryTimeout
 from iotdb_frames.options import RetryPolicy
+from iotdb_frames.reads.cursor import open_cursor
 from iotdb_frames.server import LocalServer
 from iotdb_frames.wire import transport
 from iotdb_frames.wire.login import takes_logins
@@ -198,6 +200,40 @@ def test_a_frozen_host_is_left_for_another(
             with pool.session(at=f"127.0.0.1:{first.port}") as session:
                 assert session.address == f"127.0.0.1:{second.port}"
             first.is_held.clear()
+
+
+def test_a_query_that_takes_long_is_no_failure_of_its_host(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a host takes logins meanwhile, a query that runs into its time-out leaves it in its
+    place, with its other sessions and its hints. A request that is tried again does not."""
+    monkeypatch.setattr(transport, "LOOK_AFTER_S", 0.1)
+    is_over = threading.Event()
+
+    def hold(answer: bytes) -> bytes:
+        if b"Version" in answer:
+            is_over.wait()
+        return answer
+
+    with proxy_to(server.port) as first, proxy_to(server.port) as second:
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        options = replace(server.options, hosts=hosts, timeout_s=0.5)
+        with Connection(lambda: options, label="two") as connection:
+            pool, at = connection.pool("tree"), f"127.0.0.1:{first.port}"
+            connection.learn_leaders([("d", None)], here=at)
+            with pool.session(at=at), pool.session(at=at):
+                pass
+            epoch, first.rewrite = connection.epoch, hold
+            with pytest.raises(QueryTimeout, match="no answer within"):
+                open_cursor(connection, "SHOW VERSION", model="tree")
+            assert not connection.hosts.is_suspect(at)
+            assert connection.leaders is not None
+            assert (connection.leaders.of(["d"]), connection.epoch) == ([at], epoch)
+            assert (pool.n_sessions[at], pool.stats.lost) == (1, 0)
+            with pool.session(at=at) as session, pytest.raises(ConnectionLost, match="in time"):
+                session.execute("SHOW VERSION")
+            assert connection.hosts.is_suspect(at)
+            is_over.set()
 
 
 def test_a_machine_that_is_off_takes_no_logins(server: LocalServer) -> None:
