@@ -6,7 +6,8 @@ import itertools
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -56,6 +57,7 @@ class Connection:
         self._resolve = resolve
         self._label = label
         self._retry = retry or RetryPolicy()
+        self._here = threading.local()
         self.clock = clock
         self._lock = threading.RLock()
         self._pools: dict[Model, SessionPool] = {}
@@ -131,6 +133,19 @@ class Connection:
     def retry(self) -> RetryPolicy:
         """How openings and idempotent requests are retried."""
         return self._retry
+
+    @contextmanager
+    def retrying(self, policy: RetryPolicy) -> Iterator[None]:
+        """Retry as `policy` says what this thread asks in this block, instead of as `retry` does.
+
+        `NO_RETRY` where all of it is tried again, so that one limit holds.
+        """
+        before = getattr(self._here, "policy", None)
+        self._here.policy = policy
+        try:
+            yield
+        finally:
+            self._here.policy = before
 
     @property
     def options(self) -> ConnectionOptions:
@@ -295,6 +310,7 @@ class Connection:
         is_idempotent : False: a request that may have reached the server is not sent again
         is_ordered : True: a request that its host may still carry out is not sent again, as what
             follows must come after it
+        policy : how it is retried; None: see `retrying`
         """
         pool = self.pool(model or self.default_model)
 
@@ -331,7 +347,7 @@ class Connection:
         try:
             return call_with_retry(
                 once,
-                policy=policy or self._retry,
+                policy=policy or getattr(self._here, "policy", None) or self._retry,
                 on_retry=on_retry,
                 give_up=self._closed,
                 clock=self.clock,

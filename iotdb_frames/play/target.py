@@ -198,6 +198,10 @@ class WindowWriter:
         FrameError, ServerError, PartialWriteError : as `iotdb_frames.write`, with its report of
             all windows so far.
         """
+        with self._connection.retrying(self._options.retry):
+            return self._send(frame)
+
+    def _send(self, frame: pd.DataFrame) -> Answer:
         planned = plan_frame(
             self._connection,
             frame,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import iotdb_frames as iotf
-from clock import PATIENCE_S, wait_until
+from clock import PATIENCE_S, FakeClock, wait_until
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
+from iotdb_frames.codec.names import parse_target
 from iotdb_frames.errors import (
     ColumnTypeError,
     ConnectionLost,
     OptionsError,
     PartialWriteError,
 )
-from iotdb_frames.options import TimeseriesOption, TSEncoding
+from iotdb_frames.options import RetryPolicy, TimeseriesOption, TSEncoding, WriteOptions
 from iotdb_frames.play.runner import Runner
+from iotdb_frames.play.target import WindowWriter
 from iotdb_frames.server import LocalServer
 from iotdb_frames.simulate import signals as sg
 from iotdb_frames.simulate.faults import KINDS, Fault
@@ -39,6 +42,7 @@ from iotdb_frames.simulate.source import SensorSource
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.sink import IoTDBSink
 from iotdb_frames.writes.schema import look
+from proxy import Proxy, proxy_to
 from turned import TurnedClock
 
 EVERY_FAULT = [
@@ -327,6 +331,55 @@ def test_a_restart_in_mid_stream_loses_nothing() -> None:
         assert stats.max_behind_s > 0.5
         per_device = stored.groupby("device").size()
         assert per_device.nunique() == 1  # no gap in any
+
+
+class Outage(FakeClock):
+    """Runs on wherever somebody waits; the road to a server is closed until `end_s`."""
+
+    def __init__(self, road: Proxy) -> None:
+        super().__init__(runs=True)
+        self.end_s = math.inf
+        self._road = road
+
+    def begin(self, port: int, *, duration_s: float) -> None:
+        """Cut the road to a port, and let nobody in."""
+        self.end_s = self.now() + duration_s
+        self._road.is_closed.set()
+        self._road.turn_to(port)
+
+    def wait(
+        self, changed: threading.Condition | threading.Event, limit_s: float | None = None
+    ) -> bool:
+        is_there = super().wait(changed, limit_s)
+        if self.now() >= self.end_s:
+            self._road.is_closed.clear()
+        return is_there
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_a_look_waits_as_long_as_the_stream(server: LocalServer, name: str, model: str) -> None:
+    """The server is asked for what is new as long as the stream's own `retry` says, also where the
+    connection gives up earlier."""
+    times = pd.date_range("2024-01-01", periods=3, freq="1s")
+    target = f"root.stream.{name}.d" if model == "tree" else f"stream.{name}"
+    wanted = WriteOptions(progress=False, retry=RetryPolicy(total_s=300))
+    with proxy_to(server.port) as road:
+        clock = Outage(road)
+        options = replace(server.options, hosts=(("127.0.0.1", road.port),))
+        with Connection(lambda: options, label="road", clock=clock) as to:
+            writer = WindowWriter(to, parse_target(target, database=None), wanted)
+            writer.open()
+            writer.send(pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=times))
+            clock.begin(server.port, duration_s=250)
+            writer.send(pd.DataFrame({"b": [1.0, 2.0, 3.0]}, index=times))
+            assert clock.now() >= clock.end_s
+            writer.close()
+            assert writer.report is not None
+            assert writer.report.rows_written == 6
+            clock.begin(server.port, duration_s=250)
+            with pytest.raises(ConnectionLost):
+                to.run(lambda session: session.execute("SHOW VERSION"))
+            assert clock.now() < clock.end_s
 
 
 def test_a_stop_does_not_wait_for_a_server_that_is_away() -> None:
