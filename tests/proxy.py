@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+from clock import FakeClock
 
 
 class Proxy:
@@ -144,3 +147,26 @@ def proxy_to(port: int) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.close()
+
+
+class Outage(FakeClock):
+    """Runs on wherever somebody waits; the road to a server is closed until `end_s`."""
+
+    def __init__(self, road: Proxy) -> None:
+        super().__init__(runs=True)
+        self.end_s = math.inf
+        self._road = road
+
+    def begin(self, port: int, *, duration_s: float) -> None:
+        """Cut the road to a port, and let nobody in."""
+        self.end_s = self.now() + duration_s
+        self._road.is_closed.set()
+        self._road.turn_to(port)
+
+    def wait(
+        self, changed: threading.Condition | threading.Event, limit_s: float | None = None
+    ) -> bool:
+        is_there = super().wait(changed, limit_s)
+        if self.now() >= self.end_s:
+            self._road.is_closed.clear()
+        return is_there

@@ -20,7 +20,6 @@ from iotdb_frames.backfills.run import Run, is_changed
 from iotdb_frames.backfills.server import check_durable, cluster_of, describe_server
 from iotdb_frames.backfills.status import fill_report
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.display.progress import Meter, Standing
 from iotdb_frames.display.words import plural
@@ -290,11 +289,11 @@ class Work:
         units = self._manifest.units("written")
         if not units:
             return Outcome()
-        patience = self._options.write.retry
+        patience, to = self._options.write.retry, self._connection
         devices = [self._target.path] if self._target.model == "tree" else []
         for note in (
-            wait_until_whole(self._connection, self._target, devices=devices, policy=patience),
-            call_with_retry(lambda: flush(self._connection, self._target), policy=patience),
+            wait_until_whole(to, self._target, devices=devices, policy=patience),
+            to.try_whole(partial(flush, to, self._target), policy=patience),
         ):
             if note:
                 self._note(note)
@@ -307,7 +306,7 @@ class Work:
         )
         verifier = Verifier(
             self._manifest,
-            self._connection,
+            to,
             self._target,
             how=how,
             plan_units=self._plan_units,
@@ -340,7 +339,7 @@ class Work:
             there = write_options_for(self._options.write, piece.data.schema.names, reader.time)
             write = replace(there, on_error="raise", dead_letter=None)
         plan = partial(plan_frame, self._connection, piece.data, self._target, write)
-        return call_with_retry(plan, policy=self._options.write.retry)
+        return self._connection.try_whole(plan, policy=self._options.write.retry)
 
     def _finish_report(self) -> None:
         fill_report(self._report, self._manifest)

@@ -20,7 +20,7 @@ from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.card import Card
 from iotdb_frames.display.words import plural
 from iotdb_frames.errors import AuthenticationError, ConnectionLost, ServerError
-from iotdb_frames.options import ConnectionOptions, RetryPolicy
+from iotdb_frames.options import NO_RETRY, ConnectionOptions, RetryPolicy
 from iotdb_frames.spelling import printable
 from iotdb_frames.wire.answers import Model, ServerInfo
 from iotdb_frames.wire.rpc import Session
@@ -136,10 +136,7 @@ class Connection:
 
     @contextmanager
     def retrying(self, policy: RetryPolicy) -> Iterator[None]:
-        """Retry as `policy` says what this thread asks in this block, instead of as `retry` does.
-
-        `NO_RETRY` where all of it is tried again, so that one limit holds.
-        """
+        """Retry what this thread asks in this block as `policy` says, not as `retry` does."""
         before = getattr(self._here, "policy", None)
         self._here.policy = policy
         try:
@@ -321,6 +318,14 @@ class Connection:
         return self.try_again(
             once, is_idempotent=is_idempotent, is_ordered=is_ordered, policy=policy
         )
+
+    def try_whole(self, call: Callable[[], T], *, policy: RetryPolicy) -> T:
+        """Call what asks one thing after the other, all of it idempotent; retry it as a whole.
+
+        None of it is retried by itself, so that one limit holds.
+        """
+        with self.retrying(NO_RETRY):
+            return self.try_again(call, is_idempotent=True, policy=policy)
 
     def try_again(
         self,

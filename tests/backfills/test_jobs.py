@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import pickle
 import sqlite3
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ import pytest
 import iotdb_frames as iotf
 from iotdb_frames.backfills.manifest import Manifest
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.errors import FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.errors import ConnectionLost, FrameError, IoTDBFramesError, OptionsError
+from iotdb_frames.server import LocalServer
+from proxy import Outage, proxy_to
 
 START = pd.Timestamp("2024-03-01")
 SMALL = 1 << 17
@@ -554,6 +559,32 @@ def test_values_that_are_others_are_found(place: Place) -> None:
     assert report.is_complete
     assert any("points missing in" in note for note in report.notes)
     assert_same(place.stored(), frame(4_000))
+
+
+@pytest.mark.parametrize("verify", ["count", "values"])
+def test_verification_waits_no_longer_than_its_limit(
+    place: Place, server: LocalServer, verify: str
+) -> None:
+    """A server that goes away is waited for as long as `retry` says, and not for as long as the
+    connection waits besides."""
+    frame(100).to_csv(place.folder / "1.csv", index=False)
+    with proxy_to(server.port) as road:
+        clock = Outage(road)
+        options = replace(server.options, hosts=(("127.0.0.1", road.port),))
+
+        def cut(standing: Any) -> None:
+            if standing.phase == "verifying" and not road.is_closed.is_set():
+                clock.begin(server.port, duration_s=math.inf)
+
+        with Connection(lambda: options, label="road", clock=clock) as place.connection:
+            retry = iotf.RetryPolicy(total_s=20)
+            with pytest.raises(ConnectionLost) as caught:
+                place.run(verify=verify, retry=retry, progress=cut)
+            assert 10 < sum(clock.slept_s) <= 20
+            assert caught.value.report.rows_written == 100
+            clock.end_s = 0
+            clock.wait(threading.Event(), 0)
+            assert place.run(verify=verify, retry=retry).is_finished
 
 
 def test_what_was_there_and_what_overlaps_is_told_apart(place: Place) -> None:

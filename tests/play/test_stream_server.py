@@ -19,7 +19,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import iotdb_frames as iotf
-from clock import PATIENCE_S, FakeClock, wait_until
+from clock import PATIENCE_S, wait_until
 from dtypes import TEXT_DTYPE
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.codec.names import parse_target
@@ -42,7 +42,7 @@ from iotdb_frames.simulate.source import SensorSource
 from iotdb_frames.sink.options import IoTDBOptions
 from iotdb_frames.sink.sink import IoTDBSink
 from iotdb_frames.writes.schema import look
-from proxy import Proxy, proxy_to
+from proxy import Outage, proxy_to
 from turned import TurnedClock
 
 EVERY_FAULT = [
@@ -331,29 +331,6 @@ def test_a_restart_in_mid_stream_loses_nothing() -> None:
         assert stats.max_behind_s > 0.5
         per_device = stored.groupby("device").size()
         assert per_device.nunique() == 1  # no gap in any
-
-
-class Outage(FakeClock):
-    """Runs on wherever somebody waits; the road to a server is closed until `end_s`."""
-
-    def __init__(self, road: Proxy) -> None:
-        super().__init__(runs=True)
-        self.end_s = math.inf
-        self._road = road
-
-    def begin(self, port: int, *, duration_s: float) -> None:
-        """Cut the road to a port, and let nobody in."""
-        self.end_s = self.now() + duration_s
-        self._road.is_closed.set()
-        self._road.turn_to(port)
-
-    def wait(
-        self, changed: threading.Condition | threading.Event, limit_s: float | None = None
-    ) -> bool:
-        is_there = super().wait(changed, limit_s)
-        if self.now() >= self.end_s:
-            self._road.is_closed.clear()
-        return is_there
 
 
 @pytest.mark.parametrize("model", ["tree", "table"])

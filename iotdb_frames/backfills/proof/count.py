@@ -23,7 +23,6 @@ from iotdb_frames.backfills.proof.expect import (
 )
 from iotdb_frames.backfills.proof.overlaps import Overlaps
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.quotes import quote_identifier
 from iotdb_frames.display.words import plural
@@ -198,7 +197,8 @@ class Verifier:
         """Verify all; a unit's verdict is stored in the manifest as soon as it is known."""
         doubts: dict[int, _Doubt] = {}
         for unit in self._manifest.units("written"):
-            doubt = call_with_retry(partial(self._count, unit), policy=self._policy)
+            count = partial(self._count, unit)
+            doubt = self._connection.try_whole(count, policy=self._policy)
             if doubt is not None:
                 doubts[unit.id] = doubt
         waiting: list[_Doubt] = []
@@ -212,7 +212,7 @@ class Verifier:
                 continue
             if plan is not None:
                 look = partial(compare, self._connection, plan, doubt.expected)
-                doubt.wrong = call_with_retry(look, policy=self._policy)
+                doubt.wrong = self._connection.try_whole(look, policy=self._policy)
             if not doubt.wrong or unit.error is not None:
                 self._is_complete(unit, beside=doubt.found)
                 continue
