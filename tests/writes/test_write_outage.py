@@ -146,7 +146,15 @@ def test_a_request_over_the_server_s_limit_is_halved(
     """The server cuts the line at a frame it has no room for (16 MB here): halves are tried."""
     n_rows = 1_200_000
     large = frame(n_rows)
-    report = write(large, device, connection=connection, chunk="1GiB", retry=QUICK, progress=False)
+    report = write(
+        large,
+        device,
+        connection=connection,
+        chunk="1GiB",
+        method="tablets",
+        retry=QUICK,
+        progress=False,
+    )
     assert report.is_complete
     assert report.chunks > 1
     assert report.rows_written == n_rows
