@@ -19,7 +19,13 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.display.card import Card
 from iotdb_frames.display.words import plural
-from iotdb_frames.errors import AuthenticationError, ConnectionLost, ServerError
+from iotdb_frames.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    IoTDBFramesError,
+    PoolTimeout,
+    ServerError,
+)
 from iotdb_frames.options import NO_RETRY, ConnectionOptions, RetryPolicy
 from iotdb_frames.spelling import printable
 from iotdb_frames.wire.answers import Model, ServerInfo
@@ -340,7 +346,11 @@ class Connection:
         Parameters are those of `run`.
         """
 
-        def on_retry(exc: ServerError) -> None:
+        policy = policy or getattr(self._here, "policy", None)
+
+        def on_retry(exc: IoTDBFramesError) -> None:
+            if isinstance(exc, PoolTimeout) and policy is None:
+                raise exc  # `pool_timeout_s` is all of its time
             if isinstance(exc, ConnectionLost):
                 is_first = self._server is None  # most likely a wrong address: report it at once
                 if is_first or (exc.was_sent and not is_idempotent):
@@ -352,7 +362,7 @@ class Connection:
         try:
             return call_with_retry(
                 once,
-                policy=policy or getattr(self._here, "policy", None) or self._retry,
+                policy=policy or self._retry,
                 on_retry=on_retry,
                 give_up=self._closed,
                 clock=self.clock,

@@ -28,7 +28,6 @@ from iotdb_frames.errors import (
     OptionsError,
     PartialWriteError,
     PoolClosed,
-    ServerError,
     SinkFull,
 )
 from iotdb_frames.sink.batch import Batch
@@ -110,7 +109,7 @@ class Pending:
         self._bytes = 0
         self._failure: BaseException | None = None
         self._broken: BaseException | None = None
-        self._trouble: ServerError | None = None
+        self._trouble: IoTDBFramesError | None = None
         self._say_dropped_at = 0.0
         self.is_closing = False  # nothing more is taken
         self.is_orphan = False  # and it ends by itself
@@ -269,7 +268,7 @@ class Pending:
             self._broken = self._broken or exc
             self._fail_tickets(exc)
 
-    def has_trouble(self, exc: ServerError) -> None:
+    def has_trouble(self, exc: IoTDBFramesError) -> None:
         """Note that a request has to be retried; logged once, until one succeeds."""
         with self.lock:
             is_new, self._trouble = self._trouble is None, exc

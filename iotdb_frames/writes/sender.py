@@ -24,7 +24,14 @@ from iotdb_frames.client.retry import call_with_retry
 from iotdb_frames.codec.names import Target
 from iotdb_frames.codec.tablet import Tablet
 from iotdb_frames.display.words import duration, plural, size
-from iotdb_frames.errors import ConnectionLost, PoolClosed, ServerError, WriteRejected
+from iotdb_frames.errors import (
+    ConnectionLost,
+    IoTDBFramesError,
+    PoolClosed,
+    PoolTimeout,
+    ServerError,
+    WriteRejected,
+)
 from iotdb_frames.interrupts import SLICE_S, check_interrupt
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.wire.rpc import Session, Told
@@ -85,7 +92,7 @@ class Sender:
         n_lanes: int = 1,
         policy: RetryPolicy,
         stop_on_error: bool | Literal["lost"] = True,
-        on_trouble: Callable[[ServerError], None] | None = None,
+        on_trouble: Callable[[IoTDBFramesError], None] | None = None,
     ) -> None:
         self._connection = connection
         self._policy = policy
@@ -303,7 +310,7 @@ class Sender:
                 return
             self._insert_near(pool, target, request.tablets)
 
-        def on_retry(exc: ServerError) -> None:
+        def on_retry(exc: IoTDBFramesError) -> None:
             nonlocal retries, losses
             retries += 1
             if self._on_trouble is not None:
@@ -321,10 +328,10 @@ class Sender:
                 give_up=self._abort,
                 is_told=self._on_trouble is None,
             )
-        except PoolClosed as exc:
+        except (PoolClosed, PoolTimeout) as exc:
             if not losses:
                 raise
-            lost = ConnectionLost("the connection was closed before an answer came", was_sent=True)
+            lost = ConnectionLost(f"no answer came, and then {exc.message}", was_sent=True)
             lost.__cause__ = exc
             return retries, lost
         except ServerError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,14 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from clock import PATIENCE_S, wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.errors import ConnectionLost, PartialWriteError
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.reads.read import read
 from iotdb_frames.reads.sql import read_sql
 from iotdb_frames.server import LocalServer
+from iotdb_frames.writes.report import WriteReport
 from iotdb_frames.writes.writer import write
 from proxy import Proxy, proxy_to
 
@@ -62,6 +65,36 @@ def test_cut_in_mid_request(
     assert report.is_complete
     assert report.points == 2 * N_ROWS
     assert_frame_equal(read(device, connection=connection), frame())
+
+
+def test_more_lanes_than_sessions(server: LocalServer, connection: Connection, device: str) -> None:
+    """While the server is frozen, lanes that find no session try again, and end no write."""
+    names = [f"{device}.d{i}" for i in range(16)]  # some on each lane
+    some = pd.concat([frame(100).assign(n=name.rpartition(".")[2]) for name in names])
+    with proxy_to(server.port) as proxy, ThreadPoolExecutor(1) as thread:
+        options = replace(
+            server.options,
+            hosts=(("127.0.0.1", proxy.port),),
+            pool_size=1,
+            pool_timeout_s=0.05,
+            schema_age_s=3_600,
+        )
+        with Connection(lambda: options, label="frozen") as frozen:
+
+            def send() -> WriteReport:
+                return write(some, device, device="n", workers=3, connection=frozen, progress=False)
+
+            assert send().is_complete
+            before = frozen.pool("tree").stats.timeouts
+            proxy.is_held.set()
+            sent = thread.submit(send)
+            wait_until(lambda: frozen.pool("tree").stats.timeouts - before >= 4 or sent.done())
+            proxy.is_held.clear()
+            report = sent.result(PATIENCE_S)
+    assert report.is_complete
+    assert report.retries >= 4
+    for name in names:
+        assert len(read(name, connection=connection)) == 100
 
 
 @pytest.mark.parametrize("model", ["tree", "table"])
