@@ -103,7 +103,10 @@ class Job:
         if hasattr(part, "attrs"):
             part = part.copy(deep=False)
             part.attrs = {} if self.claims is None else {"iotdb": self.claims}
-        return write(part, self.target, connection=self.endpoint.connection(), **self.options)
+        there = self.endpoint.connection()
+        # Partitions share it: who finds no session free tries again, as he does later on.
+        with there.retrying(self.options.get("retry", there.retry)):
+            return write(part, self.target, connection=there, **self.options)
 
 
 @dataclass(frozen=True)
