@@ -70,26 +70,26 @@ class Endpoint:
         with _opening:
             found = _opened.get(key)
             if found is None or found.is_closed:
-                found = _open(self)
+                options = self.options
+                found = Connection(lambda: options, label=options.url, retry=self.retry)
                 _opened[key] = found
-            return found
+        self._reach(found)
+        return found
+
+    def _reach(self, made: Connection) -> None:
+        """Open its first session; threads that need it wait side by side, each for its own time."""
+        try:
+            call_with_retry(lambda: made.server, policy=self.retry)
+        except AuthenticationError as exc:
+            if not self.options.password:
+                exc.hint = (
+                    "the password did not travel, and this process has none: set IOTDB_PASSWORD "
+                    "where it starts, or let it travel: "
+                    "iotf.Endpoint.of(connection, travels=True), "
+                    'iotf.connect(…, password=iotf.Secret("…", travels=True))'
+                )
+            raise
 
 
 _opened: dict[tuple[int, Endpoint], Connection] = {}
 _opening = threading.Lock()
-
-
-def _open(endpoint: Endpoint) -> Connection:
-    options = endpoint.options
-    made = Connection(lambda: options, label=options.url, retry=endpoint.retry)
-    try:
-        call_with_retry(lambda: made.server, policy=endpoint.retry)
-    except AuthenticationError as exc:
-        if not options.password:
-            exc.hint = (
-                "the password did not travel, and this process has none: set IOTDB_PASSWORD where "
-                "it starts, or let it travel: iotf.Endpoint.of(connection, travels=True), "
-                'iotf.connect(…, password=iotf.Secret("…", travels=True))'
-            )
-        raise
-    return made

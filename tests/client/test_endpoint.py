@@ -8,16 +8,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import iotdb_frames as iotf
+from clock import PATIENCE_S, wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.endpoint import Endpoint
 from iotdb_frames.errors import AuthenticationError
 from iotdb_frames.options import NO_RETRY, ConnectionOptions, RetryPolicy
 from iotdb_frames.server import LocalServer
+from proxy import proxy_to
 
 WORKER = """
 import pickle, sys
@@ -157,3 +161,25 @@ def test_an_endpoint_of_a_url(server: LocalServer) -> None:
     with pytest.raises(AuthenticationError) as caught:
         endpoint.connection()
     assert "travels" not in str(caught.value)
+
+
+def test_who_waits_for_a_server_keeps_nobody_waiting(server: LocalServer) -> None:
+    """While one endpoint's server does not answer, others are opened, and each thread has its own
+    time for it: not one after the other."""
+
+    def to(port: int) -> Endpoint:
+        options = replace(server.options, hosts=(("127.0.0.1", port),), connect_timeout_s=300)
+        return Endpoint(options, NO_RETRY)
+
+    with proxy_to(server.port) as frozen, ThreadPoolExecutor(3) as threads:
+        frozen.is_held.set()
+        waiting = [threads.submit(to(frozen.port).connection) for _ in range(2)]
+        try:
+            wait_until(lambda: frozen.n_connections == 2)
+            with threads.submit(to(server.port).connection).result(PATIENCE_S) as opened:
+                assert opened.version
+        finally:
+            frozen.is_held.clear()
+        first, second = (one.result(PATIENCE_S) for one in waiting)
+        assert first is second
+        first.close()
