@@ -170,14 +170,17 @@ class SessionPool:
         """Whether a session may be opened at an address where none is idle; the caller holds the
         lock.
 
+        Not at one that failed a moment ago: another one would be asked first, where some are idle.
         In a full pool an idle one is dropped for it, but only at a server that is left with as many
         as are there then: what moves evens them out, and never moves back.
         """
+        if self._is_suspect(at):
+            return False
         if self._n_out + len(self._idle) < self.size:
             return True
         n_sessions = self._count()
         spare = max(self._idle, key=lambda session: n_sessions[session.address])
-        if n_sessions[spare.address] < n_sessions[at] + 2 or self._is_suspect(at):
+        if n_sessions[spare.address] < n_sessions[at] + 2:
             return False
         self._idle.remove(spare)
         spare.abandon()  # without a goodbye, which may take its time

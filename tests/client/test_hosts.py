@@ -150,6 +150,23 @@ def test_a_session_is_lent_where_it_is_wanted(server: LocalServer) -> None:
         assert pool.stats.opened == 2
 
 
+def test_nothing_is_opened_for_a_host_that_failed(server: LocalServer) -> None:
+    """While the wanted host is suspect, an idle session at another one is lent, and none opened."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(proxy_to(server.port)).port for _ in range(2)]
+        a, b = (f"127.0.0.1:{port}" for port in ports)
+        options = replace(server.options, hosts=tuple(("127.0.0.1", p) for p in ports), pool_size=4)
+        connection = stack.enter_context(Connection(lambda: options, label="two"))
+        pool = connection.pool("tree")
+        with pool.session(at=b):
+            pass
+        connection.hosts.fails(a)
+        for _ in range(3):
+            with pool.session(at=a) as session:
+                assert session.address == b
+        assert pool.stats.opened == 1
+
+
 def test_a_full_pool_moves_a_session_to_where_it_is_wanted(server: LocalServer) -> None:
     """A host that is back, or was never reached, gets a session of a host that has two more; what
     is moved even is not moved again, and a host that failed a moment ago gets none."""
