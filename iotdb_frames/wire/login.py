@@ -63,7 +63,7 @@ def log_in(
     except ConnectionLost as exc:
         channel.abandon()
         cause = exc.__cause__ or exc
-        if isinstance(cause, ConnectionResetError) and not options.tls:
+        if isinstance(cause, ConnectionResetError) and channel.has_failed and not options.tls:
             is_tls = speaks_tls(host, port)
             cause = ConnectionAbortedError("TLS") if is_tls else cause
         lost = as_lost(cause, address)

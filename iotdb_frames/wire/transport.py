@@ -120,6 +120,7 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
         self.was_there = False
         self._in_use = threading.Lock()
         self._is_closed = False
+        self._look: Transport | None = None
 
     def limit(self, seconds: float, *, in_all: bool = False) -> None:
         """Limit each later message (see the module); `in_all`: all of them together, from now."""
@@ -150,6 +151,8 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     def close(self) -> None:
         """Close, from any thread; a thread waiting for the socket is woken."""
         self._is_closed = True
+        if (look := self._look) is not None:
+            look.close()
         # Closing alone would not wake a waiting thread. And when woken, it looks at the file number
         # again, in the kernel: if that belonged to another socket by then, it would wait for that.
         with suppress(OSError):
@@ -164,18 +167,24 @@ class Transport(TTransportBase, CReadableTransport):  # type: ignore[misc]
     def _using(self) -> Iterator[None]:
         """Keep other threads from closing the socket; a close meanwhile happens at the end."""
         me = threading.get_ident()
-        outer = _waiting.get(me)  # whose `is_there` logs in
+        outer = _waiting.get(me)  # whose `is_there` logs in, and which closes this one, too
         try:
             with self._in_use:
                 with _waits:
-                    _waiting[me] = self
+                    if outer is None:
+                        _waiting[me] = self
+                    else:
+                        outer._look = self
                 check_interrupt()  # only now, so that none is missed
+                if outer is not None and outer._is_closed:
+                    raise ConnectionAbortedError("closed meanwhile")
                 yield
         finally:
             with _waits:
-                _waiting.pop(me, None)
-                if outer is not None:
-                    _waiting[me] = outer
+                if outer is None:
+                    _waiting.pop(me, None)
+                else:
+                    outer._look = None
             if self._is_closed:
                 self.close()
         if self._is_closed:

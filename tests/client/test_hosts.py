@@ -6,17 +6,18 @@ import math
 import socket
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from clock import FakeClock
+from clock import PATIENCE_S, FakeClock, wait_until
 from iotdb_frames.client.connection import Connection
 from iotdb_frames.client.hosts import SUSPECT_S, Hosts
 from iotdb_frames.client.leaders import Leaders
-from iotdb_frames.errors import ConnectionLost, QueryTimeout
+from iotdb_frames.errors import ConnectionLost, PoolClosed, QueryTimeout
 from iotdb_frames.options import RetryPolicy
 from iotdb_frames.reads.cursor import open_cursor
 from iotdb_frames.server import LocalServer
@@ -217,6 +218,39 @@ def test_a_frozen_host_is_left_for_another(
             with pool.session(at=f"127.0.0.1:{first.port}") as session:
                 assert session.address == f"127.0.0.1:{second.port}"
             first.is_held.clear()
+
+
+@pytest.mark.parametrize("how", ["close", "end_wait"])
+def test_a_look_at_a_frozen_host_is_ended(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Who is ended while he looks whether a frozen host takes logins ends at once, and not with the
+    look, nor with a later one."""
+    workers: list[threading.Thread] = []
+
+    def ask() -> None:
+        workers.append(threading.current_thread())
+        connection.run(lambda session: session.execute("SHOW VERSION"), model="tree")
+
+    with proxy_to(server.port) as first, proxy_to(server.port) as second, ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(1))
+        hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        options = replace(server.options, hosts=hosts, connect_timeout_s=300)
+        connection = stack.enter_context(Connection(lambda: options, label="two"))
+        with connection.pool("tree").session(at=f"127.0.0.1:{first.port}"):
+            pass
+        monkeypatch.setattr(transport, "LOOK_AFTER_S", 0.01)
+        first.is_held.set()
+        stack.callback(first.is_held.clear)
+        asked = threads.submit(ask)
+        wait_until(lambda: first.n_connections == 2)  # the second one is the look
+        if how == "close":
+            connection.close()
+        else:
+            transport.end_wait(workers[0])
+        with pytest.raises(PoolClosed if how == "close" else ConnectionLost):
+            asked.result(PATIENCE_S)
+        assert first.n_connections == 2
 
 
 def test_a_query_that_takes_long_is_no_failure_of_its_host(
