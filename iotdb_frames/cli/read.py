@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from binascii import hexlify
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -84,8 +85,10 @@ def read(
     with iotf.query(sql, model=model, connection=url) as result:  # type: ignore[arg-type]
         if out is None:
             screen.show(*repr(result).splitlines())
-        else:
+        elif out == "-":
             _copy_to(out, result.schema, result.batches(), open_writer, tz=tz)
+        else:  # a file that is not whole is gone, so that it can be written again
+            result.gather(lambda rows: _copy_to(out, result.schema, rows, open_writer, tz=tz))
 
 
 def _read_file(
@@ -157,16 +160,16 @@ def _copy(
     n_rows = n_bytes = 0
     is_complete = False
     try:
-        for batch in batches:
-            held.append(batch)
-            n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
-            if n_bytes >= GROUP_BYTES:
+        with closing(writer):
+            for batch in batches:
+                held.append(batch)
+                n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
+                if n_bytes >= GROUP_BYTES:
+                    writer.write_table(_table(held, wanted))
+                    held, n_bytes = [], 0
+                meter.add(rows=len(batch))
+            if held:
                 writer.write_table(_table(held, wanted))
-                held, n_bytes = [], 0
-            meter.add(rows=len(batch))
-        if held:
-            writer.write_table(_table(held, wanted))
-        writer.close()
         is_complete = True
     finally:
         meter.close(is_complete=is_complete)

@@ -21,13 +21,20 @@ from contextlib import suppress
 from typing import TypeVar
 
 from iotdb_frames.client.connection import Connection
-from iotdb_frames.client.pool import SessionPool
 from iotdb_frames.clock import CLOCK, Clock
 from iotdb_frames.codec.quotes import quote_string
-from iotdb_frames.codec.tsblock import decode_blocks
-from iotdb_frames.errors import ConnectionLost, QueryError, QueryTimeout
+from iotdb_frames.codec.tsblock import Precision, decode_blocks
+from iotdb_frames.errors import (
+    ConnectionLost,
+    PermissionDenied,
+    QueryError,
+    QueryTimeout,
+    ServerError,
+)
+from iotdb_frames.options import NO_RETRY
 from iotdb_frames.wire.answers import Model, ResultHeader
 from iotdb_frames.wire.rpc import Session
+from iotdb_frames.writes.schema.look import query_table
 
 T = TypeVar("T")
 
@@ -47,36 +54,97 @@ class Cursor:
 
     It lends a session until the last fetch is there, it is closed or it fails.
 
+    Parameters
+    ----------
+    is_idempotent, is_qualified, memory_wait_s : see `open_cursor`
+
     Attributes
     ----------
     header : names and types
     precision : the server's unit of time
     n_rows : rows handed out, counted by whoever decodes them
+    n_least : the most that were, in the runs before
     """
+
+    header: ResultHeader
+    precision: Precision
 
     def __init__(
         self,
         connection: Connection,
-        pool: SessionPool,
-        session: Session,
+        sql: str,
         *,
-        header: ResultHeader,
-        life_ms: int,
+        model: Model,
+        is_idempotent: bool,
+        is_qualified: bool,
+        memory_wait_s: float,
     ) -> None:
-        self.header = header
-        self.precision = session.info.precision
-        self.n_rows = 0
+        self.n_rows = self.n_least = 0
         self._connection = connection
-        self._pool = pool
-        self._session: Session | None = session
-        self._model = session.model
-        self._life_ms = life_ms
+        self._pool = connection.pool(model)
+        self._sql = sql
+        self._model = model
+        self._is_idempotent = is_idempotent
+        self._is_qualified = is_qualified
+        self._memory_wait_s = memory_wait_s
+        self._session: Session | None = None
+        self._query_id = 0
+        self._life_ms = 0
         self._lock = threading.Lock()
         self._is_first = True
         self._is_asked = False
         self._is_cancelled = False
-        if not header.has_more:
+
+    def start(self) -> bool:
+        """Run the statement; whether it has a result. Errors, at the first try, are those of
+        `open_cursor`."""
+        limit_s = self._memory_wait_s if self._is_idempotent else 0.0
+        return wait_for_memory(self._start, limit_s=limit_s, clock=self._connection.clock)
+
+    def _start(self) -> bool:
+        self._life_ms = _LIFE_MS + secrets.randbelow(100_000_000)
+        self.n_least, self.n_rows = max(self.n_least, self.n_rows), 0
+        session = self._session = self._pool.take()
+        self._is_first = self._is_asked = True
+        header = self._talk(
+            lambda session: session.execute(
+                self._sql, timeout_s=self._life_ms / 1000, is_qualified=self._is_qualified
+            )
+        )
+        self._is_asked = False
+        if header is not None:
+            self.header, self._query_id = header, header.query_id
+            self.precision = session.info.precision
+        if header is None or not header.has_more:
             self.close()
+        return header is not None
+
+    def try_again(self, read: Callable[[], T], lost: ServerError) -> T:
+        """Run this query again and call `read`, after a read that was lost, on a single node.
+
+        That read counts as the first attempt of the connection's `retry`, whose time begins now,
+        for a read may last longer than any outage. A cluster that lost a node may answer short,
+        with 200, for as long as it is away and a while after; no statement tells whether it does.
+
+        Raises
+        ------
+        lost : it is nothing that passes, the statement may not be run twice, or it is a cluster, or
+            may be one.
+        """
+        connection, failed = self._connection, [lost]
+        if not self._is_idempotent or len(connection.options.hosts) > 1:
+            raise lost
+
+        def attempt() -> T:
+            if failed:
+                raise failed.pop()
+            if not _is_alone(connection):
+                raise ConnectionLost(lost.message, was_sent=True, may_pass=False, hint=lost.hint)
+            if not self.start():
+                raise lost
+            return read()
+
+        return connection.try_again(attempt, is_idempotent=True)
 
     @property
     def is_open(self) -> bool:
@@ -98,19 +166,29 @@ class Cursor:
         elif self._session is None:
             return None
         else:
-            blocks, has_more = self._talk(lambda session: session.receive_fetch())
+            blocks, has_more = self._fetch(lambda session: session.receive_fetch())
             self._is_asked = False
         if has_more:
             self._is_asked = True
-            self._talk(lambda session: session.request_fetch(self.header.query_id))
+            self._fetch(lambda session: session.request_fetch(self._query_id))
         else:
             self.close()
         return blocks
 
+    def _fetch(self, call: Callable[[Session], T]) -> T:
+        try:
+            return self._talk(call)
+        except ConnectionLost as exc:
+            raise ConnectionLost(
+                f"the connection was lost while reading, after row {self.n_rows:,}: {exc.message}",
+                was_sent=True,
+                hint="run the query again; a shorter time range is read faster",
+            ) from exc
+
     def _talk(self, call: Callable[[Session], T]) -> T:
         session = self._session
         try:
-            if session is None:
+            if session is None or self._is_cancelled:
                 raise QueryError("the query was cancelled")
             return call(session)
         except ConnectionLost as exc:
@@ -122,11 +200,7 @@ class Cursor:
             if _is_timeout(exc):
                 _kill(self._connection, self._model, self._life_ms)
                 raise _timeout_error(self._connection) from exc
-            raise ConnectionLost(
-                f"the connection was lost while reading, after row {self.n_rows:,}: {exc.message}",
-                was_sent=True,
-                hint="run the query again; a shorter time range is read faster",
-            ) from exc
+            raise
         except Exception:
             self._is_asked = False
             self.close()
@@ -148,7 +222,7 @@ class Cursor:
             with suppress(Exception):
                 if self._is_asked:
                     session.receive_fetch()
-                session.close_query(self.header.query_id)
+                session.close_query(self._query_id)
         except BaseException:
             session.abandon()
             raise
@@ -223,34 +297,27 @@ def open_cursor(
     ------
     QueryError, QueryTimeout, PermissionDenied, ConnectionLost
     """
-    pool = connection.pool(model)
+    cursor = Cursor(
+        connection,
+        sql,
+        model=model,
+        is_idempotent=is_idempotent,
+        is_qualified=is_qualified,
+        memory_wait_s=memory_wait_s,
+    )
+    has_result = connection.try_again(cursor.start, is_idempotent=is_idempotent)
+    return cursor if has_result else None
 
-    def once() -> Cursor | None:
-        life_ms = _LIFE_MS + secrets.randbelow(100_000_000)
-        session = pool.take()
-        try:
-            header = session.execute(sql, timeout_s=life_ms / 1000, is_qualified=is_qualified)
-        except BaseException as exc:
-            if _is_timeout(exc):
-                session.excuse()
-            pool.give_back(session)
-            if not isinstance(exc, Exception):
-                _kill(connection, model, life_ms, limit_s=_patience_s(exc))
-            if _is_timeout(exc):
-                _kill(connection, model, life_ms)
-                raise _timeout_error(connection) from exc
+
+def _is_alone(connection: Connection) -> bool:
+    """Whether the server is the only one of its cluster; False where the user may not ask."""
+    try:
+        rows = query_table(connection, "SHOW DATANODES", model="tree", policy=NO_RETRY)
+    except (PermissionDenied, QueryError) as exc:
+        if exc.is_retryable:
             raise
-        if header is None:
-            pool.give_back(session)
-            return None
-        return Cursor(connection, pool, session, header=header, life_ms=life_ms)
-
-    def run() -> Cursor | None:
-        return connection.try_again(once, is_idempotent=is_idempotent)
-
-    if not is_idempotent:
-        return run()
-    return wait_for_memory(run, limit_s=memory_wait_s, clock=connection.clock)
+        return False
+    return len(rows) == 1
 
 
 def _patience_s(exc: BaseException) -> float:

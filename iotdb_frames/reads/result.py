@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from datetime import tzinfo
+from traceback import clear_frames
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -16,11 +17,13 @@ from iotdb_frames.codec.tsblock import decode_blocks, result_schema
 from iotdb_frames.display.card import Card
 from iotdb_frames.display.grid import Grid
 from iotdb_frames.display.words import shorten
-from iotdb_frames.errors import IoTDBFramesError
+from iotdb_frames.errors import ConnectionLost, IoTDBFramesError, QueryError, ServerError
 from iotdb_frames.reads.cursor import Cursor
 from iotdb_frames.reads.form import load_polars, to_polars
 from iotdb_frames.reads.frames import INDEX_NAME, DtypeBackend, FrameBuilder
 from iotdb_frames.wire.answers import Model, ResultHeader
+
+T = TypeVar("T")
 
 _PREVIEW_ROWS, _PREVIEW_COLUMNS, _PREVIEW_TEXT = 10, 12, 40
 
@@ -76,12 +79,57 @@ class QueryResult:
         ------
         ConnectionLost, QueryTimeout, QueryError : also behind the first batches.
         """
+        self._begin()
+        return self._fetch()
+
+    def gather(self, collect: Callable[[Iterator[pa.RecordBatch]], T]) -> T:
+        """What `collect` makes of all rows at once.
+
+        If the connection to a single server is lost meanwhile, the query runs again, and `collect`
+        begins with nothing: rows of two runs may come in another order, and are never joined. A run
+        with fewer rows than an earlier one had given is no result. A statement of `execute` is not
+        run again, and nothing on a cluster, see `Cursor.try_again`.
+
+        Raises
+        ------
+        ConnectionLost, QueryTimeout, QueryError
+        """
+        self._begin()
+        try:
+            return self._gather(collect)
+        except ServerError as exc:
+            lost = exc
+
+        def read() -> T:
+            self._first = None
+            self._check_columns()
+            return self._gather(collect)
+
+        return self._cursor.try_again(read, lost)
+
+    def _gather(self, collect: Callable[[Iterator[pa.RecordBatch]], T]) -> T:
+        try:
+            return collect(self._fetch())
+        except ServerError as exc:
+            clear_frames(exc.__traceback__)  # of the rows so far: while another try begins
+            raise
+
+    def _check_columns(self) -> None:
+        """Raise where the query, run once more, has other columns by now."""
+        cursor = self._cursor
+        if self._schema != result_schema(cursor.header, precision=cursor.precision):
+            self.close()
+            raise QueryError(
+                "the connection was lost while reading, and the result has other columns by now",
+                hint="run the query again",
+            )
+
+    def _begin(self) -> None:
         if self._is_read:
             raise IoTDBFramesError(
                 "the rows of this result were read already", hint="run the query again"
             )
         self._is_read = True
-        return self._fetch()
 
     def _fetch(self) -> Generator[pa.RecordBatch, None, None]:
         cursor = self._cursor
@@ -93,6 +141,12 @@ class QueryResult:
                 del blocks
                 cursor.n_rows += table.num_rows
                 yield from table.to_batches()
+            if cursor.n_rows < cursor.n_least:
+                raise ConnectionLost(
+                    f"after the connection was lost, only {cursor.n_rows:,} rows were there of "
+                    f"{cursor.n_least:,} that had been read",
+                    hint="run the query again",
+                )
         finally:
             self.close()
 
@@ -101,7 +155,7 @@ class QueryResult:
 
     def to_arrow(self) -> pa.Table:
         """All rows as an Arrow table; times and TIMESTAMP are naive UTC in the server's unit."""
-        return pa.Table.from_batches(self.batches(), schema=self._schema)
+        return self.gather(lambda batches: pa.Table.from_batches(batches, schema=self._schema))
 
     def to_pandas(
         self, *, dtype_backend: DtypeBackend = None, tz: str | tzinfo | None = None
@@ -119,16 +173,20 @@ class QueryResult:
         ------
         FrameError : a column that cannot be held exactly in what was asked for.
         """
-        builder = FrameBuilder(
-            self._schema,
-            index=self.time_column,
-            time_zone=self.time_zone,
-            tz=tz,
-            dtype_backend=dtype_backend,
-        )
-        for batch in self.batches():
-            builder.add(batch)
-        return builder.finish()
+
+        def build(batches: Iterator[pa.RecordBatch]) -> pd.DataFrame:
+            builder = FrameBuilder(
+                self._schema,
+                index=self.time_column,
+                time_zone=self.time_zone,
+                tz=tz,
+                dtype_backend=dtype_backend,
+            )
+            for batch in batches:
+                builder.add(batch)
+            return builder.finish()
+
+        return self.gather(build)
 
     def to_polars(self) -> Any:
         """All rows as a Polars frame; times and TIMESTAMP are naive UTC in the server's unit.

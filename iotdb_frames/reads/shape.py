@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,21 +58,21 @@ class Reading:
         """All rows at once."""
         if self.ask.wide or self.ask.fill is not None or form.returns != "pandas":
             return self.some(self.result.to_arrow(), form)
-        builder = FrameBuilder(
-            pa.schema(
-                [
-                    self.result.schema.field(i).with_name(name)
-                    for i, name in zip(self.places, self.names, strict=True)
-                ]
-            ),
-            index=0,
-            time_zone=self.result.time_zone,
-            tz=form.tz,
-            dtype_backend=form.dtype_backend,
-        )
-        for batch in self.result.batches():
-            builder.add(self.pick(batch))
-        return self._claim(builder.finish())
+
+        def build(batches: Iterator[pa.RecordBatch]) -> pd.DataFrame:
+            fields = (self.result.schema.field(i) for i in self.places)
+            builder = FrameBuilder(
+                pa.schema(f.with_name(name) for f, name in zip(fields, self.names, strict=True)),
+                index=0,
+                time_zone=self.result.time_zone,
+                tz=form.tz,
+                dtype_backend=form.dtype_backend,
+            )
+            for batch in batches:
+                builder.add(self.pick(batch))
+            return builder.finish()
+
+        return self._claim(self.result.gather(build))
 
     def some(self, rows: pa.Table, form: Form) -> Any:
         """Rows of the result in a form."""
